@@ -1,0 +1,32 @@
+std = "lua54"
+codes = true
+max_line_length = 150
+exclude_files = { "target" }
+
+-- What Prosody puts into the environment of every module.
+local hook = { read_only = false }
+local prosody = {
+	module = {
+		other_fields = true,
+		fields = {
+			add_host = hook,
+			command = hook,
+			environment = hook,
+			load = hook,
+			ready = hook,
+			restore = hook,
+			save = hook,
+			unload = hook,
+		},
+	},
+	prosody = { other_fields = true, read_only = false },
+	hosts = { other_fields = true },
+}
+
+-- A module's functions for others are its globals, hence `allow_defined_top`.
+files["lua"] = { read_globals = prosody, allow_defined_top = true }
+files["spec/support/plugins"] = { read_globals = prosody }
+files["spec/support/demo"] = { read_globals = prosody }
+files["tests"] = { read_globals = prosody }
+
+files["spec/**/*_spec.lua"] = { std = "lua54+busted" }
