@@ -1,0 +1,48 @@
+# Every target installs what it needs: see spec/support/provision.
+
+PREFIX ?= /usr/local
+MODULE = target/plugins/mod_groups_internal
+SOURCES = Cargo.toml Cargo.lock $(wildcard lua/mod_groups_internal/*.lua) $(shell find src -name '*.rs')
+
+# Where rustup puts cargo, which a shell that was open before does not know.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help build run test lint bench install clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+
+build: ## the plugin folder, ready for plugin_paths: target/plugins/mod_groups_internal
+	@spec/support/provision build-tools crates
+	cargo build --release
+	@spec/support/place $(MODULE)
+
+run: build ## a Prosody to try it with: demo accounts, a demo group, a group chat (PORT=5222)
+	@spec/support/provision prosody
+	@spec/support/demo/run
+
+test: build ## all tests, with both Prosody versions
+	@spec/support/provision prosody test-tools
+	@spec/support/run-tests
+
+lint: ## formatting, clippy, luacheck
+	@spec/support/provision lint-tools crates
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --no-default-features -- -D warnings
+	luacheck -q lua spec tests
+
+bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder
+	@spec/support/provision prosody bench-tools
+	@PEER='$(PEER)' tests/bench/run
+
+install: $(MODULE)/groups_internal_native.so ## copy it to $(DESTDIR)$(PREFIX)/lib/prosody/modules
+	@spec/support/place '$(DESTDIR)$(PREFIX)/lib/prosody/modules/mod_groups_internal'
+	@echo 'Installed. In prosody.cfg.lua: plugin_paths = { "$(PREFIX)/lib/prosody/modules" }, and "groups_internal" in modules_enabled. Then restart Prosody.'
+
+$(MODULE)/groups_internal_native.so: $(SOURCES)
+	@$(MAKE) --no-print-directory build
+
+clean: ## remove all that was built, fetched and run
+	rm -rf target
