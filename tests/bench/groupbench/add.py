@@ -1,0 +1,206 @@
+"""Rows: one member added, offline or online; the stall meanwhile; an account deleted."""
+
+import statistics
+import time
+
+from . import settings, sides, stores
+from .report import Row
+from .settings import HOST
+
+SIZES = {50: 20, 200: 50, 500: 50}
+LIMIT = 30.0  # seconds until a side is given up
+
+
+class Scene:
+	"""One size of group, all sides running, each with the same members online."""
+
+	def __init__(self, options, size, ejabberd):
+		self.options, self.size, self.online = options, size, SIZES[size]
+		self.members = [f"m{size}x{i}" for i in range(size)]
+		self.spare = iter([f"{sides.NEWCOMER}{size}x{i}" for i in range(200)])
+		self.newcomers = []
+		self.samples = {}
+		self.sides = self._sides(ejabberd)
+
+	def _sides(self, ejabberd):
+		options, found = self.options, []
+		if options.module:
+			found.append(sides.ModuleSide(options, "ours", options.module))
+		found.append(sides.FloorSide(options))
+		if options.peer:
+			found.append(sides.ModuleSide(options, "peer", options.peer))
+		if ejabberd:
+			found.append(sides.EjabberdSide(ejabberd))
+		return found
+
+	def start(self):
+		self.newcomers = list(self.spare)
+		self.spare = iter(self.newcomers)
+		template = settings.fresh_folder("template")
+		store = stores.Stores(template)
+		store.accounts(self.members + self.newcomers + [sides.PINGING])
+		store.group(self.members)
+		store.rosters([(settings.LABEL, self.members)])
+		for side in list(self.sides):
+			self._guard(side, lambda side=side: self._start_side(side, template))
+
+	def _start_side(self, side, template):
+		if isinstance(side, sides.EjabberdSide):
+			side.server.register(self.members + self.newcomers)
+			side.server.register_once(sides.PINGING)
+			side.server.create_group(self.members)
+		else:
+			side.server.fill(template)
+			side.server.start()
+			side.server.settle()
+		side.begin(self.members[:self.online])
+		side.ping_from(sides.PINGING)
+
+	def _guard(self, side, work):
+		"""A side that fails or takes too long leaves the scene; only ours and the floor may not."""
+		try:
+			return work()
+		except Exception as problem:
+			if side.name in ("ours", "floor"):
+				raise
+			self.sides.remove(side)
+			self.samples.setdefault("left", {})[side.name] = str(problem)
+			if isinstance(side, sides.ProsodySide):
+				side.server.kill()
+			return None
+
+	def repeat(self, key, measure, only=None):
+		"""One warm-up, then `runs` rounds in which every side has its turn, each time in another order."""
+		for run in range(self.options.runs + 1):
+			user = next(self.spare)
+			chosen = [side for side in self.sides if only is None or side.name in only]
+			shift = run % max(1, len(chosen))
+			for side in chosen[shift:] + chosen[:shift] if key != "stall" else chosen:
+				value = self._guard(side, lambda side=side: measure(side, user))
+				if value is not None and run > 0:
+					self.samples.setdefault(key, {}).setdefault(side.name, []).append(value)
+
+	# One measurement each. Milliseconds.
+
+	def add_offline(self, side, user):
+		for client in side.swarm.clients.values():
+			side_expects_push(side, client, user)
+		return self._timed_add(side, user, False)
+
+	def add_online(self, side, user):
+		newcomer = side.swarm.login(user)
+		side.settle()
+		for client in side.swarm.clients.values():
+			if client is newcomer:
+				side.swarm.expect(client, (b"<item ", self.size), (b"<presence", self.online * side.presences))
+			else:
+				side_expects_push(side, client, user, side.presences)
+		took = self._timed_add(side, user, True, settle=False)
+		side.swarm.logout(newcomer)
+		side.settle()
+		return took
+
+	def _timed_add(self, side, user, newcomer_online, settle=True):
+		start = time.perf_counter()
+		side.send_add(user, newcomer_online)
+		took = (side.swarm.wait(LIMIT) - start) * 1000
+		side.finish_add()
+		side.settle()
+		side.remove(user)
+		if settle:
+			side.settle()
+		return took
+
+	def stall_of_add(self, side, user):
+		for client in side.swarm.clients.values():
+			side_expects_push(side, client, user)
+		stall = self._stalled(side, lambda: side.send_add(user))
+		side.remove(user)
+		side.settle()
+		return stall
+
+	def stall_of_delete(self, side, _):
+		return self._stalled(side, lambda: side.send_delete(self.members.pop()))
+
+	def _stalled(self, side, send):
+		"""The longest round trip from the call until all is quiet; the floor is watched for as long as ours was."""
+		side.pinger.start()
+		start = time.perf_counter()
+		send()
+		side.swarm.wait(LIMIT)
+		side.finish_add()
+		if isinstance(side, sides.ModuleSide):
+			end = time.perf_counter() + LIMIT
+			while time.perf_counter() < end and not (side.server.quiet_for(0.5) and not side.server.unsettled()):
+				side.swarm.pump(0.02)
+			self.window = time.perf_counter() - start
+		else:
+			while time.perf_counter() - start < getattr(self, "window", 0.5):
+				side.swarm.pump(0.02)
+		stall = side.pinger.stop(start)
+		side.settle()
+		return stall
+
+	def row(self, key, sample, work, promise, notes=()):
+		row = Row.of(key, work, "ms", self.samples.get(sample, {}), promise=promise, size=self.size, notes=list(notes))
+		return row.left(self.samples.get("left"))
+
+	def save_cost(self):
+		floor = next(side for side in self.sides if side.name == "floor")
+		return floor.server.tool("save_cost", self.members[-1], 15)
+
+	def end(self):
+		for side in self.sides:
+			side.end()
+
+
+def side_expects_push(side, client, user, presence=False):
+	side.swarm.expect(client, (f"jid='{user}@{HOST}'".encode(), 1), (f"from='{user}@{HOST}/".encode(), int(presence)))
+
+
+def rows(options, ejabberd, note):
+	"""Measures all sizes; `note` is told how it goes."""
+	for size in SIZES:
+		if options.quick and size > 200:
+			continue
+		scene = Scene(options, size, ejabberd)
+		try:
+			note(f"group of {size}: starting {', '.join(side.name for side in scene.sides)}")
+			scene.start()
+			yield from scene_rows(options, scene, note)
+		finally:
+			scene.end()
+
+
+def scene_rows(options, scene, note):
+	size, online = scene.size, scene.online
+	if options.wants("add"):
+		note(f"group of {size}: adding one who is offline")
+		scene.repeat("offline", scene.add_offline)
+		row = scene.row("add", "offline", f"one added to {size}, {online} online, the new one not", "≤ 1.5 × floor")
+		row.at_most(1.5)
+		if size >= 200:
+			row.promise += "; ahead of ejabberd"
+			row.ahead_of_ejabberd()
+		yield row
+	if options.wants("add-online", "add"):
+		note(f"group of {size}: adding one who is online")
+		scene.repeat("online", scene.add_online)
+		work = f"one added to {size}, {online} online, the new one too"
+		yield scene.row("add-online", "online", work, "≤ 1.5 × floor", notes=NO_PRESENCE).at_most(1.5)
+	if options.wants("stall", "delete"):
+		note(f"group of {size}: stall of an add")
+		scene.repeat("stall", scene.stall_of_add)
+		save = scene.save_cost()
+		promise = f"≤ floor + one save of {size} ({save:.1f} ms)"
+		yield scene.row("stall", "stall", f"longest stall as one is added to {size}", promise).at_most(1, plus=save)
+	if options.wants("delete") and size == max(SIZES) or options.quick and options.wants("delete"):
+		note(f"group of {size}: stall of a deleted account")
+		scene.repeat("delete", scene.stall_of_delete, only=("ours", "peer"))
+		row = scene.row("delete", "delete", f"longest stall as the account of a member of {size} is deleted", "")
+		row.promise = "as for an add: ≤ floor's add + one save"
+		row.values["floor"] = statistics.median(scene.samples["stall"]["floor"])
+		yield row.at_most(1, plus=save)
+
+
+NO_PRESENCE = ["ejabberd sends the pushes only, no presence"]

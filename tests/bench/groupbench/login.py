@@ -1,0 +1,97 @@
+"""Rows: bind and contact list of one who logs in, with the module and without, the same contacts in storage."""
+
+import shutil
+import time
+
+from . import clients, processes, prosody, settings, stores
+from .report import Row
+
+SIZES = (50, 200, 500)
+PROMISED = 500
+
+
+def members(size):
+	return [f"l{size}x{i}" for i in range(size)]
+
+
+class Scene:
+	def __init__(self, options, ejabberd):
+		self.options, self.ejabberd = options, ejabberd
+		self.sizes = SIZES[:2] if options.quick else SIZES
+		self.servers = {}
+
+	def start(self):
+		template = settings.fresh_folder("template")
+		self._fill(stores.Stores(template))
+		modules = (("ours", self.options.module), ("peer", self.options.peer))
+		for name, plugins in modules:
+			if plugins:
+				server = self.servers[name] = prosody.Prosody(self.options, name, plugins)
+				server.fill(template)
+				server.start().settle()
+				server.stop()
+		floor = self.servers["floor"] = prosody.Prosody(self.options, "floor")
+		floor.fill(self.servers["ours"].data if "ours" in self.servers else template)
+		for server in self.servers.values():
+			server.start().settle()
+		if self.ejabberd:
+			for size in self.sizes:
+				self.ejabberd.register(members(size))
+				self.ejabberd.create_group(members(size), f"l{size}", f"Team of {size}")
+			self.servers["ejabberd"] = self.ejabberd
+		shutil.rmtree(template)
+
+	def _fill(self, store):
+		for size in self.sizes:
+			store.accounts(members(size))
+			store.group(members(size), f"l{size}", f"Team of {size}")
+		store.rosters([(f"Team of {size}", members(size)) for size in self.sizes])
+
+	def login(self, server, user, size):
+		"""Milliseconds from the wish to bind to the last byte of the contact list."""
+		client = clients.Client(server.c2s, user)
+		client.authenticate()
+		start = time.perf_counter()
+		roster = client.bind_and_get_roster()
+		took = (time.perf_counter() - start) * 1000
+		client.close()
+		count = roster.count(b"<item ")
+		if count != size - 1:
+			raise RuntimeError(f"{user} was given {count} contacts instead of {size - 1}")
+		return took
+
+	def run(self, size, logins):
+		"""Each login by another member, so that none finds its contact list loaded; the sides take turns."""
+		samples, users = {}, members(size)
+		for number in range(-5, logins):
+			order = sorted(self.servers, reverse=number % 2)
+			for name in order:
+				server = self.servers[name]
+				took = self.login(server, users[number % size], size)
+				if name != "ejabberd":
+					processes.wait_idle(server.pid, time.sleep, quiet=0.02, share=0.1)
+				if number >= 0:
+					samples.setdefault(name, []).append(took)
+		return samples
+
+	def end(self):
+		for server in self.servers.values():
+			if server is not self.ejabberd:
+				server.stop()
+
+
+def rows(options, ejabberd, note):
+	scene = Scene(options, ejabberd)
+	try:
+		note("logins: starting")
+		scene.start()
+		for size in scene.sizes:
+			logins = 20 if options.quick else 200 if size == PROMISED else 50
+			note(f"{logins} logins into a group of {size}")
+			row = Row.of("login", f"login into a group of {size}: bind and contact list", "ms", scene.run(size, logins), size=size)
+			if size == PROMISED:
+				row.promise = "≤ 1.1 × module off"
+				row.at_most(1.1)
+			yield row
+	finally:
+		scene.end()

@@ -1,0 +1,116 @@
+"""A Prosody of the bench's own, with our module, with another one, or with none."""
+
+import shutil
+import time
+
+from . import control, processes, settings, sockets, stores
+from .settings import BENCH, HOST, MODULE, TOP
+
+CONFIG = """
+run_as_root = true
+pidfile = "{folder}/prosody.pid"
+data_path = "{folder}/data"
+log = {{ {{ levels = {{ min = "warn" }}, to = "file", filename = "{folder}/prosody.log" }} }}
+plugin_paths = {{ {plugins} }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {c2s} }}
+c2s_direct_tls_ports = {{}}
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+authentication = "internal_plain"
+storage = "internal"
+modules_enabled = {{ "roster", "saslauth", "ping" }}
+modules_disabled = {{ "s2s", "s2s_auth_certs", "tls" }}
+VirtualHost "{host}"
+	modules_enabled = {{ {modules} }}
+	spec_control_port = {control}
+"""
+
+
+class Prosody:
+	"""`plugins` is the folder with the module to measure, or None; `load` says whether it is enabled at the start."""
+
+	def __init__(self, options, name, plugins=None, load=True):
+		self.name = name
+		self.start_script = options.prosody
+		self.folder = settings.fresh_folder(name)
+		self.data = self.folder / "data"
+		self.data.mkdir()
+		self.plugins = plugins
+		self.load = load and plugins is not None
+		self.process = None
+
+	def fill(self, template):
+		shutil.rmtree(self.data)
+		shutil.copytree(template, self.data)
+
+	def start(self):
+		self.c2s, port = sockets.free_ports(2)
+		folders = [TOP / "spec" / "support" / "plugins", BENCH / "plugins"] + ([self.plugins] if self.plugins else [])
+		modules = ["spec_control", "bench_tools"] + ([MODULE] if self.load else [])
+		config = self.folder / "prosody.cfg.lua"
+		config.write_text(CONFIG.format(
+			folder=self.folder, host=HOST, c2s=self.c2s, control=port,
+			plugins=", ".join(f'"{folder}"' for folder in folders), modules=", ".join(f'"{name}"' for name in modules),
+		))
+		log = self.folder / "output.log"
+		self.process = processes.start([self.start_script, "--config", str(config), "-F"], log)
+		self.control = processes.wait_until(lambda: self._connect(port), f"{self.name} to start, see {log}")
+		self.pid = int(self.lua('return require "util.pposix".getpid()'))
+		if self.load and not self.lua("return groups ~= nil"):
+			raise RuntimeError(f"the module did not load in {self.name}, see {self.folder}/prosody.log")
+		return self
+
+	def _connect(self, port):
+		if self.process.poll() is not None:
+			raise RuntimeError(f"{self.name} did not start, see {self.folder}/output.log")
+		try:
+			return control.Control(port)
+		except ConnectionRefusedError:
+			return None
+
+	def lua(self, source, timeout=120):
+		"""The first result of a chunk of Lua run inside the server."""
+		results = self.control.run(source, timeout)
+		return results[0] if results else None
+
+	def tool(self, name, *arguments, timeout=120):
+		return self.lua("return " + tool(name, *arguments), timeout)
+
+	def groups(self, name, *arguments, timeout=120):
+		return self.lua("return " + control.call("groups." + name, *arguments), timeout)
+
+	def cpu(self):
+		return processes.cpu_seconds(self.pid)
+
+	def settle(self, pump=time.sleep, timeout=240):
+		"""Waits for the end of all background work: nothing more is written and the processor is idle."""
+		end = time.monotonic() + timeout
+		while time.monotonic() < end:
+			processes.wait_idle(self.pid, pump, timeout=max(0.0, end - time.monotonic()))
+			if self.quiet_for(0.4) and not self.unsettled():
+				return
+			pump(0.02)
+		raise TimeoutError(f"{self.name} was still at work after {timeout} s")
+
+	def quiet_for(self, seconds):
+		return time.time() - stores.last_write(self.data) >= seconds
+
+	def unsettled(self):
+		return False
+
+	def stop(self):
+		if self.process:
+			self.control.close()
+			processes.stop(self.process)
+			self.process = None
+
+	def kill(self):
+		if self.process:
+			self.control.close()
+			processes.stop(self.process, processes.signal.SIGKILL)
+			self.process = None
+
+
+def tool(name, *arguments):
+	return control.call("prosody.hosts[host].modules.bench_tools." + name, *arguments)

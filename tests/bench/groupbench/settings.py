@@ -1,0 +1,71 @@
+"""What a run is asked to do, and where things are."""
+
+import os
+import pathlib
+import shutil
+from dataclasses import dataclass, field
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+BENCH = TOP / "tests" / "bench"
+TARGET = TOP / "target"
+OUT = TARGET / "bench"
+HOST = "bench.test"
+GROUP = "team"
+LABEL = "The team"
+PASSWORD = "secret"
+MODULE = "groups_internal"
+
+
+@dataclass
+class Settings:
+	prosody: str
+	prosody_version: str
+	runs: int
+	quick: bool
+	only: set = field(default_factory=set)
+	module: pathlib.Path | None = None
+	peer: pathlib.Path | None = None
+	ejabberd: str | None = None
+
+	def wants(self, *keys):
+		return not self.only or any(key in self.only for key in keys)
+
+
+def find_prosody(wanted):
+	"""The start script and the name of the wanted version; a path is taken as it is."""
+	if "/" in wanted:
+		return wanted, pathlib.Path(wanted).resolve().parents[1].name
+	own = TARGET / "prosody" / wanted / "bin" / "prosody"
+	if own.exists():
+		return str(own), wanted
+	raise SystemExit(f"Prosody {wanted} is not at {own}: run 'make bench', which provides it.")
+
+
+def find_module():
+	"""The folder to put into plugin_paths, or None when nothing was built."""
+	built = TARGET / "plugins"
+	return built if (built / f"mod_{MODULE}" / f"mod_{MODULE}.lua").exists() else None
+
+
+def find_peer(given):
+	if not given:
+		return None
+	folder = pathlib.Path(given).resolve()
+	if (folder / f"mod_{MODULE}.lua").exists() or (folder / f"mod_{MODULE}").is_dir():
+		return folder
+	raise SystemExit(f"PEER: there is no mod_{MODULE}.lua in {folder} or in a folder mod_{MODULE} of it.")
+
+
+def find_ejabberd(given=None):
+	own = TARGET / "ejabberd" / "bin" / "ejabberdctl"
+	for candidate in (given, str(own)):
+		if candidate and os.access(candidate, os.X_OK):
+			return candidate
+	return None
+
+
+def fresh_folder(*parts):
+	folder = OUT.joinpath("servers", *parts)
+	shutil.rmtree(folder, ignore_errors=True)
+	folder.mkdir(parents=True)
+	return folder

@@ -1,0 +1,64 @@
+"""Data in the published layout, written straight into the folders that Prosody's file storage reads."""
+
+import pathlib
+
+from .settings import GROUP, HOST, LABEL, PASSWORD
+
+
+def encode(name):
+	return "".join(c if c.isascii() and c.isalnum() else "%%%02x" % b for c in name for b in c.encode()[:1])
+
+
+class Stores:
+	def __init__(self, data):
+		self.root = pathlib.Path(data) / encode(HOST)
+		self.made = set()
+
+	def write(self, store, key, text):
+		folder = self.root / store
+		if store not in self.made:
+			folder.mkdir(parents=True, exist_ok=True)
+			self.made.add(store)
+		(folder / (encode(key) + ".dat")).write_text("return {\n" + text + "};\n")
+
+	def accounts(self, users):
+		for user in users:
+			self.write("accounts", user, f'\t["password"] = "{PASSWORD}";\n')
+
+	def group(self, members, group=GROUP, label=LABEL):
+		self.write("group_info", group, f'\t["name"] = "{label}";\n')
+		self.write("groups", group, "".join(f'\t["{member}"] = {{}};\n' for member in members))
+
+	def rosters(self, groups):
+		"""Every roster as it is when all is settled; `groups` is a list of (label, members)."""
+		labels = {}
+		for label, members in groups:
+			for user in members:
+				mine = labels.setdefault(user, {})
+				for other in members:
+					mine.setdefault(other, []).append(label)
+		for user, contacts in labels.items():
+			contacts.pop(user)
+			self.write("roster", user, METADATA + "".join(item(other, names) for other, names in contacts.items()))
+
+
+METADATA = '\t[false] = {\n\t\t["pending"] = {};\n\t\t["version"] = 1;\n\t};\n'
+
+
+def item(user, labels):
+	groups = "".join(f'["{label}"] = true; ' for label in labels)
+	return f'\t["{user}@{HOST}"] = {{\n\t\t["subscription"] = "both";\n\t\t["groups"] = {{ {groups}}};\n\t}};\n'
+
+
+def roster_files(data):
+	return pathlib.Path(data) / encode(HOST) / "roster"
+
+
+def last_write(data):
+	"""When anything was last written for the host, in seconds since the epoch: each write renames a file into a folder."""
+	root = pathlib.Path(data) / encode(HOST)
+	latest = root.stat().st_mtime_ns
+	for entry in root.iterdir():
+		if entry.is_dir():
+			latest = max(latest, entry.stat().st_mtime_ns)
+	return latest / 1e9

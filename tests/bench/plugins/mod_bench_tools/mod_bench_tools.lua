@@ -1,0 +1,226 @@
+-- What the bench does inside Prosody: the least work that each measured operation needs, done once through Prosody's
+-- own functions (the floor), and stop-watches. Its functions are called over the control port; loaded, it does nothing.
+-- luacheck: globals module prosody, allow defined top, ignore 131
+
+local rostermanager = require "core.rostermanager";
+local usermanager = require "core.usermanager";
+local datamanager = require "core.storagemanager".olddm;
+local modulemanager = require "core.modulemanager";
+local monotonic = require "util.time".monotonic;
+
+local host = module.host;
+local sessions = prosody.hosts[host].sessions;
+local group_store = module:open_store("groups");
+local info_store = module:open_store("group_info");
+
+local records = {};
+
+local function record(group)
+	if not records[group] then
+		records[group] = group_store:get(group) or {};
+	end
+	return records[group];
+end
+
+local function jid_of(user)
+	return user.."@"..host;
+end
+
+local function contact(label)
+	return { subscription = "both", groups = { [label] = true } };
+end
+
+-- The floor ----------------------------------------------------------------------------------------------------------
+
+-- A member joins who is offline: the record stored, each online member's roster given the item and one push.
+function floor_add(group, label, user)
+	local members = record(group);
+	members[user] = {};
+	group_store:set(group, members);
+	local jid = jid_of(user);
+	for member in pairs(members) do
+		local online = sessions[member];
+		if online and member ~= user then
+			online.roster[jid] = contact(label);
+			rostermanager.roster_push(member, host, jid);
+		end
+	end
+	return true;
+end
+
+-- A member joins who is online: besides, a push to it for each member, and presence in both directions.
+function floor_add_online(group, label, user)
+	local presence = prosody.hosts[host].modules.presence;
+	local members = record(group);
+	members[user] = {};
+	group_store:set(group, members);
+	local jid, roster = jid_of(user), sessions[user].roster;
+	for member in pairs(members) do
+		if member ~= user then
+			local other = jid_of(member);
+			roster[other] = contact(label);
+			rostermanager.roster_push(user, host, other);
+			if sessions[member] then
+				sessions[member].roster[jid] = contact(label);
+				rostermanager.roster_push(member, host, jid);
+				presence.send_presence_of_available_resources(user, host, other);
+				presence.send_presence_of_available_resources(member, host, jid);
+			end
+		end
+	end
+	return true;
+end
+
+function floor_remove(group, user)
+	local members = record(group);
+	members[user] = nil;
+	return group_store:set(group, members);
+end
+
+-- A group's rosters written from nothing: each loaded, filled and saved once.
+function floor_sync(group, label)
+	local members = record(group);
+	for user in pairs(members) do
+		local roster = rostermanager.load_roster(user, host);
+		for other in pairs(members) do
+			if other ~= user then
+				roster[jid_of(other)] = contact(label);
+			end
+		end
+		rostermanager.save_roster(user, host, roster);
+	end
+	return true;
+end
+
+-- Members join one by one, nobody is online: the record stored each time. Milliseconds.
+function floor_grow(group, users)
+	local members = {};
+	local start = monotonic();
+	for _, user in ipairs(users) do
+		members[user] = {};
+		group_store:set(group, members);
+	end
+	return (monotonic() - start) * 1000;
+end
+
+-- All groups read from the store. Milliseconds.
+function floor_read()
+	local start = monotonic();
+	local count = 0;
+	for id in info_store:users() do
+		local info, members = info_store:get(id), group_store:get(id);
+		if info and members then count = count + 1; end
+	end
+	return { ms = (monotonic() - start) * 1000, groups = count };
+end
+
+-- Stop-watches -------------------------------------------------------------------------------------------------------
+
+local function median(values)
+	table.sort(values);
+	return values[(#values + 1) // 2];
+end
+
+-- Median cost of writing a user's whole roster, in milliseconds.
+function save_cost(user, rounds)
+	local roster = rostermanager.load_roster(user, host);
+	local times = {};
+	for i = 1, rounds do
+		local start = monotonic();
+		assert(rostermanager.save_roster(user, host, roster));
+		times[i] = (monotonic() - start) * 1000;
+	end
+	return median(times);
+end
+
+function groups_module()
+	return prosody.hosts[host].modules.groups_internal;
+end
+
+function grow(group, users)
+	local groups = groups_module();
+	local start = monotonic();
+	for _, user in ipairs(users) do
+		assert(groups.add_member(group, user));
+	end
+	return (monotonic() - start) * 1000;
+end
+
+function add_delayed(group, users)
+	local groups = groups_module();
+	for _, user in ipairs(users) do
+		assert(groups.add_member(group, user, true));
+	end
+	return true;
+end
+
+-- How long the call itself takes, in milliseconds.
+function time_sync(group)
+	local start = monotonic();
+	groups_module().sync(group);
+	return (monotonic() - start) * 1000;
+end
+
+-- Microseconds a call, as the median of batches.
+function time_calls(name, batches, calls, ...)
+	local f = groups_module()[name];
+	local times = {};
+	for i = 1, batches do
+		local start = monotonic();
+		for _ = 1, calls do
+			f(...);
+		end
+		times[i] = (monotonic() - start) * 1e6 / calls;
+	end
+	return median(times);
+end
+
+-- Median microseconds that an event takes when it is fired for a connected user's session.
+function time_event(name, user, rounds)
+	local _, session = next(sessions[user].sessions);
+	local fire_event = prosody.hosts[host].events.fire_event;
+	local times = {};
+	for i = 1, rounds do
+		local start = monotonic();
+		fire_event(name, { session = session });
+		times[i] = (monotonic() - start) * 1e6;
+	end
+	return median(times);
+end
+
+function time_load(name)
+	local start = monotonic();
+	assert(modulemanager.load(host, name));
+	return (monotonic() - start) * 1000;
+end
+
+function delete_user(user)
+	return usermanager.delete_user(user, host);
+end
+
+-- Kilobytes of Lua memory after a full collection.
+function collect()
+	collectgarbage();
+	collectgarbage();
+	return collectgarbage("count");
+end
+
+local storage_calls;
+
+-- Counts every call into file storage from now on, whoever opened the store and whenever.
+function watch_storage()
+	storage_calls = 0;
+	for name, f in pairs(datamanager) do
+		if type(f) == "function" then
+			datamanager[name] = function (...)
+				storage_calls = storage_calls + 1;
+				return f(...);
+			end
+		end
+	end
+	return true;
+end
+
+function count_storage_calls()
+	return storage_calls;
+end
