@@ -6,8 +6,9 @@ import platform
 import shutil
 import sys
 import time
+import traceback
 
-from . import add, ejabberd, growth, login, plots, report, scale, settings, settled, sync
+from . import add, ejabberd, growth, login, plots, processes, report, scale, settings, settled, sync
 
 SCENES = (
 	(add.rows, ("add", "add-online", "stall", "delete")),
@@ -50,24 +51,34 @@ def main(arguments=None):
 
 	if not options.module:
 		note("our module is not built (make build): its column stays empty")
-	rows = []
+	rows, busy = [], processes.busy_share(1.0)
 	server, why = ejabberd.start_or_explain(options)
 	if not server:
 		note(f"ejabberd is not measured: {why}")
 	for measure, keys in SCENES:
 		if options.wants(*keys):
-			for row in measure(options, server, note):
+			for row in guarded(measure, keys, options, server, note):
 				rows.append(row)
 				note("  " + "; ".join(f"{name} {report.number(value, row.unit)}" for name, value in row.values.items()))
 	if server:
 		server.stop()
-	hand_out(options, rows, time.monotonic() - began, why)
+	return hand_out(options, rows, time.monotonic() - began, why, busy)
 
 
-def hand_out(options, rows, seconds, why):
+def guarded(measure, keys, options, server, note):
+	"""The rows of a scene; if it breaks down, a row that says so, and the other scenes go on."""
+	try:
+		yield from measure(options, server, note)
+	except Exception as problem:
+		traceback.print_exc()
+		yield report.Row(keys[0], f"{', '.join(keys)}: broke down", "", failed=f"{type(problem).__name__}: {problem}")
+
+
+def hand_out(options, rows, seconds, why, busy):
 	about = (
 		f"Prosody {options.prosody_version}, file storage, {os.cpu_count()} cores ({platform.machine()}), clients over "
 		f"loopback TCP with quick acknowledgements, medians of {options.runs}, {seconds / 60:.1f} minutes in all"
+		+ (f"; the machine was {busy:.0%} busy before the start: do it again when it is idle" if busy > 0.1 else "")
 		+ (f"; ejabberd not measured: {why}" if why else "") + ("; QUICK: no verdict to rely on" if options.quick else "") + "."
 	)
 	text = report.document(rows, about, options.peer is not None)
@@ -77,3 +88,4 @@ def hand_out(options, rows, seconds, why):
 	shutil.rmtree(settings.OUT / "servers", ignore_errors=True)
 	print(text)
 	print("Written to target/bench:", ", ".join(["results.md", "results.json", *drawn]))
+	return 1 if any(row.failed for row in rows) else 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 640, 420
-LEFT, RIGHT, TOP, BOTTOM = 78, 150, 46, 52
+LEFT, RIGHT, TOP, BOTTOM = 86, 150, 46, 52
 COLOURS = {"ours": "#0b6e4f", "floor": "#888888", "ejabberd": "#c8553d", "peer": "#5b5bd6", "today": "#222222"}
 NAMES = {"ours": "ours", "floor": "floor", "ejabberd": "ejabberd", "peer": "PEER", "today": "today's Lua module"}
 

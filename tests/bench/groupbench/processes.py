@@ -57,6 +57,16 @@ def cpu_seconds(pid):
 	return total / 1e9
 
 
+def busy_share(seconds):
+	"""How busy all processors are, on average, from 0 to 1."""
+	def times():
+		values = [int(value) for value in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+		return sum(values), values[3] + values[4]
+
+	(total, idle), _, (total_after, idle_after) = times(), time.sleep(seconds), times()
+	return 1 - (idle_after - idle) / max(1, total_after - total)
+
+
 def resident_bytes(pid):
 	for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
 		if line.startswith("VmRSS:"):

@@ -97,7 +97,8 @@ class Prosody:
 		return time.time() - stores.last_write(self.data) >= seconds
 
 	def unsettled(self):
-		return False
+		"""Whether our module's marker names work that is still open."""
+		return stores.open_work(self.data)
 
 	def stop(self):
 		if self.process:

@@ -18,6 +18,7 @@ class Row:
 	notes: list = field(default_factory=list)
 	checks: list = field(default_factory=list)
 	size: int = 0
+	failed: str = ""
 
 	@classmethod
 	def of(cls, key, work, unit, samples, **more):
@@ -57,6 +58,8 @@ class Row:
 
 	@property
 	def verdict(self):
+		if self.failed:
+			return self.failed
 		if "ours" not in self.values:
 			return "ours not measured"
 		if not self.promise:
@@ -104,7 +107,11 @@ def markdown(lines):
 
 def document(rows, about, with_peer):
 	text = ["# Speed of mod_groups_internal", "", about, "", markdown(table(rows, with_peer)), ""]
-	notes = [f"- {row.work}: {note}" for row in rows for note in row.notes]
+	notes = {}
+	for row in rows:
+		for note in row.notes:
+			notes.setdefault(note, []).append(row.work)
+	notes = [f"- {note} ({works[0] if len(works) == 1 else f'{len(works)} rows'})" for note, works in notes.items()]
 	if notes:
 		text += ["Notes:", *notes, ""]
 	return "\n".join(text)

@@ -62,3 +62,9 @@ def last_write(data):
 		if entry.is_dir():
 			latest = max(latest, entry.stat().st_mtime_ns)
 	return latest / 1e9
+
+
+def open_work(data):
+	"""Whether a record under the host's own key says that contact lists are still to be settled."""
+	root = pathlib.Path(data) / encode(HOST)
+	return any(word in path.read_bytes() for path in root.glob("*.dat") for word in (b'"unsettled"', b'"everything"', b'"withdrawals"'))
