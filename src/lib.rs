@@ -1,1 +1,39 @@
-pub fn nothing() {}
+//! Groups for Prosody, decided in Rust and carried out in Lua.
+//!
+//! ```text
+//! Prosody ── hooks, callers ──▶ lua/ shim ──▶ binding ──▶ engine (state, operations, reconciliation)
+//!    ▲                             │  ◀── effect ──┘          no Lua type in here
+//!    └── stores, rosters, MUC, ────┘ ─── reply ──▶
+//!        presence, events
+//! ```
+//!
+//! # The life of one call
+//!
+//! `add_member("family", "ann")` in Lua asks the binding for an operation. Nothing has happened yet. The shim resumes it; it runs
+//! up to the first thing that Prosody has to do and hands that out as an [`engine::Effect`]: read a record, store the
+//! marker, store the members, set an affiliation, fire an event, compare a roster, push a contact. The shim does it in plain
+//! Lua, which may wait as long as it likes, and resumes the operation with the [`engine::Reply`]. At last the operation
+//! ends with what the caller gets.
+//!
+//! So no Rust frame is ever on the stack while Prosody's code runs. It could not be: Prosody's storage, authentication and
+//! event handlers may yield, and a yield across a native frame is an error. It also makes the engine a state machine that tests
+//! can drive through every interleaving and every failure without a server.
+//!
+//! # Where things are
+//!
+//! - [`engine`]: everything that is decided, and the tests of it. Begin with [`engine::Effect`], then [`engine::Engine`].
+//! - `binding`: the only place that knows mlua: the library's entry, the handles, and the conversion of values and errors.
+//! - `lua/mod_groups_internal`: options, hooks, timers, and one small function for each effect.
+//!
+//! # Contact lists
+//!
+//! A roster is never edited pair by pair. The engine knows what it should hold ([`engine::Plan`], which also says what
+//! counts as a difference); one function of the shim compares and changes it in memory. That happens at once for rosters in
+//! memory (within a budget), on load for those that are read from storage, and in the background for the rest, where
+//! changes are also saved, once for however many there were. The [`engine::Marker`] in storage tells which groups have
+//! open work; it is written before the first store of an operation, so that a killed server finishes the work at its next
+//! start.
+
+#[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
+mod binding;
+pub mod engine;

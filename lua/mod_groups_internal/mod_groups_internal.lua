@@ -1,0 +1,354 @@
+-- Groups whose members see each other, in their contact lists and in group chats.
+--
+-- This is a shim: the engine in groups_internal_native.so decides, the functions here carry its decisions out. An operation
+-- of the engine hands out one effect after the other; the functions for them are in the *.lib.lua files beside this one.
+
+local VERSION = "1.0.0";
+
+local array = require "util.array";
+local async = require "util.async";
+local jid_split = require "util.jid".split;
+local monotonic = require "util.time".monotonic;
+
+local host = module.host;
+local traceback = debug.traceback;
+
+local muc_host = module:get_option_string("groups_muc_host");
+
+-- How long lists are saved for when the server stops or the module is unloaded, in seconds. What is not saved by then is
+-- made good at the next start.
+local flush_time = 5;
+-- When loading is tried again after storage failed, in seconds.
+local load_retry = 30;
+-- When the records of a group that has the name of a deleted account are looked after, in seconds after the deletion:
+-- the purge follows the event, and storage that waits may be late.
+local purge_watch = { 0, 1, 10 };
+
+local function load_native()
+	local directory = module:get_directory();
+	local pattern = directory.."/?.so";
+	if not (";"..package.cpath..";"):find(";"..pattern..";", 1, true) then
+		package.cpath = pattern..";"..package.cpath;
+	end
+	local ok, native = pcall(require, "groups_internal_native");
+	if not ok then
+		local path = package.searchpath("groups_internal_native", package.cpath);
+		if not path then
+			error("groups_internal_native.so is missing in "..directory..": run 'make install', then restart Prosody", 0);
+		end
+		error(path.." cannot be loaded, it must be built for ".._VERSION.." on this machine: run 'make install', then restart Prosody ("
+			..tostring(native):match("[^\n]*")..")", 0);
+	end
+	local version = type(native) == "table" and native.version or "unknown";
+	if version ~= VERSION then
+		error("groups_internal_native.so has version "..tostring(version)..", but mod_groups_internal.lua has version "..VERSION
+			..": run 'make install', then restart Prosody", 0);
+	end
+	return native;
+end
+
+local native = load_native();
+
+local effects = {};
+for _, library in ipairs { "storage", "rooms", "rosters" } do
+	for name, perform in pairs(module:require(library)) do
+		effects[name] = perform;
+	end
+end
+
+local rosters_being_settled = module:shared("rosters_being_settled");
+
+local handle = native.open(host, module.reloading or false, muc_host ~= nil, effects.has_row_writes());
+
+-- Operations
+
+local function finish(name, ok, ...)
+	if ok then return ...; end
+	module:log("error", "Error in %s: %s", name, (...));
+	return nil, "an error was thrown, see the log";
+end
+
+-- Does what the engine asks for. `context` is what a hook knows and no effect says.
+local function perform(context, name, ...)
+	if not name then return; end
+	return finish(name, xpcall(effects[name], traceback, context, ...));
+end
+
+local plan_work; -- forward declaration
+
+-- Drives an operation to its end, in the caller's coroutine. Returns what the operation does.
+local function run(operation, context)
+	local effect, a, b, c, d = operation:resume(monotonic());
+	while effect do
+		effect, a, b, c, d = operation:resume(monotonic(), perform(context, effect, a, b, c, d));
+	end
+	if c then
+		module:log("error", "An operation failed by a bug in groups_internal_native.so: %s", c);
+	end
+	plan_work();
+	return a, b;
+end
+
+-- Drives an operation, or several, where nobody waits for the outcome.
+local function spawn(job)
+	async.runner(job, {
+		error = function (_, err)
+			module:log("error", "Background work failed: %s", err);
+		end;
+	}):run(true);
+end
+
+-- For hooks: waits in the caller's coroutine if there is one, for what comes next relies on it.
+local function run_hook(operation, context)
+	if async.ready() then
+		run(operation, context);
+	else
+		spawn(function () run(operation, context); end);
+	end
+end
+
+local work_timer, work_at;
+
+function plan_work()
+	local now = monotonic();
+	local delay = handle:next_work(now);
+	if not delay or module.loaded == false then return; end
+	if work_timer then
+		if work_at <= now + delay then return; end
+		work_timer:stop();
+	end
+	work_at = now + delay;
+	work_timer = module:add_timer(delay, function ()
+		work_timer = nil;
+		spawn(function () run(handle:work()); end);
+	end);
+end
+
+-- Loading
+
+local loading;
+
+local function load_groups()
+	loading = true;
+	spawn(function ()
+		local ok = run(handle:load(os.time() // 60));
+		if ok then
+			run(handle:adopt(effects.rosters_in_memory()));
+		else
+			module:set_status("error", "Groups cannot be read from storage (see log)");
+			module:add_timer(load_retry, load_groups);
+		end
+		loading = false;
+	end);
+end
+
+-- Waits until groups have been read from storage, where that is possible.
+local function await_groups()
+	while loading and not handle:is_ready() and async.ready() do
+		effects.wait();
+	end
+end
+
+-- Functions for other modules
+
+-- Creates a group, with a chat of its own if wanted; returns its id.
+function create(info, create_default_muc, group_id)
+	return run(handle:create(type(info) == "table" and info.name or nil, create_default_muc, group_id));
+end
+
+-- Returns { name, muc_jid?, mucs? }, the caller's to change, or nil.
+function get_info(group_id)
+	await_groups();
+	return handle:info(group_id);
+end
+
+-- Renames a group.
+function set_info(group_id, info)
+	return run(handle:set_info(group_id, type(info) == "table" and info.name or nil));
+end
+
+-- Returns a table keyed by username.
+function get_members(group_id)
+	await_groups();
+	return handle:members(group_id);
+end
+
+function exists(group_id)
+	await_groups();
+	return handle:exists(group_id);
+end
+
+-- Returns an array of ids.
+function get_user_groups(username)
+	await_groups();
+	return handle:groups_of(username);
+end
+
+function delete(group_id)
+	return run(handle:delete(group_id));
+end
+
+-- Adds a user; with `delay_update`, contact lists wait for sync().
+function add_member(group_id, username, delay_update)
+	return run(handle:add_member(group_id, username, delay_update));
+end
+
+function remove_member(group_id, username)
+	return run(handle:remove_member(group_id, username));
+end
+
+-- Brings the contact lists of all members up to date.
+function sync(group_id)
+	run(handle:sync(group_id));
+end
+
+-- Returns { jid, name } of the new chat.
+function add_group_chat(group_id, name)
+	return run(handle:add_group_chat(group_id, name));
+end
+
+-- Removes a chat by the node of its room.
+function remove_group_chat(group_id, muc_id)
+	return run(handle:remove_group_chat(group_id, muc_id));
+end
+
+-- Returns an array of { id, jid, name, deleted? }, or nil for an unknown group.
+function get_group_chats(group_id)
+	await_groups();
+	local rooms = handle:rooms(group_id);
+	if not rooms then return nil; end
+	local info = handle:info(group_id);
+	return array(rooms):map(function (jid)
+		return effects.describe_room(jid, info.name);
+	end);
+end
+
+-- Fires group-user-added for each member.
+function emit_member_events(group_id)
+	local ok, err = run(handle:emit_member_events(group_id));
+	if not ok then return false, err; end
+	return true;
+end
+
+-- Returns a table of id to info that is also an iterator: `for id, info in groups() do`.
+function groups()
+	await_groups();
+	return setmetatable(handle:groups(), {
+		__call = function (all, _, last)
+			return next(all, last);
+		end;
+	});
+end
+
+-- Returns all groups and members as one string.
+function snapshot()
+	await_groups();
+	return handle:snapshot();
+end
+
+-- Makes groups and members what a snapshot() says. Refused whole if the string is damaged.
+function restore(blob)
+	local operation, err = handle:restore(blob);
+	if not operation then return nil, err; end
+	return run(operation);
+end
+
+-- Hooks
+
+module:hook("roster-load", function (event)
+	-- The engine is about to reconcile this roster itself.
+	if rosters_being_settled[event.username] then return; end
+	run_hook(handle:roster_loaded(event.username), event);
+end);
+
+module:hook("resource-bind", function (event)
+	run_hook(handle:user_appeared(event.session.username));
+end);
+
+module:hook("resource-unbind", function (event)
+	local username = event.session.username;
+	if not prosody.hosts[host].sessions[username] then
+		run_hook(handle:user_left(username));
+	end
+end);
+
+-- A contact that its user takes off the list comes back with the next session, not in this one.
+local function spare_contact(username, jid)
+	local contact, contact_host = jid_split(jid);
+	if contact and contact_host == host then
+		handle:spare_contact(username, contact);
+	end
+end
+
+module:hook("roster-item-removed", function (event)
+	spare_contact(event.username, event.jid);
+end, 10);
+
+local function on_outgoing_presence(event)
+	local kind = event.stanza.attr.type;
+	if (kind == "unsubscribe" or kind == "unsubscribed") and event.origin.username then
+		spare_contact(event.origin.username, event.stanza.attr.to);
+	end
+end
+module:hook("pre-presence/bare", on_outgoing_presence, 10);
+module:hook("pre-presence/full", on_outgoing_presence, 10);
+
+module:hook("user-registered", function (event)
+	run_hook(handle:user_appeared(event.username));
+end);
+
+-- An account made in the shell fires nothing else; 13 only.
+module:hook_global("user-role-changed", function (event)
+	if event.host == host and effects.has_account(event.username) then
+		run_hook(handle:user_appeared(event.username));
+	end
+end);
+
+-- Above mod_roster, which would unsubscribe from every contact with two saves each.
+module:hook_global("user-deleted", function (event)
+	if event.host ~= host then return; end
+	local username = event.username;
+	run_hook(handle:account_deleted(username));
+	if not handle:is_endangered(username) then return; end
+	for i, delay in ipairs(purge_watch) do
+		module:add_timer(delay, function ()
+			spawn(function () run(handle:account_purged(username, i == #purge_watch)); end);
+		end);
+	end
+end, 310);
+
+-- Below mod_roster, which reads the roster once more: a new account of that name must not be given it.
+module:hook_global("user-deleted", function (event)
+	if event.host == host then
+		effects.release_roster(nil, event.username);
+	end
+end, -1000);
+
+module:hook_global("server-stopping", function ()
+	run_hook(handle:flush(flush_time));
+end);
+
+local function check_muc_host()
+	if muc_host and not effects.has_muc() then
+		module:log("error", "groups_muc_host is %q, which is no active chat host: add Component %q \"muc\" to the configuration", muc_host, muc_host);
+		module:set_status("error", "groups_muc_host is no active chat host");
+	end
+end
+
+if prosody.start_time then
+	check_muc_host();
+else
+	module:hook_global("server-started", check_muc_host);
+end
+
+function module.unload()
+	-- A reload goes on with the engine as it is.
+	if module.reloading then return; end
+	spawn(function ()
+		run(handle:flush(flush_time));
+		handle:close();
+	end);
+end
+
+load_groups();
+await_groups();

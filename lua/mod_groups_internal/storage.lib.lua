@@ -1,0 +1,117 @@
+-- Effects on storage, on the log, on other modules and on time.
+
+local async = require "util.async";
+local new_id = require "util.id".short;
+local add_task = require "util.timer".add_task;
+
+local info_store = assert(module:open_store("group_info"));
+local members_store = assert(module:open_store("groups"));
+local members_map = assert(module:open_store("groups", "map"));
+-- One record under the host's own key: no account's purge reaches it.
+local marker_store = assert(module:open_store("groups_internal"));
+
+local effects = {};
+
+-- Whether one row can be written for less than the record: not where `map` is made of `keyval`.
+function effects.has_row_writes()
+	return members_map.keyval_store == nil;
+end
+
+-- Operations that wait for their turn.
+local waiting = {};
+
+function effects.wait()
+	if not async.ready() then
+		return nil, "the caller cannot wait";
+	end
+	local wait, done = async.waiter();
+	local function resume()
+		if waiting[resume] then
+			waiting[resume] = nil;
+			done();
+		end
+	end
+	waiting[resume] = true;
+	-- Whoever has the turn may have died without a word.
+	add_task(1, resume);
+	wait();
+	return true;
+end
+
+-- In a timer: resuming them here would nest one coroutine in the other, as many as wait.
+function effects.wake()
+	add_task(0, function ()
+		local resumes = {};
+		for resume in pairs(waiting) do
+			resumes[#resumes + 1] = resume;
+		end
+		for _, resume in ipairs(resumes) do
+			resume();
+		end
+	end);
+	return true;
+end
+
+function effects.log(_, level, line)
+	module:log(level, "%s", line);
+	return true;
+end
+
+function effects.new_id()
+	return new_id();
+end
+
+function effects.fire(_, event, payload)
+	module:fire_event(event, payload);
+	return true;
+end
+
+local function stored(ok, err)
+	if ok then return true; end
+	return nil, err and tostring(err) or "storage gave no reason";
+end
+
+function effects.list_groups()
+	local each, state, start = info_store:users();
+	if not each then
+		return nil, state and tostring(state) or "storage does not list its records";
+	end
+	local ids = {};
+	for id in each, state, start do
+		ids[#ids + 1] = id;
+	end
+	return ids;
+end
+
+function effects.read_group(_, id)
+	local info, err = info_store:get(id);
+	if info == nil and err then return nil, tostring(err); end
+	local members;
+	members, err = members_store:get(id);
+	if members == nil and err then return nil, tostring(err); end
+	return true, info, members;
+end
+
+function effects.store_info(_, id, record)
+	return stored(info_store:set(id, record));
+end
+
+function effects.store_members(_, id, record)
+	return stored(members_store:set(id, record));
+end
+
+function effects.store_member(_, id, username, data)
+	return stored(members_map:set(id, username, data));
+end
+
+function effects.read_marker()
+	local marker, err = marker_store:get(nil);
+	if marker == nil and err then return nil, tostring(err); end
+	return true, marker;
+end
+
+function effects.store_marker(_, marker)
+	return stored(marker_store:set(nil, marker));
+end
+
+return effects;

@@ -1,0 +1,192 @@
+//! Values across the border.
+
+use mlua::prelude::*;
+
+use crate::engine::{Event, Info, Name, Text, Value, node};
+
+/// How deep a stored table may be nested.
+const MAX_DEPTH: usize = 32;
+
+/// An argument as the engine takes it: the bytes of a string, or nothing.
+pub(super) fn bytes(value: &LuaValue) -> Option<Vec<u8>> {
+    value.as_string().map(|text| text.as_bytes().to_vec())
+}
+
+/// What is false in Lua is false here.
+pub(super) fn truth(value: &LuaValue) -> bool {
+    !matches!(value, LuaValue::Nil | LuaValue::Boolean(false))
+}
+
+pub(super) fn string(lua: &Lua, bytes: &[u8]) -> LuaResult<LuaValue> {
+    lua.create_string(bytes).map(LuaValue::String)
+}
+
+pub(super) fn name(lua: &Lua, name: &Name) -> LuaResult<LuaValue> {
+    string(lua, name.as_bytes())
+}
+
+/// A list of strings.
+pub(super) fn list<'a>(
+    lua: &Lua,
+    items: impl ExactSizeIterator<Item = &'a [u8]>,
+) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(items.len(), 0)?;
+    for item in items {
+        table.raw_push(lua.create_string(item)?)?;
+    }
+    Ok(table)
+}
+
+pub(super) fn names(lua: &Lua, names: &[Name]) -> LuaResult<LuaTable> {
+    list(lua, names.iter().map(Name::as_bytes))
+}
+
+/// The bare JIDs of users of a host.
+pub(super) fn jids(lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(names.len(), 0)?;
+    let mut jid = Vec::new();
+    for name in names {
+        jid.clear();
+        jid.extend_from_slice(name.as_bytes());
+        jid.push(b'@');
+        jid.extend_from_slice(host.as_bytes());
+        table.raw_push(lua.create_string(&jid)?)?;
+    }
+    Ok(table)
+}
+
+/// A stored value as Lua has it.
+pub(super) fn to_lua(lua: &Lua, value: &Value) -> LuaResult<LuaValue> {
+    Ok(match value {
+        Value::Bool(b) => LuaValue::Boolean(*b),
+        Value::Integer(i) => i.into_lua(lua)?,
+        Value::Number(bits) => LuaValue::Number(f64::from_bits(*bits)),
+        Value::Text(Text(bytes)) => string(lua, bytes)?,
+        Value::Table(entries) => {
+            let table = lua.create_table_with_capacity(0, entries.len())?;
+            for (key, value) in entries {
+                table.raw_set(to_lua(lua, key)?, to_lua(lua, value)?)?;
+            }
+            LuaValue::Table(table)
+        }
+    })
+}
+
+/// A value as storage can hold it; nothing for what it cannot (functions and the like), or if it is nested too deep.
+pub(super) fn from_lua(value: &LuaValue) -> Option<Value> {
+    from_lua_at(value, 0)
+}
+
+fn from_lua_at(value: &LuaValue, depth: usize) -> Option<Value> {
+    match value {
+        LuaValue::Boolean(b) => Some(Value::Bool(*b)),
+        LuaValue::Integer(i) => Some(Value::Integer(*i)),
+        LuaValue::Number(n) => Some(Value::Number(n.to_bits())),
+        LuaValue::String(text) => Some(Value::text(&text.as_bytes())),
+        LuaValue::Table(table) if depth < MAX_DEPTH => {
+            let mut entries = Vec::new();
+            for pair in table.pairs::<LuaValue, LuaValue>() {
+                let (key, value) = pair.ok()?;
+                if let (Some(key), Some(value)) =
+                    (from_lua_at(&key, depth + 1), from_lua_at(&value, depth + 1))
+                {
+                    entries.push((key, value));
+                }
+            }
+            Some(Value::table(entries))
+        }
+        _ => None,
+    }
+}
+
+/// A record of the store `groups`, as it is stored.
+pub(super) fn members(lua: &Lua, members: &[(Name, Value)]) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(0, members.len())?;
+    for (user, data) in members {
+        table.raw_set(lua.create_string(user.as_bytes())?, to_lua(lua, data)?)?;
+    }
+    Ok(table)
+}
+
+/// A record of the store `groups`, read from it. What has no name for a key is no member.
+pub(super) fn from_members(table: &LuaTable) -> LuaResult<Vec<(Name, Value)>> {
+    let mut members = Vec::new();
+    table.for_each(|user: LuaValue, data: LuaValue| {
+        if let (Some(user), Some(data)) = (user.as_string(), from_lua(&data)) {
+            members.push((Name::raw(&user.as_bytes()), data));
+        }
+        Ok(())
+    })?;
+    members.sort();
+    Ok(members)
+}
+
+/// A group's record as callers see it: without the fields of other modules.
+pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(0, 3)?;
+    if !info.name.is_empty() {
+        table.raw_set("name", lua.create_string(&info.name)?)?;
+    }
+    if let Some(jid) = &info.muc_jid {
+        table.raw_set("muc_jid", lua.create_string(jid)?)?;
+    }
+    if let Some(mucs) = &info.mucs {
+        table.raw_set("mucs", list(lua, mucs.iter().map(AsRef::as_ref))?)?;
+    }
+    Ok(table)
+}
+
+/// An event's name and payload.
+pub(super) fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTable)> {
+    let payload = lua.create_table()?;
+    let event_name = match event {
+        Event::UserAdded {
+            id,
+            user,
+            info: record,
+        }
+        | Event::UserRemoved {
+            id,
+            user,
+            info: record,
+        } => {
+            payload.raw_set("id", name(lua, id)?)?;
+            payload.raw_set("user", name(lua, user)?)?;
+            payload.raw_set("host", host)?;
+            payload.raw_set("group_info", info(lua, record)?)?;
+            if matches!(event, Event::UserAdded { .. }) {
+                "group-user-added"
+            } else {
+                "group-user-removed"
+            }
+        }
+        Event::ChatAdded {
+            id,
+            info: record,
+            jid,
+            name: title,
+        } => {
+            let muc = lua.create_table()?;
+            muc.raw_set("jid", lua.create_string(jid)?)?;
+            muc.raw_set("name", lua.create_string(title)?)?;
+            payload.raw_set("group_id", name(lua, id)?)?;
+            payload.raw_set("group_info", info(lua, record)?)?;
+            payload.raw_set("muc", muc)?;
+            "group-chat-added"
+        }
+        Event::ChatRemoved {
+            id,
+            info: record,
+            jid,
+        } => {
+            let muc = lua.create_table()?;
+            muc.raw_set("id", lua.create_string(node(jid))?)?;
+            muc.raw_set("jid", lua.create_string(jid)?)?;
+            payload.raw_set("group_id", name(lua, id)?)?;
+            payload.raw_set("group_info", info(lua, record)?)?;
+            payload.raw_set("muc", muc)?;
+            "group-chat-removed"
+        }
+    };
+    Ok((event_name, payload))
+}

@@ -1,0 +1,55 @@
+//! The engine as a Lua library. Nothing else knows mlua.
+//!
+//! `require "groups_internal_native"` gives a table with `version` and `open(host, kept, chats, row_writes)`.
+//! A handle's methods either answer from memory or start an operation, which is driven with `operation:resume(now, …)`;
+//! see [`operation`]. A call that can fail as expected returns `nil, "error"`; Lua errors are for bugs.
+
+mod convert;
+mod handle;
+mod operation;
+
+use std::collections::HashMap;
+
+use mlua::prelude::*;
+use once_cell::sync::Lazy;
+use parking_lot::Mutex;
+
+use crate::engine::{Engine, Options, remember_panics};
+use handle::Handle;
+
+/// The engines of all hosts. It outlives a module, so that a reload goes on where it was.
+static HOSTS: Lazy<Mutex<HashMap<String, Engine>>> = Lazy::new(Mutex::default);
+
+/// Opens the engine of a host: the one that a reload left, if `kept` is true and there is one, otherwise a new one.
+fn open(_: &Lua, (host, kept, chats, row_writes): (String, bool, bool, bool)) -> LuaResult<Handle> {
+    let options = Options { chats, row_writes };
+    let mut hosts = HOSTS.lock();
+    let engine = match hosts.get(&host).filter(|_| kept) {
+        Some(engine) => engine.clone(),
+        None => {
+            let engine = Engine::new(options);
+            if let Some(old) = hosts.insert(host.clone(), engine.clone()) {
+                old.close();
+            }
+            engine
+        }
+    };
+    engine.set_options(options);
+    Ok(Handle::new(engine, host))
+}
+
+/// Forgets the engine of a host.
+fn close(host: &str) {
+    if let Some(engine) = HOSTS.lock().remove(host) {
+        engine.close();
+    }
+}
+
+#[mlua::lua_module(name = "groups_internal_native")]
+fn library(lua: &Lua) -> LuaResult<LuaTable> {
+    remember_panics();
+    let exports = lua.create_table()?;
+    exports.raw_set("version", env!("CARGO_PKG_VERSION"))?;
+    exports.raw_set("open", lua.create_function(open)?)?;
+    Ok(exports)
+}

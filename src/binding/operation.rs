@@ -1,0 +1,314 @@
+//! Operations in Lua's hands: effects out, replies in.
+//!
+//! `operation:resume(now, ...)` returns the name of the next effect and its arguments, or nil and what the caller gets: a
+//! result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`. The values after `now` are what the
+//! shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what [`Expected`] says.
+
+use std::rc::Rc;
+
+use mlua::prelude::*;
+
+use super::convert;
+use crate::engine::{Answer, Changes, Effect, Error, Level, Name, Operation, Plan, Reply, Step};
+
+/// What the shim's function for an effect returns when it has succeeded.
+#[derive(Clone, Copy)]
+enum Expected {
+    /// Anything true.
+    Done,
+    /// A string.
+    Text,
+    /// An array of strings.
+    Names,
+    /// An array of booleans.
+    Flags,
+    /// `true`, and a value or nil.
+    Value,
+    /// `true`, the record of `group_info` or nil, the record of `groups` or nil.
+    Record,
+    /// `true` and whether the roster was in memory before; or `"broken"`.
+    Loaded,
+    /// `true`, three arrays of numbers, a boolean and a version, in the order of [`Changes`]; `"absent"` or `"broken"`.
+    Changes,
+    /// `true`; `nil`, a reason and a version; or `"broken"`.
+    Saved,
+}
+
+/// `operation`
+pub(super) struct Running {
+    operation: Option<Operation>,
+    expected: Expected,
+    host: Rc<str>,
+}
+
+impl Running {
+    pub(super) fn new(operation: Operation, host: Rc<str>) -> Running {
+        Running {
+            operation: Some(operation),
+            expected: Expected::Done,
+            host,
+        }
+    }
+
+    fn resume(&mut self, lua: &Lua, now: f64, values: LuaMultiValue) -> LuaResult<LuaMultiValue> {
+        let reply = read_reply(self.expected, values);
+        let step = match &mut self.operation {
+            Some(operation) => operation.resume(now, reply),
+            None => Step::Done(Err(Error::Internal)),
+        };
+        match step {
+            Step::Effect(effect) => {
+                self.expected = expected(&effect);
+                effect_values(lua, &effect, &self.host)
+            }
+            Step::Done(result) => {
+                self.operation = None;
+                result_values(lua, result)
+            }
+            Step::Panicked(place) => {
+                self.operation = None;
+                (
+                    LuaValue::Nil,
+                    LuaValue::Nil,
+                    Error::Internal.as_str(),
+                    place,
+                )
+                    .into_lua_multi(lua)
+            }
+        }
+    }
+}
+
+impl LuaUserData for Running {
+    fn add_methods<M: LuaUserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method_mut(
+            "resume",
+            |lua, this, (now, values): (f64, LuaMultiValue)| this.resume(lua, now, values),
+        );
+    }
+}
+
+fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMultiValue> {
+    match result {
+        Ok(Answer::Done) => (LuaValue::Nil, true).into_lua_multi(lua),
+        Ok(Answer::Id(id)) => (LuaValue::Nil, convert::name(lua, &id)?).into_lua_multi(lua),
+        Ok(Answer::Chat { jid, name }) => {
+            let chat = lua.create_table()?;
+            chat.raw_set("jid", lua.create_string(&jid)?)?;
+            chat.raw_set("name", lua.create_string(&name)?)?;
+            (LuaValue::Nil, chat).into_lua_multi(lua)
+        }
+        Err(error) => (LuaValue::Nil, LuaValue::Nil, error.as_str()).into_lua_multi(lua),
+    }
+}
+
+fn expected(effect: &Effect) -> Expected {
+    match effect {
+        Effect::NewId | Effect::CreateRoom(_) => Expected::Text,
+        Effect::ListGroups | Effect::Affiliate(..) | Effect::Disaffiliate(..) => Expected::Names,
+        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) => Expected::Flags,
+        Effect::ReadMarker => Expected::Value,
+        Effect::ReadGroup(_) => Expected::Record,
+        Effect::LoadRoster(_) => Expected::Loaded,
+        Effect::Reconcile(..) => Expected::Changes,
+        Effect::SaveRoster(..) => Expected::Saved,
+        _ => Expected::Done,
+    }
+}
+
+/// The name of an effect and its arguments.
+fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiValue> {
+    let text = |bytes: &[u8]| convert::string(lua, bytes);
+    let name = |name: &Name| convert::name(lua, name);
+    let names = |names: &[Name]| convert::names(lua, names);
+    let jids = |names: &[Name]| convert::jids(lua, names, host);
+    match effect {
+        Effect::Wait => "wait".into_lua_multi(lua),
+        Effect::Wake => "wake".into_lua_multi(lua),
+        Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
+        Effect::NewId => "new_id".into_lua_multi(lua),
+        Effect::ListGroups => "list_groups".into_lua_multi(lua),
+        Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),
+        Effect::StoreInfo(id, info) => {
+            let record = info
+                .as_ref()
+                .map(|info| convert::to_lua(lua, &info.to_value()))
+                .transpose()?;
+            ("store_info", name(id)?, record).into_lua_multi(lua)
+        }
+        Effect::StoreMembers(id, members) => {
+            let record = members
+                .as_ref()
+                .map(|members| convert::members(lua, members))
+                .transpose()?;
+            ("store_members", name(id)?, record).into_lua_multi(lua)
+        }
+        Effect::StoreMember(id, user, data) => {
+            let data = data
+                .as_ref()
+                .map(|data| convert::to_lua(lua, data))
+                .transpose()?;
+            ("store_member", name(id)?, name(user)?, data).into_lua_multi(lua)
+        }
+        Effect::ReadMarker => "read_marker".into_lua_multi(lua),
+        Effect::StoreMarker(marker) => {
+            ("store_marker", convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua)
+        }
+        Effect::CreateRoom(title) => ("create_room", text(title)?).into_lua_multi(lua),
+        Effect::DiscardRoom(jid) => ("discard_room", text(jid)?).into_lua_multi(lua),
+        Effect::DestroyRoom(jid) => ("destroy_room", text(jid)?).into_lua_multi(lua),
+        Effect::RenameRoom(jid, title) => {
+            ("rename_room", text(jid)?, text(title)?).into_lua_multi(lua)
+        }
+        Effect::FindRooms(rooms) => (
+            "find_rooms",
+            convert::list(lua, rooms.iter().map(AsRef::as_ref))?,
+        )
+            .into_lua_multi(lua),
+        Effect::Affiliate(room, users) => {
+            ("affiliate", text(room)?, jids(users)?).into_lua_multi(lua)
+        }
+        Effect::Disaffiliate(room, users) => {
+            ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua)
+        }
+        Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
+        Effect::Fire(event) => {
+            let (event_name, payload) = convert::event(lua, event, host)?;
+            ("fire", event_name, payload).into_lua_multi(lua)
+        }
+        Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
+        Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
+        Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
+        Effect::Reconcile(user, plan) => {
+            let sections = sections(lua, plan, host)?;
+            let withdrawn = (!plan.withdrawn.is_empty())
+                .then(|| jids(&plan.withdrawn))
+                .transpose()?;
+            ("reconcile", name(user)?, sections, withdrawn, plan.version).into_lua_multi(lua)
+        }
+        Effect::SaveRoster(user, only) => {
+            let only = only
+                .as_ref()
+                .map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
+            ("save_roster", name(user)?, only.transpose()?).into_lua_multi(lua)
+        }
+        Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
+        Effect::Push(user, contacts) => ("push", name(user)?, jids(contacts)?).into_lua_multi(lua),
+        Effect::SendPresence(user, others) => {
+            ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua)
+        }
+        Effect::Depart(user, contacts) => {
+            ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua)
+        }
+    }
+}
+
+/// A plan's sections, flat: `verified, labels, contacts` for each.
+fn sections(lua: &Lua, plan: &Plan, host: &str) -> LuaResult<LuaTable> {
+    let flat = lua.create_table_with_capacity(plan.sections.len() * 3, 0)?;
+    for section in &plan.sections {
+        flat.raw_push(section.verified)?;
+        flat.raw_push(convert::list(
+            lua,
+            section.labels.iter().map(AsRef::as_ref),
+        )?)?;
+        flat.raw_push(convert::jids(lua, &section.contacts, host)?)?;
+    }
+    Ok(flat)
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Debug => "debug",
+    }
+}
+
+/// Reads what the shim's function returned. What is not as expected counts as a failure.
+fn read_reply(expected: Expected, values: LuaMultiValue) -> Reply {
+    let mut values = values.into_iter();
+    let first = values.next().unwrap_or(LuaValue::Nil);
+    if !convert::truth(&first) {
+        let reason = values.next().and_then(|reason| convert::bytes(&reason));
+        let reason = reason.map_or("no reason given".into(), |text| {
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        return match (expected, values.next()) {
+            (Expected::Saved, version) => {
+                Reply::Unsaved(reason, version.as_ref().map_or(0, version_number))
+            }
+            _ => Reply::Failed(reason),
+        };
+    }
+    if let Some(word) = first
+        .as_string()
+        .filter(|_| !matches!(expected, Expected::Text))
+    {
+        match &*word.as_bytes() {
+            b"broken" => return Reply::Broken,
+            b"absent" => return Reply::Absent,
+            _ => {}
+        }
+    }
+    read_success(expected, first, values)
+        .unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned()))
+}
+
+fn read_success(
+    expected: Expected,
+    first: LuaValue,
+    mut rest: impl Iterator<Item = LuaValue>,
+) -> Option<Reply> {
+    let mut next = || rest.next().unwrap_or(LuaValue::Nil);
+    Some(match expected {
+        Expected::Done => Reply::Done,
+        Expected::Saved => Reply::Saved,
+        Expected::Text => Reply::Text(convert::bytes(&first)?.into()),
+        Expected::Names => {
+            let names = first.as_table()?.sequence_values::<LuaString>();
+            Reply::Names(
+                names
+                    .map(|name| name.map(|name| Name::raw(&name.as_bytes())))
+                    .collect::<LuaResult<_>>()
+                    .ok()?,
+            )
+        }
+        Expected::Flags => Reply::Flags(
+            first
+                .as_table()?
+                .sequence_values::<bool>()
+                .collect::<LuaResult<_>>()
+                .ok()?,
+        ),
+        Expected::Value => Reply::Value(convert::from_lua(&next())),
+        Expected::Record => {
+            let info = convert::from_lua(&next());
+            let members = next()
+                .as_table()
+                .map(convert::from_members)
+                .transpose()
+                .ok()?;
+            Reply::Record { info, members }
+        }
+        Expected::Loaded => Reply::Loaded(convert::truth(&next())),
+        Expected::Changes => Reply::Changes(Changes {
+            changed: numbers(&next())?,
+            gained: numbers(&next())?,
+            missing: numbers(&next())?,
+            quiet: convert::truth(&next()),
+            version: version_number(&next()),
+        }),
+    })
+}
+
+fn numbers(list: &LuaValue) -> Option<Vec<u32>> {
+    list.as_table()?
+        .sequence_values::<u32>()
+        .collect::<LuaResult<_>>()
+        .ok()
+}
+
+fn version_number(value: &LuaValue) -> u64 {
+    value.as_f64().map_or(0, |version| version as u64)
+}

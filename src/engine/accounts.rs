@@ -1,0 +1,160 @@
+//! What happens to groups when an account does not exist any more.
+
+use std::collections::BTreeSet;
+
+use super::effect::{Effect, Level};
+use super::operation::Call;
+use super::rosters::Scope;
+use super::turns::Place;
+use super::{Answer, Copy, Engine, Error, Name, Operation};
+
+impl Engine {
+    /// An account is being deleted (`user-deleted`, before Prosody purges its records): it leaves all groups and all
+    /// members' contact lists.
+    pub fn account_deleted(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            call.ready().await?;
+            call.depart(username).await;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Puts back what the purge of an account of this name took from a group. To be called when the purge is over; storage
+    /// that waits may be late, so it may be called again. The `last` time ends the watch.
+    pub fn account_purged(&self, username: Name, last: bool) -> Operation {
+        self.start(move |call| async move {
+            call.ready().await?;
+            call.restore_purged(username, last).await?;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Whether a group's records are in danger of a purge of this name.
+    pub fn is_endangered(&self, username: &Name) -> bool {
+        self.0.state.lock().copies.contains_key(username)
+    }
+}
+
+impl Call {
+    async fn depart(&self, username: Name) {
+        let Some((groups, contacts)) = self.note_departure(&username).await else {
+            return;
+        };
+        let names = self.state().directory.names(&contacts);
+        self.done(Effect::Depart(username.clone(), names))
+            .await
+            .ok();
+        for id in groups {
+            if self.dismiss(&id, &username).await.is_err() {
+                let text = format!(
+                    "Account {username} is deleted but still in group {id}: remove it there"
+                );
+                self.log(Level::Error, text).await;
+            }
+        }
+        let user = self.state().directory.intern(&username);
+        let now = self.now();
+        self.state().rosters.enqueue(contacts.iter().copied(), now);
+        self.queue_loaded(contacts, |_| Scope::Contact(user)).await;
+        self.settle_urgent().await;
+    }
+
+    /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
+    /// they brought; nothing if no group knows of the account.
+    async fn note_departure(
+        &self,
+        username: &Name,
+    ) -> Option<(Vec<Name>, Vec<super::directory::UserKey>)> {
+        let (groups, contacts) = {
+            let mut state = self.state();
+            let namesake = state
+                .directory
+                .find(username)
+                .map(|(key, group)| (key, group.info.clone()));
+            if let Some((key, info)) = namesake {
+                let mut members = state.directory.record(key);
+                members.retain(|(name, _)| name != username);
+                state
+                    .copies
+                    .insert(username.clone(), Copy { info, members });
+            }
+            let user = state.directory.find_user(username);
+            if user.is_none() && !state.copies.contains_key(username) {
+                return None;
+            }
+            let user = state.directory.intern(username);
+            let keys = state.directory.groups_of(user).to_vec();
+            let groups: Vec<_> = keys
+                .iter()
+                .filter_map(|&key| state.directory.group(key))
+                .collect();
+            let contacts: BTreeSet<_> = groups
+                .iter()
+                .flat_map(|group| group.members())
+                .filter(|&m| m != user)
+                .collect();
+            let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
+            state.accounts.depart(user);
+            state.rosters.drop_roster(user);
+            for &contact in &contacts {
+                state
+                    .rosters
+                    .withdrawals
+                    .entry(contact)
+                    .or_default()
+                    .insert(user);
+            }
+            (groups, contacts)
+        };
+        let stored = match self.turn(Place::Marker).await {
+            Ok(turn) => {
+                let stored = self.store_marker().await;
+                self.end(turn).await;
+                stored
+            }
+            Err(_) => Err("another operation keeps it for too long".to_owned()),
+        };
+        if let Err(reason) = stored {
+            let text =
+                "cannot be noted in storage; should the server die now, contact lists may keep it";
+            self.log(
+                Level::Error,
+                format!("The deletion of account {username} {text}: {reason}"),
+            )
+            .await;
+        }
+        Some((groups, contacts.into_iter().collect()))
+    }
+
+    async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
+        if !self.state().copies.contains_key(&id) {
+            return Ok(());
+        }
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let group = {
+            let state = self.state();
+            state
+                .directory
+                .find(&id)
+                .map(|(key, group)| (group.info.clone(), state.directory.record(key)))
+        };
+        let stored = match &group {
+            Some((info, members)) => self.store_whole(&id, info, members).await,
+            None => Ok(()),
+        };
+        if last && stored.is_ok() {
+            let mut state = self.state();
+            state.copies.remove(&id);
+            state.rosters.news = true;
+        }
+        self.end(turn).await;
+        if let Err(reason) = stored {
+            let text = format!(
+                "Group {id} was removed from storage along with the account of that name: {reason}"
+            );
+            self.log(Level::Error, text).await;
+            return Err(Error::Internal);
+        }
+        Ok(())
+    }
+}

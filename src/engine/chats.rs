@@ -1,0 +1,206 @@
+//! The group chats of a group.
+
+use super::effect::{Effect, Event, Level, Reply};
+use super::members::given_id;
+use super::operation::Call;
+use super::turns::Place;
+use super::{Answer, Engine, Error, Given, Info, Name, Operation, display_name, node};
+
+impl Engine {
+    /// Adds a chat of this name to a group, with all its members.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::ServiceUnavailable`], [`Error::Internal`].
+    pub fn add_group_chat(&self, id: Given, name: Given) -> Operation {
+        let (id, name) = (id.map(Name::raw), name.map(display_name));
+        self.start(move |call| async move {
+            call.ready().await?;
+            let id = given_id(id)?;
+            let name = name.unwrap_or(Err(Error::BadRequest))?;
+            call.find_given(&id)?;
+            let jid = call.create_room(&name).await?;
+            let turn = call.turn(Place::Group(id.clone())).await;
+            let stored = match &turn {
+                Ok(_) => call.store_chat(&id, &jid).await,
+                Err(error) => Err(*error),
+            };
+            if let Ok(turn) = turn {
+                call.end(turn).await;
+            }
+            let info = match stored {
+                Ok(info) => info,
+                Err(error) => {
+                    call.discard_room(&jid).await;
+                    return Err(error);
+                }
+            };
+            call.open_room(&id, &jid).await;
+            let event = Event::ChatAdded {
+                id,
+                info,
+                jid: jid.clone(),
+                name: name.clone(),
+            };
+            call.done(Effect::Fire(event)).await.ok();
+            call.settle_urgent().await;
+            Ok(Answer::Chat { jid, name })
+        })
+    }
+
+    /// Removes the chat whose room has this node from a group, and destroys the room. A chat that the group does not have
+    /// is no failure.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
+    pub fn remove_group_chat(&self, id: Given, room: Given) -> Operation {
+        let (id, room) = (id.map(Name::raw), room.map(Name::group_id));
+        self.start(move |call| async move {
+            call.ready().await?;
+            let id = given_id(id)?;
+            let room = room.unwrap_or(Err(Error::BadRequest))?;
+            call.find_given(&id)?;
+            let turn = call.turn(Place::Group(id.clone())).await?;
+            let stored = call.store_without_chat(&id, &room).await;
+            call.end(turn).await;
+            let Some((jid, info)) = stored? else {
+                let text = format!("Group {id} has no chat {room}, so there is nothing to remove");
+                call.log(Level::Warn, text).await;
+                return Ok(Answer::Done);
+            };
+            call.close_room(&id, jid, info).await;
+            Ok(Answer::Done)
+        })
+    }
+}
+
+impl Call {
+    /// Makes a room for a group's chat.
+    pub(super) async fn create_room(&self, name: &[u8]) -> Result<Box<[u8]>, Error> {
+        if !self.state().options.chats {
+            return Err(Error::ServiceUnavailable);
+        }
+        match self.perform(Effect::CreateRoom(name.into())).await {
+            Reply::Text(jid) => Ok(jid),
+            other => {
+                let text = "A room cannot be created; check the component named by groups_muc_host";
+                self.log(Level::Error, format!("{text}: {other:?}")).await;
+                Err(Error::Internal)
+            }
+        }
+    }
+
+    /// Removes a room whose group was not to be.
+    pub(super) async fn discard_room(&self, jid: &[u8]) {
+        if let Err(reason) = self.done(Effect::DiscardRoom(jid.into())).await {
+            let room = String::from_utf8_lossy(jid);
+            self.log(
+                Level::Error,
+                format!("Room {room} belongs to no group and cannot be removed: {reason}"),
+            )
+            .await;
+        }
+    }
+
+    async fn store_chat(&self, id: &Name, jid: &[u8]) -> Result<Info, Error> {
+        let (key, info) = self.find(id)?;
+        let info = info.with_room(jid.into());
+        self.store_info(id, key, info.clone()).await?;
+        Ok(info)
+    }
+
+    async fn store_without_chat(
+        &self,
+        id: &Name,
+        room: &Name,
+    ) -> Result<Option<(Box<[u8]>, Info)>, Error> {
+        let (key, info) = self.find(id)?;
+        let jid = info
+            .rooms()
+            .into_iter()
+            .find(|jid| node(jid) == room.as_bytes());
+        let Some(jid) = jid else { return Ok(None) };
+        let info = info.without_rooms(|other| *other == *jid);
+        self.store_info(id, key, info.clone()).await?;
+        Ok(Some((jid, info)))
+    }
+
+    /// Lets all members of a group into a new room: affiliations at once and saved once, invitations as time allows.
+    async fn open_room(&self, id: &Name, jid: &[u8]) {
+        let Ok((key, _)) = self.find(id) else { return };
+        let members: Vec<_> = {
+            let state = self.state();
+            state
+                .directory
+                .group(key)
+                .into_iter()
+                .flat_map(|group| group.members())
+                .collect()
+        };
+        if members.is_empty() {
+            return;
+        }
+        let names = self.state().directory.names(&members);
+        self.affiliate(jid, names).await;
+        self.state()
+            .rosters
+            .invites
+            .push_back((jid.into(), members));
+    }
+
+    /// Destroys the room of a chat that the group no longer has, and tells other modules.
+    pub(super) async fn close_room(&self, id: &Name, jid: Box<[u8]>, info: Info) {
+        if let Err(reason) = self.done(Effect::DestroyRoom(jid.clone())).await {
+            let room = String::from_utf8_lossy(&jid);
+            let text = format!(
+                "Room {room} of group {id} is no longer the group's, but could not be destroyed: {reason}"
+            );
+            self.log(Level::Warn, text).await;
+        }
+        self.done(Effect::Fire(Event::ChatRemoved {
+            id: id.clone(),
+            info,
+            jid,
+        }))
+        .await
+        .ok();
+    }
+
+    /// Makes users members of a room. A refusal is the room's affair: it is logged, and adding the member again heals it.
+    pub(super) async fn affiliate(&self, room: &[u8], users: Vec<Name>) {
+        let reply = self.perform(Effect::Affiliate(room.into(), users)).await;
+        self.report_refusals(room, reply, "become members of").await;
+    }
+
+    /// Takes the affiliation of users to a room away.
+    pub(super) async fn disaffiliate(&self, room: &[u8], users: Vec<Name>) {
+        let reply = self.perform(Effect::Disaffiliate(room.into(), users)).await;
+        self.report_refusals(room, reply, "lose their affiliation to")
+            .await;
+    }
+
+    async fn report_refusals(&self, room: &[u8], reply: Reply, what: &str) {
+        let room = String::from_utf8_lossy(room);
+        match reply {
+            Reply::Names(refused) if !refused.is_empty() => {
+                let users: Vec<_> = refused.iter().map(Name::to_string).collect();
+                let text = format!(
+                    "These users could not {what} room {room}, its rules forbid it: {}",
+                    users.join(", ")
+                );
+                self.log(Level::Warn, text).await;
+            }
+            Reply::Failed(reason) => {
+                self.log(
+                    Level::Warn,
+                    format!("Users could not {what} room {room}: {reason}"),
+                )
+                .await;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) async fn invite(&self, room: &[u8], users: Vec<Name>) {
+        self.done(Effect::Invite(room.into(), users)).await.ok();
+    }
+}

@@ -1,0 +1,227 @@
+//! What the engine asks of Prosody, and what it is told in return.
+//!
+//! An operation never touches Prosody: it hands out one [`Effect`] after the other and is resumed with a [`Reply`] to
+//! each. The shim has one small function for each effect. Both types are plain data that a test can compare.
+
+use super::info::Info;
+use super::marker::Marker;
+use super::name::Name;
+use super::value::Value;
+
+/// One thing for Prosody to do. The reply that belongs to each is named in its description; any effect may also be
+/// answered with [`Reply::Failed`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Wait until another operation gives up its turn, or a second at most. `Done`, or `Failed` where the caller cannot wait.
+    Wait,
+    /// Let the waiting operations look again. `Done`.
+    Wake,
+    /// Write a line to the log. `Done`.
+    Log(Level, String),
+    /// Make a new group id. `Text`.
+    NewId,
+
+    /// List the ids in the store `group_info`. `Names`.
+    ListGroups,
+    /// Read a group from both stores. `Record`.
+    ReadGroup(Name),
+    /// Write or remove a record of `group_info`. `Done`.
+    StoreInfo(Name, Option<Info>),
+    /// Write or remove a whole record of `groups`. `Done`.
+    StoreMembers(Name, Option<Vec<(Name, Value)>>),
+    /// Write or remove one member of a record of `groups`. `Done`.
+    StoreMember(Name, Name, Option<Value>),
+    /// Read the marker. `Value`, of nothing if there never was one.
+    ReadMarker,
+    /// Write the marker. `Done`.
+    StoreMarker(Marker),
+
+    /// Create and save a room of this name on the chat host. `Text`: its JID.
+    CreateRoom(Box<[u8]>),
+    /// Remove a room without a trace: it was made for something that did not come about. `Done`.
+    DiscardRoom(Box<[u8]>),
+    /// Destroy a room, which tells those in it. `Done`; a missing room is no failure.
+    DestroyRoom(Box<[u8]>),
+    /// Give a room another name. `Done`.
+    RenameRoom(Box<[u8]>, Box<[u8]>),
+    /// Which of these rooms are there? `Flags`, or `Failed` when the chat host cannot say.
+    FindRooms(Vec<Box<[u8]>>),
+    /// Make users members of a room, unless they have an affiliation already, and save it once. `Names`: the refused.
+    Affiliate(Box<[u8]>, Vec<Name>),
+    /// Take the affiliation of users to a room away, and save it once. `Names`: the refused.
+    Disaffiliate(Box<[u8]>, Vec<Name>),
+    /// Invite users to a room. `Done`.
+    Invite(Box<[u8]>, Vec<Name>),
+
+    /// Tell other modules. `Done`.
+    Fire(Event),
+
+    /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
+    FindAccounts(Vec<Name>),
+    /// Which of these users' rosters are in memory? `Flags`.
+    FindRosters(Vec<Name>),
+    /// Bring a roster into memory. `Loaded`, or `Broken`.
+    LoadRoster(Name),
+    /// Compare a roster in memory with what it should hold, and change what differs. `Changes`, `Absent` if it is not in
+    /// memory, or `Broken`.
+    Reconcile(Name, Plan),
+    /// Save a roster: all of it, or the one contact that changed. `Saved`, `Unsaved` or `Broken`.
+    SaveRoster(Name, Option<Name>),
+    /// Take a roster out of Prosody's cache. `Done`.
+    ReleaseRoster(Name),
+    /// Push these contacts of a user, as the roster has them, to the user's clients. `Done`.
+    Push(Name, Vec<Name>),
+    /// Send a user's presence to these users. `Done`.
+    SendPresence(Name, Vec<Name>),
+    /// Take these contacts out of the roster of an account that is going away, and tell them it is unavailable. `Done`.
+    Depart(Name, Vec<Name>),
+}
+
+/// Log levels of Prosody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Someone must act.
+    Error,
+    /// Something was off and has been handled.
+    Warn,
+    /// The rest.
+    Debug,
+}
+
+/// The answer to an [`Effect`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It is done. Also what a new operation is started with.
+    Done,
+    /// It could not be done, for this reason.
+    Failed(String),
+    /// A string.
+    Text(Box<[u8]>),
+    /// A list of names.
+    Names(Vec<Name>),
+    /// A yes or no for each thing asked about, in order.
+    Flags(Vec<bool>),
+    /// A value from a store, if there is one.
+    Value(Option<Value>),
+    /// A group as it is stored, as far as it is.
+    Record {
+        /// The record in `group_info`.
+        info: Option<Value>,
+        /// The record in `groups`.
+        members: Option<Vec<(Name, Value)>>,
+    },
+    /// A roster is in memory. True if it was there before.
+    Loaded(bool),
+    /// What reconciling a roster changed.
+    Changes(Changes),
+    /// The roster is not in memory.
+    Absent,
+    /// Prosody could not read the roster and has marked it broken.
+    Broken,
+    /// A roster is in storage as it is in memory, or its account has vanished.
+    Saved,
+    /// A roster could not be saved, for this reason; the version that it has in memory now.
+    Unsaved(String, u64),
+}
+
+/// What a roster should hold.
+///
+/// Contacts are numbered through all sections, in order, and then through `withdrawn`; [`Changes`] speaks of them by
+/// number, from 1.
+///
+/// **What counts as a difference**, here and nowhere else: a contact in a section differs if
+/// - it has no item: it gets one with subscription `both` (if the section is not `verified`, it is reported as missing
+///   instead); or
+/// - its subscription is not `both`, or it has an `ask`: it becomes `both`, without `ask`; or
+/// - one of the labels is not among its groups: the label is added. Name and other groups stay; or
+/// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
+///
+/// A withdrawn contact differs if it has an item or a pending request: both go.
+///
+/// A roster in which nothing differs keeps its version, and nothing is stored. One that changes takes the next version,
+/// but at least `version`, before anything is pushed; where `version` is `true`, as other modules set it, it stays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The contacts, by the labels they carry.
+    pub sections: Vec<Section>,
+    /// Contacts that must not be there.
+    pub withdrawn: Vec<Name>,
+    /// The lowest version that a changed roster may take.
+    pub version: u64,
+}
+
+impl Plan {
+    /// Whether there is nothing that a roster could differ in.
+    pub fn is_empty(&self) -> bool {
+        self.sections.is_empty() && self.withdrawn.is_empty()
+    }
+}
+
+/// Contacts with the same labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// Whether the contacts are known to have accounts. A contact that may have none is not put into a roster.
+    pub verified: bool,
+    /// The names of the groups that are shared with the contacts.
+    pub labels: Vec<Box<[u8]>>,
+    /// The usernames of the contacts.
+    pub contacts: Vec<Name>,
+}
+
+/// What [`Effect::Reconcile`] found, by the numbers of [`Plan`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Contacts whose item changed: they are pushed.
+    pub changed: Vec<u32>,
+    /// Contacts among the changed whose presence the user can see only from now on.
+    pub gained: Vec<u32>,
+    /// Contacts without an item that were not verified.
+    pub missing: Vec<u32>,
+    /// Whether something changed that is stored but not pushed.
+    pub quiet: bool,
+    /// The version the roster has now, if it changed.
+    pub version: u64,
+}
+
+/// An event on the module's host. The group's record is the state after the change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// `group-user-added`
+    UserAdded {
+        /// The group.
+        id: Name,
+        /// The username.
+        user: Name,
+        /// The group's record.
+        info: Info,
+    },
+    /// `group-user-removed`
+    UserRemoved {
+        /// The group.
+        id: Name,
+        /// The username.
+        user: Name,
+        /// The group's record.
+        info: Info,
+    },
+    /// `group-chat-added`
+    ChatAdded {
+        /// The group.
+        id: Name,
+        /// The group's record.
+        info: Info,
+        /// The chat's room.
+        jid: Box<[u8]>,
+        /// The chat's name.
+        name: Box<[u8]>,
+    },
+    /// `group-chat-removed`
+    ChatRemoved {
+        /// The group.
+        id: Name,
+        /// The group's record.
+        info: Info,
+        /// The chat's room.
+        jid: Box<[u8]>,
+    },
+}

@@ -1,0 +1,254 @@
+//! Creating, renaming and deleting groups.
+
+use super::effect::{Effect, Event, Level, Reply};
+use super::members::given_id;
+use super::operation::Call;
+use super::turns::Place;
+use super::{Answer, Engine, Error, Given, Info, Name, Operation, Value, display_name};
+
+/// How often a new id is made when the last one was taken.
+const ID_TRIES: usize = 8;
+
+impl Engine {
+    /// Creates a group, with a chat of its own if `chat` is true.
+    ///
+    /// `name` is `None` if it was no string. `id` is `None` if the group may have any id, and `Some(None)` if something was
+    /// given that is no string.
+    ///
+    /// # Errors
+    /// [`Error::GroupNameRequired`], [`Error::BadRequest`], [`Error::Conflict`], [`Error::ServiceUnavailable`],
+    /// [`Error::Internal`].
+    pub fn create(&self, name: Given, chat: bool, id: Option<Given>) -> Operation {
+        let name = match name {
+            None | Some(b"") => Err(Error::GroupNameRequired),
+            Some(bytes) => display_name(bytes),
+        };
+        let id = id
+            .map(|given| given.map_or(Err(Error::BadRequest), Name::group_id))
+            .transpose();
+        self.start(move |call| async move {
+            call.ready().await?;
+            let (name, id) = (name?, id?);
+            let id = match id {
+                Some(id) => call.free_id(id)?,
+                None => call.new_id().await?,
+            };
+            let room = if chat {
+                Some(call.create_room(&name).await?)
+            } else {
+                None
+            };
+            let stored = call
+                .create(
+                    &id,
+                    Info {
+                        muc_jid: room.clone(),
+                        ..Info::named(name)
+                    },
+                )
+                .await;
+            if let (Err(_), Some(room)) = (&stored, &room) {
+                call.discard_room(room).await;
+            }
+            stored.map(|()| Answer::Id(id))
+        })
+    }
+
+    /// Renames a group: its default chat and the labels on contacts with it.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
+    pub fn set_info(&self, id: Given, name: Given) -> Operation {
+        let (id, name) = (id.map(Name::raw), name.map(display_name));
+        self.start(move |call| async move {
+            call.ready().await?;
+            let id = given_id(id)?;
+            let name = name.unwrap_or(Err(Error::BadRequest))?;
+            call.find_given(&id)?;
+            let turn = call.turn(Place::Group(id.clone())).await?;
+            let stored = call.rename(&id, name).await;
+            call.end(turn).await;
+            if let Some(info) = stored? {
+                call.publish_name(&id, &info).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Deletes a group with its members and chats. Contacts stay.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
+    pub fn delete(&self, id: Given) -> Operation {
+        let id = id.map(Name::raw);
+        self.start(move |call| async move {
+            call.ready().await?;
+            let id = given_id(id)?;
+            call.find_given(&id)?;
+            let turn = call.turn(Place::Group(id.clone())).await?;
+            let deleted = call.delete(&id).await;
+            call.end(turn).await;
+            let (mut info, members) = deleted?;
+            for (user, _) in members {
+                let event = Event::UserRemoved {
+                    id: id.clone(),
+                    user,
+                    info: info.clone(),
+                };
+                call.done(Effect::Fire(event)).await.ok();
+            }
+            for jid in info.rooms() {
+                info = info.without_rooms(|other| *other == *jid);
+                call.close_room(&id, jid, info.clone()).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+}
+
+impl Call {
+    fn free_id(&self, id: Name) -> Result<Name, Error> {
+        match self.find(&id) {
+            Err(Error::GroupNotFound) => Ok(id),
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::Conflict),
+        }
+    }
+
+    async fn new_id(&self) -> Result<Name, Error> {
+        for _ in 0..ID_TRIES {
+            let Reply::Text(id) = self.perform(Effect::NewId).await else {
+                break;
+            };
+            let id = Name::raw(&id);
+            if self.find(&id) == Err(Error::GroupNotFound) {
+                return Ok(id);
+            }
+        }
+        Err(Error::Internal)
+    }
+
+    /// Stores a new group, unless the id is taken: by a group, or by a record of another module in `groups`.
+    async fn create(&self, id: &Name, info: Info) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let stored = self.store_new(id, info).await;
+        self.end(turn).await;
+        stored
+    }
+
+    async fn store_new(&self, id: &Name, info: Info) -> Result<(), Error> {
+        self.free_id(id.clone())?;
+        match self.perform(Effect::ReadGroup(id.clone())).await {
+            Reply::Record {
+                info: None,
+                members: None,
+            } => {}
+            Reply::Record { .. } => return Err(Error::Conflict),
+            other => {
+                let text = format!(
+                    "Storage does not say whether group {id} exists, so it is not created: {other:?}"
+                );
+                self.log(Level::Error, text).await;
+                return Err(Error::Internal);
+            }
+        }
+        if let Err(reason) = self
+            .done(Effect::StoreInfo(id.clone(), Some(info.clone())))
+            .await
+        {
+            self.log(
+                Level::Error,
+                format!("Group {id} cannot be stored and is not created: {reason}"),
+            )
+            .await;
+            return Err(Error::Internal);
+        }
+        self.state().directory.insert(id.clone(), info);
+        Ok(())
+    }
+
+    /// Stores a group's new name. Nothing if it has that name already.
+    async fn rename(&self, id: &Name, name: Box<[u8]>) -> Result<Option<Info>, Error> {
+        let (key, info) = self.find(id)?;
+        if info.name == name {
+            return Ok(None);
+        }
+        self.mark_unsettled(&[key], false).await?;
+        let info = Info { name, ..info };
+        let stored = self.store_info(id, key, info.clone()).await;
+        let now = self.now();
+        let mut state = self.state();
+        state.rosters.news = true;
+        stored?;
+        let members: Vec<_> = state
+            .directory
+            .group(key)
+            .into_iter()
+            .flat_map(|group| group.members())
+            .collect();
+        state.rosters.enqueue(members, now);
+        Ok(Some(info))
+    }
+
+    /// Gives a renamed group's default chat its name, and the contacts its label.
+    async fn publish_name(&self, id: &Name, info: &Info) {
+        if let Some(room) = &info.muc_jid
+            && let Err(reason) = self
+                .done(Effect::RenameRoom(room.clone(), info.name.clone()))
+                .await
+        {
+            let room = String::from_utf8_lossy(room);
+            self.log(
+                Level::Warn,
+                format!("Room {room} keeps its name, though group {id} has another now: {reason}"),
+            )
+            .await;
+        }
+        if let Ok((key, _)) = self.find(id) {
+            self.spread_all(key).await;
+        }
+        self.settle_urgent().await;
+    }
+
+    /// Removes a group from storage: the members first, so that a record without its group is never left behind.
+    async fn delete(&self, id: &Name) -> Result<(Info, Vec<(Name, Value)>), Error> {
+        let (key, info) = self.find(id)?;
+        let members = self.state().directory.record(key);
+        let mut failed = None;
+        if !members.is_empty() {
+            failed = self
+                .done(Effect::StoreMembers(id.clone(), None))
+                .await
+                .err();
+        }
+        if failed.is_none()
+            && let Err(reason) = self.done(Effect::StoreInfo(id.clone(), None)).await
+        {
+            failed = Some(reason);
+            if !members.is_empty()
+                && let Err(reason) = self
+                    .done(Effect::StoreMembers(id.clone(), Some(members.clone())))
+                    .await
+            {
+                let text = format!(
+                    "Group {id} could not be deleted, and its members are lost from storage: {reason}"
+                );
+                self.log(Level::Error, text).await;
+                self.state().directory.load_members(key, Vec::new());
+            }
+        }
+        if let Some(reason) = failed {
+            self.log(
+                Level::Error,
+                format!("Group {id} cannot be deleted: {reason}"),
+            )
+            .await;
+            return Err(Error::Internal);
+        }
+        let mut state = self.state();
+        state.directory.remove(id);
+        state.copies.remove(id);
+        state.rosters.news = true;
+        Ok((info, members))
+    }
+}

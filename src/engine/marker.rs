@@ -1,0 +1,172 @@
+//! The marker: which work is open, in storage before the work is begun.
+//!
+//! It is one record under the host's own key, so that no account's purge touches it. Whatever was going on when the server
+//! was killed, the marker read at the next start names every group and contact list that may not be as it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::info::Info;
+use super::name::Name;
+use super::value::Value;
+
+/// The open work of a host, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marker {
+    /// How often the engine has been started on these data. Roster versions are made of it.
+    pub generation: u64,
+    /// Every group is unsettled: the data come from a module that kept no marker.
+    pub everything: bool,
+    /// Groups whose members' contact lists are not all in storage yet.
+    pub unsettled: BTreeSet<Name>,
+    /// Members without an account, as far as is known: nobody has them as a contact until the account appears.
+    pub awaiting: BTreeSet<Name>,
+    /// For each account that is gone, the users whose rosters in storage may still hold it.
+    pub withdrawals: BTreeMap<Name, BTreeSet<Name>>,
+    /// Groups whose records an account of the same name takes with it when it is purged.
+    pub copies: BTreeMap<Name, Copy>,
+}
+
+/// A group's two records, kept while they are in danger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// The record in `group_info`.
+    pub info: Info,
+    /// The record in `groups`.
+    pub members: Vec<(Name, Value)>,
+}
+
+/// The form in which the marker is stored. One of another form is not understood.
+const FORMAT: i64 = 1;
+
+impl Marker {
+    /// Reads a stored marker; nothing if this is not one.
+    pub fn from_value(value: &Value) -> Option<Marker> {
+        if value.get("format") != Some(&Value::Integer(FORMAT)) {
+            return None;
+        }
+        let Some(&Value::Integer(generation)) = value.get("generation") else {
+            return None;
+        };
+        let mut marker = Marker {
+            generation: u64::try_from(generation).ok()?,
+            everything: value.get("everything") == Some(&Value::Bool(true)),
+            unsettled: names(value.get("unsettled")),
+            awaiting: names(value.get("awaiting")),
+            ..Marker::default()
+        };
+        for (gone, owners) in value.get("withdrawals").map_or(&[][..], Value::entries) {
+            marker
+                .withdrawals
+                .insert(Name::raw(gone.as_bytes()?), names(Some(owners)));
+        }
+        for (id, copy) in value.get("copies").map_or(&[][..], Value::entries) {
+            let info = Info::from_value(copy.get("info")?.clone());
+            let member =
+                |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
+            let members = copy
+                .get("members")?
+                .entries()
+                .iter()
+                .filter_map(member)
+                .collect();
+            marker
+                .copies
+                .insert(Name::raw(id.as_bytes()?), Copy { info, members });
+        }
+        Some(marker)
+    }
+
+    /// The marker as it is stored.
+    pub fn to_value(&self) -> Value {
+        let text = |name: &Name| Value::text(name.as_bytes());
+        let set = |names: &BTreeSet<Name>| Value::set(names.iter().map(Name::as_bytes));
+        let mut entries = vec![
+            (Value::text(b"format"), Value::Integer(FORMAT)),
+            (
+                Value::text(b"generation"),
+                Value::Integer(self.generation as i64),
+            ),
+        ];
+        let mut put = |key: &[u8], value: Value| entries.push((Value::text(key), value));
+        if self.everything {
+            put(b"everything", Value::Bool(true));
+        }
+        if !self.unsettled.is_empty() {
+            put(b"unsettled", set(&self.unsettled));
+        }
+        if !self.awaiting.is_empty() {
+            put(b"awaiting", set(&self.awaiting));
+        }
+        if !self.withdrawals.is_empty() {
+            let table = self
+                .withdrawals
+                .iter()
+                .map(|(gone, owners)| (text(gone), set(owners)));
+            put(b"withdrawals", Value::table(table.collect()));
+        }
+        if !self.copies.is_empty() {
+            let table = self
+                .copies
+                .iter()
+                .map(|(id, copy)| (text(id), copy.to_value()));
+            put(b"copies", Value::table(table.collect()));
+        }
+        Value::table(entries)
+    }
+}
+
+impl Copy {
+    fn to_value(&self) -> Value {
+        let members = self
+            .members
+            .iter()
+            .map(|(name, data)| (Value::text(name.as_bytes()), data.clone()));
+        Value::table(vec![
+            (Value::text(b"info"), self.info.to_value()),
+            (Value::text(b"members"), Value::table(members.collect())),
+        ])
+    }
+}
+
+fn names(set: Option<&Value>) -> BTreeSet<Name> {
+    set.into_iter()
+        .flat_map(Value::text_keys)
+        .map(Name::raw)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Marker {
+        let name = |s: &str| Name::from(s);
+        let copy = Copy {
+            info: Info::named((*b"C").into()),
+            members: vec![(name("ann"), Value::Bool(true))],
+        };
+        Marker {
+            generation: 7,
+            everything: true,
+            unsettled: [name("a"), name("b")].into(),
+            awaiting: [name("carl")].into(),
+            withdrawals: [(name("gone"), [name("ann")].into())].into(),
+            copies: [(name("c"), copy)].into(),
+        }
+    }
+
+    #[test]
+    fn a_marker_is_read_as_it_was_written() {
+        for marker in [full(), Marker::default()] {
+            assert_eq!(Marker::from_value(&marker.to_value()), Some(marker));
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_no_marker_is_not_taken_for_an_empty_one() {
+        assert_eq!(Marker::from_value(&Value::empty()), None);
+        assert_eq!(Marker::from_value(&Value::Bool(true)), None);
+        let later = Value::table(vec![(Value::text(b"format"), Value::Integer(FORMAT + 1))]);
+        assert_eq!(Marker::from_value(&later), None);
+    }
+}

@@ -1,0 +1,304 @@
+//! Adding and removing members.
+
+use super::directory::UserKey;
+use super::effect::{Effect, Event, Level, Reply};
+use super::operation::Call;
+use super::turns::Place;
+use super::{Answer, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
+
+impl Engine {
+    /// Adds a user to a group. `delayed`: contact lists wait for a `sync`.
+    ///
+    /// Adding a member again writes nothing, but heals affiliations, invites and tells other modules again.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
+    pub fn add_member(&self, id: Given, username: Given, delayed: bool) -> Operation {
+        let (id, username) = (id.map(Name::raw), username.map(Name::raw));
+        self.start(move |call| async move {
+            let (id, username) = call.member_arguments(id, username).await?;
+            let turn = call.turn(Place::Group(id.clone())).await?;
+            let stored = call.store_arrival(&id, &username, delayed).await;
+            call.end(turn).await;
+            let arrival = stored?;
+
+            let (_, info) = call.find(&id)?;
+            let name = call.state().directory.user_name(arrival.user);
+            for room in info.rooms() {
+                call.affiliate(&room, vec![name.clone()]).await;
+                call.invite(&room, vec![name.clone()]).await;
+            }
+            call.done(Effect::Fire(Event::UserAdded {
+                id,
+                user: name,
+                info,
+            }))
+            .await
+            .ok();
+            if !delayed {
+                call.welcome(arrival).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Removes a user from a group; nothing happens if the user is not in it.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
+    pub fn remove_member(&self, id: Given, username: Given) -> Operation {
+        let (id, username) = (id.map(Name::raw), username.map(Name::raw));
+        self.start(move |call| async move {
+            let (id, username) = call.member_arguments(id, username).await?;
+            call.dismiss(&id, &username).await?;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Tells other modules of each member as if it had just been added.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::GroupNotFound`].
+    pub fn emit_member_events(&self, id: Given) -> Operation {
+        let id = id.map(Name::raw);
+        self.start(move |call| async move {
+            call.ready().await?;
+            let id = given_id(id)?;
+            let (key, info) = call.find_given(&id)?;
+            let members = call.state().directory.record(key);
+            for (user, _) in members {
+                call.done(Effect::Fire(Event::UserAdded {
+                    id: id.clone(),
+                    user,
+                    info: info.clone(),
+                }))
+                .await
+                .ok();
+            }
+            Ok(Answer::Done)
+        })
+    }
+}
+
+/// What storing a new member comes to.
+struct Arrival {
+    key: GroupKey,
+    user: UserKey,
+    /// The user was no member before.
+    new: bool,
+}
+
+/// An id that a caller gave, whether or not there is such a group.
+pub(super) fn given_id(id: Option<Name>) -> Result<Name, Error> {
+    id.ok_or(Error::BadRequest)
+}
+
+impl Call {
+    /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the same.
+    pub(super) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
+        self.find(id).map_err(|error| match error {
+            Error::GroupNotFound => Name::group_id(id.as_bytes())
+                .err()
+                .unwrap_or(Error::GroupNotFound),
+            other => other,
+        })
+    }
+
+    /// The group and the user that a caller means. A name that is a member as it stands is taken as it stands: the Lua
+    /// module normalised nothing.
+    async fn member_arguments(
+        &self,
+        id: Option<Name>,
+        username: Option<Name>,
+    ) -> Result<(Name, Name), Error> {
+        self.ready().await?;
+        let id = given_id(id)?;
+        let username = username.ok_or(Error::BadRequest)?;
+        let found = self.find_given(&id);
+        let raw = {
+            let state = self.state();
+            let user = state.directory.find_user(&username);
+            matches!((&found, user), (Ok((key, _)), Some(user)) if state.directory.is_member(*key, user))
+        };
+        let username = if raw {
+            username
+        } else {
+            Name::username(username.as_bytes())?
+        };
+        found?;
+        Ok((id, username))
+    }
+
+    /// Stores a new member. The caller has the group's turn.
+    async fn store_arrival(
+        &self,
+        id: &Name,
+        username: &Name,
+        delayed: bool,
+    ) -> Result<Arrival, Error> {
+        let (key, info) = self.find(id)?;
+        self.drop_dead_rooms(id, key, &info).await?;
+        let user = self.state().directory.intern(username);
+        if self.state().directory.is_member(key, user) {
+            return Ok(Arrival {
+                key,
+                user,
+                new: false,
+            });
+        }
+        // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
+        let present = !delayed && self.look_for(user).await;
+        self.mark_unsettled(&[key], delayed).await?;
+        self.store_member(id, key, username, Some(Value::empty()))
+            .await?;
+        let now = self.now();
+        let mut state = self.state();
+        state.directory.add_member(key, user, Value::empty());
+        state.rosters.news = true;
+        if present {
+            let members: Vec<_> = state
+                .directory
+                .group(key)
+                .into_iter()
+                .flat_map(|group| group.members())
+                .collect();
+            state.rosters.enqueue(members, now);
+        } else if !delayed {
+            state.rosters.awaiting.insert(user);
+        }
+        Ok(Arrival {
+            key,
+            user,
+            new: true,
+        })
+    }
+
+    /// Looks for an account, also if it was not found a moment ago.
+    async fn look_for(&self, user: UserKey) -> bool {
+        self.state().accounts.doubt(user);
+        self.has_account(user).await
+    }
+
+    /// Brings the contact lists in memory up to date with a new member.
+    async fn welcome(&self, arrival: Arrival) {
+        let Arrival { key, user, new } = arrival;
+        let awaited = self.state().rosters.awaiting.contains(&user);
+        if awaited {
+            if !new && self.look_for(user).await {
+                self.arrive(user).await;
+            }
+        } else {
+            self.spread(&[key], user).await;
+        }
+        self.settle_urgent().await;
+    }
+
+    /// Takes a user out of a group: stored, then affiliations, then the event.
+    pub(super) async fn dismiss(&self, id: &Name, username: &Name) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let stored = self.store_departure(id, username).await;
+        self.end(turn).await;
+        let Some(info) = stored? else { return Ok(()) };
+        for room in info.rooms() {
+            self.disaffiliate(&room, vec![username.clone()]).await;
+        }
+        let event = Event::UserRemoved {
+            id: id.clone(),
+            user: username.clone(),
+            info,
+        };
+        self.done(Effect::Fire(event)).await.ok();
+        Ok(())
+    }
+
+    /// Stores that a user is no member; nothing if it was none. The caller has the group's turn.
+    async fn store_departure(&self, id: &Name, username: &Name) -> Result<Option<Info>, Error> {
+        let (key, info) = self.find(id)?;
+        let user = self.state().directory.find_user(username);
+        let member = user.filter(|&user| self.state().directory.is_member(key, user));
+        let Some(user) = member else { return Ok(None) };
+        self.store_member(id, key, username, None).await?;
+        let mut state = self.state();
+        state.directory.remove_member(key, user);
+        if state.directory.groups_of(user).is_empty() {
+            state.rosters.awaiting.remove(&user);
+        }
+        state.rosters.news = true;
+        Ok(Some(info))
+    }
+
+    /// Writes or removes one member in storage: the row where that is possible, otherwise the record as it stands now.
+    async fn store_member(
+        &self,
+        id: &Name,
+        key: GroupKey,
+        user: &Name,
+        data: Option<Value>,
+    ) -> Result<(), Error> {
+        let (row_writes, mut record) = {
+            let state = self.state();
+            (state.options.row_writes, state.directory.record(key))
+        };
+        let effect = if row_writes {
+            Effect::StoreMember(id.clone(), user.clone(), data)
+        } else {
+            record.retain(|(name, _)| name != user);
+            record.extend(data.map(|data| (user.clone(), data)));
+            Effect::StoreMembers(id.clone(), (!record.is_empty()).then_some(record))
+        };
+        if let Err(reason) = self.done(effect).await {
+            let text = format!(
+                "The members of group {id} cannot be stored, {user} stays as before: {reason}"
+            );
+            self.log(Level::Error, text).await;
+            return Err(Error::Internal);
+        }
+        Ok(())
+    }
+
+    /// Drops chats whose rooms are gone. The caller has the group's turn.
+    async fn drop_dead_rooms(&self, id: &Name, key: GroupKey, info: &Info) -> Result<(), Error> {
+        let Some(mucs) = info.mucs.as_ref().filter(|mucs| !mucs.is_empty()) else {
+            return Ok(());
+        };
+        let Reply::Flags(alive) = self.perform(Effect::FindRooms(mucs.clone())).await else {
+            return Ok(());
+        };
+        let living: Vec<_> = mucs
+            .iter()
+            .zip(alive)
+            .filter(|&(_, alive)| alive)
+            .map(|(jid, _)| jid.clone())
+            .collect();
+        if living.len() < mucs.len() {
+            let kept = Info {
+                mucs: Some(living),
+                ..info.clone()
+            };
+            self.store_info(id, key, kept).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a group's record, and takes it over. The caller has the group's turn.
+    pub(super) async fn store_info(
+        &self,
+        id: &Name,
+        key: GroupKey,
+        info: Info,
+    ) -> Result<(), Error> {
+        if let Err(reason) = self
+            .done(Effect::StoreInfo(id.clone(), Some(info.clone())))
+            .await
+        {
+            self.log(
+                Level::Error,
+                format!("Group {id} cannot be stored and stays as it was: {reason}"),
+            )
+            .await;
+            return Err(Error::Internal);
+        }
+        self.state().directory.set_info(key, info);
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! The engine: what it holds and what it promises. It knows no Lua, does no I/O and reads no clock.
+//!
+//! An [`Engine`] holds the groups of one host. Look-ups answer from memory. Everything else is an [`Operation`], which hands
+//! out [`Effect`]s and is resumed with [`Reply`]s; see the crate's documentation for the life of one.
+//!
+//! Promises, each with its tests in `tests/`:
+//! - State in memory changes when storage has said yes, and an operation that fails leaves the two in agreement.
+//! - Operations may interleave at every effect. An update is computed from the state at the moment it is stored, in the
+//!   group's turn, so that none is lost.
+//! - An operation that is dropped half-way leaves a state that the next one can work with.
+//! - Contact lists end as membership says, whatever fails or is killed: the [marker](Marker) is stored first.
+//! - The order of everything is deterministic.
+
+mod accounts;
+mod chats;
+mod directory;
+mod effect;
+mod error;
+mod groups;
+mod info;
+mod marker;
+mod members;
+mod name;
+mod open;
+mod operation;
+mod rosters;
+mod settle;
+mod snapshot;
+mod turns;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+pub use effect::{Changes, Effect, Event, Level, Plan, Reply, Section};
+pub use error::Error;
+pub use info::{Info, node};
+pub use marker::{Copy, Marker};
+pub use name::{MAX_NAME_BYTES, Name, display_name};
+pub use operation::{Answer, Operation, Step, remember_panics};
+pub use snapshot::SnapshotError;
+pub use value::{Text, Value};
+
+use directory::{Directory, GroupKey};
+use operation::Call;
+use rosters::{Accounts, Rosters};
+use turns::Turns;
+
+/// What the engine has to know of the host it works for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// A chat host is configured.
+    pub chats: bool,
+    /// Storage can write one row of a record for less than the whole (SQL can, files cannot).
+    pub row_writes: bool,
+}
+
+/// The groups of one host. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+/// The argument of an operation as a caller gave it: text, or something else.
+pub type Given<'a> = Option<&'a [u8]>;
+
+struct Shared {
+    state: Mutex<State>,
+    /// The bits of the time of the last resume.
+    now: AtomicU64,
+    closed: AtomicBool,
+}
+
+struct State {
+    options: Options,
+    phase: Phase,
+    directory: Directory,
+    accounts: Accounts,
+    rosters: Rosters,
+    /// Groups whose records could not be read: they are neither shown nor touched.
+    unreadable: BTreeSet<Name>,
+    /// The marker as storage has it.
+    marker: Marker,
+    /// Records of groups that the purge of an account of their name takes along.
+    copies: BTreeMap<Name, Copy>,
+    turns: Turns,
+}
+
+/// How far the engine has come with reading storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Empty,
+    Ready,
+}
+
+impl Shared {
+    /// Takes the time in; true if the engine is closed.
+    fn tick(&self, now: f64) -> bool {
+        self.now.store(now.to_bits(), Ordering::Relaxed);
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> f64 {
+        f64::from_bits(self.now.load(Ordering::Relaxed))
+    }
+}
+
+impl Engine {
+    /// An engine that knows no groups yet; [`Engine::load`] reads them from storage.
+    pub fn new(options: Options) -> Engine {
+        let state = State {
+            options,
+            phase: Phase::Empty,
+            directory: Directory::default(),
+            accounts: Accounts::default(),
+            rosters: Rosters::default(),
+            unreadable: BTreeSet::new(),
+            marker: Marker::default(),
+            copies: BTreeMap::new(),
+            turns: Turns::default(),
+        };
+        Engine(Arc::new(Shared {
+            state: Mutex::new(state),
+            now: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    /// Takes in options that may have changed while the engine was kept.
+    pub fn set_options(&self, options: Options) {
+        self.0.state.lock().options = options;
+    }
+
+    /// Whether storage has been read.
+    pub fn is_ready(&self) -> bool {
+        self.0.state.lock().phase == Phase::Ready
+    }
+
+    /// Ends the engine: operations that still run answer [`Error::Internal`] at their next step.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// The record of a group.
+    pub fn info(&self, id: &[u8]) -> Option<Info> {
+        let state = self.0.state.lock();
+        state
+            .directory
+            .find(&Name::raw(id))
+            .map(|(_, group)| group.info.clone())
+    }
+
+    /// Whether there is such a group.
+    pub fn exists(&self, id: &[u8]) -> bool {
+        self.0.state.lock().directory.find(&Name::raw(id)).is_some()
+    }
+
+    /// The members of a group, with what is stored for each; none for an unknown group.
+    pub fn members(&self, id: &[u8]) -> Vec<(Name, Value)> {
+        let state = self.0.state.lock();
+        state
+            .directory
+            .find(&Name::raw(id))
+            .map_or_else(Vec::new, |(key, _)| state.directory.record(key))
+    }
+
+    /// The ids of the groups of a user, whose name is taken as it is stored or else as XMPP compares it.
+    pub fn groups_of(&self, username: &[u8]) -> Vec<Name> {
+        let state = self.0.state.lock();
+        let groups = |name: &Name| {
+            let user = state.directory.find_user(name)?;
+            let keys = state.directory.groups_of(user);
+            (!keys.is_empty()).then(|| keys.iter().filter_map(|&key| state.directory.group(key)))
+        };
+        let normalised = || groups(&Name::username(username).ok()?);
+        let ids = groups(&Name::raw(username)).or_else(normalised);
+        ids.into_iter()
+            .flatten()
+            .map(|group| group.id.clone())
+            .collect()
+    }
+
+    /// All groups, in the order in which they became known.
+    pub fn groups(&self) -> Vec<(Name, Info)> {
+        let state = self.0.state.lock();
+        state
+            .directory
+            .groups()
+            .map(|(_, group)| (group.id.clone(), group.info.clone()))
+            .collect()
+    }
+
+    fn start<F>(&self, start: impl FnOnce(Call) -> F) -> Operation
+    where
+        F: Future<Output = Result<Answer, Error>> + Send + 'static,
+    {
+        Operation::new(&self.0, start)
+    }
+}
+
+impl Call {
+    /// Waits until storage has been read.
+    async fn ready(&self) -> Result<(), Error> {
+        let patience_ends = self.now() + turns::PATIENCE;
+        while self.state().phase != Phase::Ready {
+            if self.now() > patience_ends || self.perform(Effect::Wait).await != Reply::Done {
+                return Err(Error::Internal);
+            }
+        }
+        Ok(())
+    }
+
+    /// The group of this id.
+    fn find(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
+        let state = self.state();
+        match state.directory.find(id) {
+            Some((key, group)) => Ok((key, group.info.clone())),
+            None if state.unreadable.contains(id) => Err(Error::Internal),
+            None => Err(Error::GroupNotFound),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Names: usernames, group ids and what people read, parsed once at the border.
+
+use std::fmt;
+
+use jid::NodePart;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
+
+use super::Error;
+
+/// The longest name accepted from callers, in bytes: the limit of a node part (RFC 7622, section 3.3).
+pub const MAX_NAME_BYTES: usize = 1023;
+
+/// A username or group id: bytes, for storage may hold names that are neither UTF-8 nor a node part.
+///
+/// Short names, which most are, take no allocation of their own.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(SmallVec<[u8; 16]>);
+
+impl Name {
+    /// A name exactly as storage has it.
+    pub fn raw(bytes: &[u8]) -> Self {
+        Name(SmallVec::from_slice(bytes))
+    }
+
+    /// A username as XMPP compares it: normalised by nodeprep.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for what cannot be a node part.
+    pub fn username(bytes: &[u8]) -> Result<Self, Error> {
+        let node = node_part(bytes)?;
+        Ok(Name::raw(node.as_bytes()))
+    }
+
+    /// A group id given by a caller. It keeps its case, for ids made by Prosody's `util.id` differ only in it.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for what cannot be a node part.
+    pub fn group_id(bytes: &[u8]) -> Result<Self, Error> {
+        node_part(bytes)?;
+        Ok(Name::raw(bytes))
+    }
+
+    /// The bytes of the name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn node_part(bytes: &[u8]) -> Result<String, Error> {
+    if bytes.is_empty() || bytes.len() > MAX_NAME_BYTES {
+        return Err(Error::BadRequest);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::BadRequest)?;
+    let node = NodePart::new(text).map_err(|_| Error::BadRequest)?;
+    Ok(node.as_str().to_owned())
+}
+
+/// Text that people read: the name of a group or chat, and with it the label on contacts.
+///
+/// # Errors
+/// [`Error::BadRequest`] for text that is empty, over [`MAX_NAME_BYTES`], not UTF-8, or holds characters that XML cannot
+/// carry: a label with one of those would break the stream of everyone who has the contact.
+pub fn display_name(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
+    if bytes.is_empty() || bytes.len() > MAX_NAME_BYTES {
+        return Err(Error::BadRequest);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::BadRequest)?;
+    if text.chars().all(is_xml_char) {
+        Ok(bytes.into())
+    } else {
+        Err(Error::BadRequest)
+    }
+}
+
+/// The label that a group's name makes on contacts: the name without what XML cannot carry, or `fallback` if nothing is
+/// left of it. Names already in storage may be anything.
+pub(crate) fn label(name: &[u8], fallback: &[u8]) -> Box<[u8]> {
+    let clean: String = String::from_utf8_lossy(name)
+        .chars()
+        .filter(|&c| is_xml_char(c))
+        .collect();
+    if clean.is_empty() {
+        fallback.into()
+    } else {
+        clean.into_bytes().into()
+    }
+}
+
+/// XML 1.0, section 2.2, less DEL, which Prosody's stanza builder refuses as well.
+fn is_xml_char(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{7e}' | '\u{80}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Name::raw(text.as_bytes())
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_bytes(Bytes)
+            .map(|bytes| Name(SmallVec::from_vec(bytes)))
+    }
+}
+
+/// Reads a byte string in whichever form a format has it.
+pub(crate) struct Bytes;
+
+impl<'de> Visitor<'de> for Bytes {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a byte string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Vec<u8>, E> {
+        Ok(text.as_bytes().to_vec())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = seq.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_username_is_normalised_as_xmpp_does() {
+        assert_eq!(Name::username(b"Alice"), Ok(Name::from("alice")));
+        assert_eq!(Name::username("ÄRGER".as_bytes()), Ok(Name::from("ärger")));
+    }
+
+    #[test]
+    fn what_cannot_be_a_node_part_is_a_bad_request() {
+        let long = vec![b'a'; MAX_NAME_BYTES + 1];
+        for bad in [
+            &b""[..],
+            b"a@b",
+            b"a/b",
+            b"a\0b",
+            b"\xff",
+            b"a b",
+            b"<a>",
+            &long,
+        ] {
+            assert_eq!(Name::username(bad), Err(Error::BadRequest), "{bad:?}");
+            assert_eq!(Name::group_id(bad), Err(Error::BadRequest), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_id_keeps_its_case() {
+        assert_eq!(Name::group_id(b"Ab-3_x"), Ok(Name::from("Ab-3_x")));
+    }
+
+    #[test]
+    fn a_name_that_xml_cannot_carry_is_refused_when_given_and_cleaned_when_stored() {
+        assert_eq!(display_name(b"a\x01b"), Err(Error::BadRequest));
+        assert_eq!(display_name(b"a\0b"), Err(Error::BadRequest));
+        assert_eq!(display_name(&[b'a'; 1024]), Err(Error::BadRequest));
+        assert_eq!(
+            display_name("Büro & <Co>".as_bytes()),
+            Ok("Büro & <Co>".as_bytes().into())
+        );
+        assert_eq!(&*label(b"a\x01b\xff", b"id"), "ab\u{fffd}".as_bytes());
+        assert_eq!(&*label(b"\x01", b"id"), b"id");
+    }
+}

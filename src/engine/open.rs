@@ -1,0 +1,370 @@
+//! Reading storage at start, and keeping the marker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::effect::{Effect, Level, Reply};
+use super::operation::Call;
+use super::turns::Place;
+use super::{Answer, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, Value};
+
+/// When a marker that could not be stored is tried again, in seconds.
+const FAILURE_PAUSE: f64 = 10.0;
+
+/// When a marker that another operation is at is looked at again, in seconds.
+const BUSY_PAUSE: f64 = 1.0;
+
+impl Engine {
+    /// Reads all groups from storage. Look-ups see them when it has ended, and operations begun meanwhile go on then.
+    ///
+    /// `epoch` is a number higher than any count of starts, such as the minutes of the calendar: it stands in for the generation
+    /// of a marker that cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the stores cannot be listed; it may be tried again.
+    pub fn load(&self, epoch: u64) -> Operation {
+        self.start(move |call| async move {
+            call.load(epoch).await?;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Reconciles rosters that are in memory: those of sessions that were online before the module was loaded.
+    pub fn adopt(&self, users: Vec<Name>) -> Operation {
+        self.start(move |call| async move {
+            call.ready().await?;
+            {
+                let mut state = call.state();
+                let known: Vec<_> = users
+                    .iter()
+                    .filter_map(|name| state.directory.find_user(name))
+                    .collect();
+                state.rosters.urgent.extend(
+                    known
+                        .into_iter()
+                        .map(|user| (user, super::rosters::Scope::All)),
+                );
+            }
+            call.settle_urgent().await;
+            Ok(Answer::Done)
+        })
+    }
+}
+
+impl Call {
+    async fn load(&self, epoch: u64) -> Result<(), Error> {
+        if self.state().phase == Phase::Ready {
+            return Ok(());
+        }
+        let marker = self.read_marker(epoch).await?;
+        let ids = match self.perform(Effect::ListGroups).await {
+            Reply::Names(ids) => ids,
+            other => {
+                self.log(
+                    Level::Error,
+                    format!("Groups cannot be read, no group works until they can: {other:?}"),
+                )
+                .await;
+                return Err(Error::Internal);
+            }
+        };
+        for id in ids {
+            self.load_group(id).await;
+        }
+        for (id, copy) in marker.iter().flat_map(|marker| &marker.copies) {
+            if !self.restore_copy(id, copy).await {
+                self.state().copies.insert(id.clone(), copy.clone());
+            }
+        }
+        self.state().take_up(marker, epoch);
+        let turn = self.turn(Place::Marker).await?;
+        let stored = self.store_marker().await;
+        self.end(turn).await;
+        if let Err(reason) = stored {
+            let text =
+                "Contact lists are left as they are until the record of open work can be stored";
+            self.log(Level::Error, format!("{text}: {reason}")).await;
+            self.state().rosters.news = true;
+        }
+        self.perform(Effect::Wake).await;
+        Ok(())
+    }
+
+    /// The marker in storage. One that cannot be understood counts as: everything is open.
+    async fn read_marker(&self, epoch: u64) -> Result<Option<Marker>, Error> {
+        match self.perform(Effect::ReadMarker).await {
+            Reply::Value(None) => Ok(None),
+            Reply::Value(Some(value)) => match Marker::from_value(&value) {
+                Some(marker) => Ok(Some(marker)),
+                None => {
+                    let text = "The record of open work is damaged: all contact lists are gone through once";
+                    self.log(Level::Warn, text.to_owned()).await;
+                    Ok(Some(Marker {
+                        generation: epoch,
+                        everything: true,
+                        ..Marker::default()
+                    }))
+                }
+            },
+            other => {
+                let text = "The record of open work cannot be read, no group works until it can";
+                self.log(Level::Error, format!("{text}: {other:?}")).await;
+                Err(Error::Internal)
+            }
+        }
+    }
+
+    async fn load_group(&self, id: Name) {
+        match self.perform(Effect::ReadGroup(id.clone())).await {
+            Reply::Record {
+                info: Some(info),
+                members,
+            } => {
+                let mut state = self.state();
+                let key = state.directory.insert(id, Info::from_value(info));
+                state
+                    .directory
+                    .load_members(key, members.unwrap_or_default());
+            }
+            Reply::Record { info: None, .. } => {}
+            other => {
+                let text = format!(
+                    "Group {id} cannot be read and is left out until the module is loaded again: {other:?}"
+                );
+                self.log(Level::Error, text).await;
+                self.state().unreadable.insert(id);
+            }
+        }
+    }
+
+    /// Puts a group back whose records an account of its name took along. False if storage would not have it.
+    pub(super) async fn restore_copy(&self, id: &Name, copy: &super::Copy) -> bool {
+        let (info, members) = match self.perform(Effect::ReadGroup(id.clone())).await {
+            Reply::Record { info, members } => (info, members.unwrap_or_default()),
+            _ => return false,
+        };
+        let lost = copy
+            .members
+            .iter()
+            .filter(|(name, _)| !members.iter().any(|(present, _)| present == name));
+        let whole: Vec<_> = members.iter().chain(lost).cloned().collect();
+        let info = info.map_or_else(|| copy.info.clone(), Info::from_value);
+        let stored = self.store_whole(id, &info, &whole).await;
+        if let Err(reason) = &stored {
+            let text = format!(
+                "Group {id} was removed from storage along with the account of that name: {reason}"
+            );
+            self.log(Level::Error, text).await;
+        }
+        let mut state = self.state();
+        let key = state.directory.insert(id.clone(), info);
+        state.directory.load_members(key, whole);
+        stored.is_ok()
+    }
+
+    /// Stores both records of a group.
+    pub(super) async fn store_whole(
+        &self,
+        id: &Name,
+        info: &Info,
+        members: &[(Name, Value)],
+    ) -> Result<(), String> {
+        self.done(Effect::StoreInfo(id.clone(), Some(info.clone())))
+            .await?;
+        let record = (!members.is_empty()).then(|| members.to_vec());
+        self.done(Effect::StoreMembers(id.clone(), record)).await
+    }
+
+    /// Stores the marker as it should be now. The caller has the marker's turn.
+    pub(super) async fn store_marker(&self) -> Result<(), String> {
+        let wanted = self.state().wanted_marker();
+        self.done(Effect::StoreMarker(wanted.clone())).await?;
+        let mut state = self.state();
+        state.rosters.generation = Some(wanted.generation);
+        state.marker = wanted;
+        Ok(())
+    }
+
+    /// Has storage know that groups are unsettled before anything that makes them so is stored. Groups that only wait for
+    /// a `sync` are `delayed`.
+    pub(super) async fn mark_unsettled(
+        &self,
+        groups: &[GroupKey],
+        delayed: bool,
+    ) -> Result<(), Error> {
+        let added: Vec<_> = {
+            let unsettled = &mut self.state().rosters.unsettled;
+            let before: Vec<_> = groups
+                .iter()
+                .filter(|group| !unsettled.contains_key(group))
+                .copied()
+                .collect();
+            for &group in groups {
+                let waits = unsettled.entry(group).or_insert(delayed);
+                *waits = *waits && delayed;
+            }
+            before
+        };
+        let stored = match self.turn(Place::Marker).await {
+            Ok(turn) => {
+                let covered = self.state().marker_covers(groups);
+                let stored = if covered {
+                    Ok(())
+                } else {
+                    self.store_marker().await
+                };
+                self.end(turn).await;
+                stored
+            }
+            Err(_) => Err("another operation keeps it for too long".to_owned()),
+        };
+        let Err(reason) = stored else { return Ok(()) };
+        self.state()
+            .rosters
+            .unsettled
+            .retain(|group, _| !added.contains(group));
+        let text =
+            format!("The record of open work cannot be stored, so nothing is changed: {reason}");
+        self.log(Level::Error, text).await;
+        Err(Error::Internal)
+    }
+
+    /// Strikes what has been done off the marker. Returns for how long to leave it alone, in seconds.
+    pub(super) async fn clear_marker(&self) -> f64 {
+        let Some(turn) = self.try_turn(Place::Marker) else {
+            return BUSY_PAUSE;
+        };
+        let due = {
+            let mut state = self.state();
+            state.strike_settled();
+            state.rosters.news = false;
+            state.wanted_marker() != state.marker
+        };
+        let stored = if due {
+            self.store_marker().await
+        } else {
+            Ok(())
+        };
+        self.end(turn).await;
+        let Err(reason) = stored else { return 0.0 };
+        self.state().rosters.news = true;
+        self.log(
+            Level::Warn,
+            format!("The record of open work cannot be stored, it is tried again: {reason}"),
+        )
+        .await;
+        FAILURE_PAUSE
+    }
+}
+
+impl State {
+    /// Takes up the work that the marker says is open.
+    fn take_up(&mut self, marker: Option<Marker>, epoch: u64) {
+        let found = marker.is_some();
+        let mut marker = marker.unwrap_or_default();
+        marker.everything |= !found && self.directory.groups().len() > 0;
+        // One that was handed out and lost must never come again.
+        self.rosters.next_generation = if marker.generation == epoch {
+            epoch
+        } else {
+            marker.generation + 1
+        };
+        self.rosters.everything = marker.everything;
+        for name in &marker.awaiting {
+            let user = self.directory.intern(name);
+            self.rosters.awaiting.insert(user);
+        }
+        for (gone, owners) in &marker.withdrawals {
+            let gone = self.directory.intern(gone);
+            for owner in owners {
+                let owner = self.directory.intern(owner);
+                self.rosters
+                    .withdrawals
+                    .entry(owner)
+                    .or_default()
+                    .insert(gone);
+            }
+        }
+        let open: Vec<_> = self
+            .directory
+            .groups()
+            .filter(|(_, group)| marker.everything || marker.unsettled.contains(&group.id))
+            .map(|(key, group)| (key, group.members().collect::<Vec<_>>()))
+            .collect();
+        let now = 0.0;
+        for (key, members) in open {
+            self.rosters.unsettled.insert(key, false);
+            self.rosters.enqueue(members, now);
+        }
+        let others: BTreeSet<_> = self
+            .rosters
+            .withdrawals
+            .keys()
+            .chain(&self.rosters.awaiting)
+            .copied()
+            .collect();
+        self.rosters.enqueue(others, now);
+        self.marker = marker;
+        self.marker.copies.clear();
+        self.phase = Phase::Ready;
+    }
+
+    fn marker_covers(&self, groups: &[GroupKey]) -> bool {
+        let listed = |key: &GroupKey| {
+            self.directory
+                .group(*key)
+                .is_none_or(|group| self.marker.unsettled.contains(&group.id))
+        };
+        self.marker.everything || groups.iter().all(listed)
+    }
+
+    /// The marker that tells of all that is open now.
+    fn wanted_marker(&self) -> Marker {
+        let rosters = &self.rosters;
+        let id = |key: &GroupKey| Some(self.directory.group(*key)?.id.clone());
+        let name = |user: &super::directory::UserKey| self.directory.user_name(*user);
+        let mut withdrawals: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+        for (owner, gone) in &rosters.withdrawals {
+            for user in gone {
+                withdrawals
+                    .entry(name(user))
+                    .or_default()
+                    .insert(name(owner));
+            }
+        }
+        Marker {
+            generation: rosters.generation.unwrap_or(rosters.next_generation),
+            everything: rosters.everything,
+            unsettled: if rosters.everything {
+                BTreeSet::new()
+            } else {
+                rosters.unsettled.keys().filter_map(id).collect()
+            },
+            awaiting: rosters.awaiting.iter().map(name).collect(),
+            withdrawals,
+            copies: self.copies.clone(),
+        }
+    }
+
+    /// Forgets the groups that are settled. One that an operation is at is not.
+    fn strike_settled(&mut self) {
+        let State {
+            directory,
+            rosters,
+            turns,
+            ..
+        } = self;
+        let mut busy: BTreeSet<_> = rosters.background.iter().copied().collect();
+        busy.extend(rosters.unsaved.keys().copied());
+        busy.extend(rosters.failing.keys().copied());
+        busy.extend(rosters.urgent.iter().map(|&(user, _)| user));
+        rosters.unsettled.retain(|&key, &mut delayed| {
+            let Some(group) = directory.group(key) else {
+                return false;
+            };
+            delayed
+                || turns.is_taken(&Place::Group(group.id.clone()))
+                || group.members().any(|m| busy.contains(&m))
+        });
+        rosters.everything &= !busy.is_empty();
+    }
+}

@@ -1,0 +1,194 @@
+//! Operations that can be stopped at every effect and resumed with its reply.
+//!
+//! An operation is an `async fn` that awaits effects; no runtime drives it but [`Operation::resume`]. Its future is
+//! `Send`, which the compiler uses for us: a guard of the engine's lock held across an await, or a Lua value in the
+//! engine, does not compile.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::effect::{Effect, Level, Reply};
+use super::{Error, Shared, State};
+
+/// What an operation wants when it stops.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// The next thing to do; resume with the reply.
+    Effect(Effect),
+    /// The operation has ended.
+    Done(Result<Answer, Error>),
+    /// A bug: the operation panicked there and has ended.
+    Panicked(String),
+}
+
+/// What a finished operation returns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The id of a new group.
+    Id(super::Name),
+    /// A new chat.
+    Chat {
+        /// The room's JID.
+        jid: Box<[u8]>,
+        /// The chat's name.
+        name: Box<[u8]>,
+    },
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+
+/// A running operation. Dropping it half-way is allowed: what it has stored stays, its turn passes on.
+pub struct Operation {
+    work: Option<Work>,
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+}
+
+impl Operation {
+    pub(super) fn new<F>(shared: &Arc<Shared>, start: impl FnOnce(Call) -> F) -> Operation
+    where
+        F: Future<Output = Result<Answer, Error>> + Send + 'static,
+    {
+        let slot = Arc::new(Slot::default());
+        let call = Call {
+            shared: Arc::clone(shared),
+            slot: Arc::clone(&slot),
+        };
+        Operation {
+            work: Some(Box::pin(start(call))),
+            shared: Arc::clone(shared),
+            slot,
+        }
+    }
+
+    /// Runs the operation up to its next effect, or to its end.
+    ///
+    /// `now` is a monotonic time in seconds. The first call of an operation takes [`Reply::Done`]. Resuming an operation
+    /// that has ended, or whose engine was closed, answers [`Error::Internal`].
+    pub fn resume(&mut self, now: f64, reply: Reply) -> Step {
+        let Some(mut work) = self.work.take() else {
+            return Step::Done(Err(Error::Internal));
+        };
+        if self.shared.tick(now) {
+            return Step::Done(Err(Error::Internal));
+        }
+        self.slot.lock().reply = Some(reply);
+        let mut context = Context::from_waker(Waker::noop());
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context))) {
+            Ok(Poll::Ready(result)) => Step::Done(result),
+            Ok(Poll::Pending) => match self.slot.lock().effect.take() {
+                Some(effect) => {
+                    self.work = Some(work);
+                    Step::Effect(effect)
+                }
+                None => Step::Panicked("an operation waits for something that is no effect".into()),
+            },
+            Err(payload) => Step::Panicked(describe(payload.as_ref())),
+        }
+    }
+}
+
+/// Where an effect waits for the shim, and the reply for the operation.
+#[derive(Default)]
+struct Slot(Mutex<Exchange>);
+
+#[derive(Default)]
+struct Exchange {
+    effect: Option<Effect>,
+    reply: Option<Reply>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Exchange> {
+        self.0.lock()
+    }
+}
+
+/// An operation's way to the engine's state and to Prosody.
+pub(super) struct Call {
+    pub(super) shared: Arc<Shared>,
+    slot: Arc<Slot>,
+}
+
+impl Call {
+    /// The engine's state, until the guard is dropped: before the next await.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock()
+    }
+
+    /// Has Prosody do something, and waits for the reply.
+    pub(super) async fn perform(&self, effect: Effect) -> Reply {
+        Exchanged {
+            slot: &self.slot,
+            effect: Some(effect),
+        }
+        .await
+    }
+
+    /// Has Prosody do something that either succeeds or fails.
+    pub(super) async fn done(&self, effect: Effect) -> Result<(), String> {
+        match self.perform(effect).await {
+            Reply::Failed(reason) => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a line to Prosody's log.
+    pub(super) async fn log(&self, level: Level, text: String) {
+        self.perform(Effect::Log(level, text)).await;
+    }
+
+    /// The time of the last resume, in seconds.
+    pub(super) fn now(&self) -> f64 {
+        self.shared.now()
+    }
+}
+
+struct Exchanged<'a> {
+    slot: &'a Slot,
+    effect: Option<Effect>,
+}
+
+impl Future for Exchanged<'_> {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Reply> {
+        let effect = self.effect.take();
+        let mut exchange = self.slot.lock();
+        match effect {
+            Some(effect) => {
+                exchange.effect = Some(effect);
+                Poll::Pending
+            }
+            None => exchange.reply.take().map_or(Poll::Pending, Poll::Ready),
+        }
+    }
+}
+
+thread_local! {
+    static LAST_PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Makes panics of this thread remember where they happened instead of printing it, for [`Step::Panicked`] to tell.
+///
+/// The hook is the library's own: a library loaded into Prosody has its own copy of Rust's runtime.
+pub fn remember_panics() {
+    std::panic::set_hook(Box::new(|info| LAST_PANIC.set(Some(info.to_string()))));
+}
+
+fn describe(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    LAST_PANIC
+        .take()
+        .or(text)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic of an unknown kind".to_owned())
+}

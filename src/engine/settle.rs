@@ -1,0 +1,593 @@
+//! Reconciliation: bringing rosters to what they should hold, at once, on load, and in the background.
+//!
+//! All three stages go through [`Call::reconcile`]; nothing else writes contacts.
+
+use super::directory::UserKey;
+use super::effect::{Changes, Effect, Level, Reply};
+use super::operation::Call;
+use super::rosters::{self, Planned, Scope, Unsaved};
+use super::turns::Place;
+use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
+
+/// How long one turn of the event loop is used for, in seconds. A single roster save may take longer.
+const TURN_BUDGET: f64 = 0.004;
+
+/// How long background work rests, in parts of the time it took.
+const REST: f64 = 1.0;
+
+/// How many contacts are pushed, and presences sent, between two looks at the clock.
+const BATCH: usize = 8;
+
+/// When a roster that failed is tried again, in seconds; the pause doubles up to the longest.
+const FIRST_PAUSE: f64 = 10.0;
+const LONGEST_PAUSE: f64 = 600.0;
+
+/// When a roster that another operation is at is looked at again, in seconds.
+const BUSY_PAUSE: f64 = 1.0;
+
+impl Engine {
+    /// Does a slice of the work on rosters that is open. [`Engine::next_work`] tells when to do the next.
+    pub fn work(&self) -> Operation {
+        self.start(|call| async move {
+            call.ready().await?;
+            let began = call.now();
+            call.settle_urgent().await;
+            call.settle_background(began).await;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// In how many seconds [`Engine::work`] is to be called, if at all.
+    pub fn next_work(&self, now: f64) -> Option<f64> {
+        let mut state = self.0.state.lock();
+        if state.phase != Phase::Ready {
+            return None;
+        }
+        if !state.rosters.is_calm() {
+            return Some(0.0);
+        }
+        if state.turns.is_taken(&Place::Background) {
+            return None;
+        }
+        if !state.rosters.background.is_empty() || state.rosters.news {
+            return Some((state.rosters.due - now).max(0.0));
+        }
+        let retry_at = state
+            .rosters
+            .failing
+            .values()
+            .map(|failure| failure.retry_at)
+            .reduce(f64::min)?;
+        Some((retry_at - now).max(0.0))
+    }
+
+    /// Saves the rosters that have changes of ours in memory only: before an unload, or before the server stops. After
+    /// `seconds` the rest is left to the marker.
+    pub fn flush(&self, seconds: f64) -> Operation {
+        self.start(move |call| async move {
+            let ends = call.now() + seconds;
+            let mut unsaved: Vec<_> = call.state().rosters.unsaved.keys().copied().collect();
+            unsaved.sort_unstable();
+            for user in unsaved {
+                if call.now() < ends {
+                    call.settle(user).await;
+                }
+            }
+            call.clear_marker().await;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// A roster has been read from storage and nobody has seen it yet (`roster-load`).
+    pub fn roster_loaded(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let user = call.concerned(&username);
+            if let Some(user) = user {
+                call.state().rosters.spared.remove(&user);
+            }
+            if let Some(user) = user
+                && call.has_account(user).await
+            {
+                call.reconcile(user, Scope::All).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// A user has bound a resource (`resource-bind`), or an account has appeared.
+    pub fn user_appeared(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let Some(user) = call.concerned(&username) else {
+                return Ok(Answer::Done);
+            };
+            let awaited = {
+                let mut state = call.state();
+                state.accounts.appear(user);
+                state.rosters.spared.remove(&user);
+                state.rosters.awaiting.contains(&user)
+            };
+            if awaited {
+                call.arrive(user).await;
+            } else {
+                call.reconcile(user, Scope::All).await;
+            }
+            call.settle_urgent().await;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// A user has taken a contact off the list: it is let be until the user's next session or the next time the roster is
+    /// read from storage.
+    pub fn spare_contact(&self, username: &Name, contact: &Name) {
+        let mut state = self.0.state.lock();
+        let keys = (
+            state.directory.find_user(username),
+            state.directory.find_user(contact),
+        );
+        if let (Some(user), Some(contact)) = keys {
+            state
+                .rosters
+                .spared
+                .entry(user)
+                .or_default()
+                .insert(contact);
+        }
+    }
+
+    /// The user's last session has ended, and with it maybe the roster in memory.
+    pub fn user_left(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let unsaved = call
+                .concerned(&username)
+                .filter(|user| call.state().rosters.unsaved.contains_key(user));
+            if let Some(user) = unsaved {
+                call.settle(user).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// `sync`: brings the contact lists of a group's members up to date, the rosters in memory first.
+    pub fn sync(&self, id: super::Given) -> Operation {
+        let id = id.map(Name::raw);
+        self.start(move |call| async move {
+            call.ready().await?;
+            let Some((key, _)) = id.and_then(|id| call.find(&id).ok()) else {
+                return Ok(Answer::Done);
+            };
+            call.sync(key).await;
+            Ok(Answer::Done)
+        })
+    }
+}
+
+impl Call {
+    /// The key of a user whose roster groups, or the departed, have a say in.
+    fn concerned(&self, username: &Name) -> Option<UserKey> {
+        let state = self.state();
+        let user = state.directory.find_user(username)?;
+        let concerned = !state.directory.groups_of(user).is_empty()
+            || state.rosters.withdrawals.contains_key(&user);
+        (state.phase == Phase::Ready && concerned).then_some(user)
+    }
+
+    async fn sync(&self, key: GroupKey) {
+        let awaited: Vec<_> = {
+            let mut state = self.state();
+            let State {
+                directory,
+                accounts,
+                rosters,
+                ..
+            } = &mut *state;
+            if !rosters.unsettled.contains_key(&key) && rosters.awaiting.is_empty() {
+                return;
+            }
+            let members: Vec<_> = directory
+                .group(key)
+                .into_iter()
+                .flat_map(|group| group.members())
+                .collect();
+            let awaited: Vec<_> = members
+                .iter()
+                .copied()
+                .filter(|m| rosters.awaiting.contains(m))
+                .collect();
+            for &user in &awaited {
+                accounts.doubt(user);
+            }
+            if let Some(delayed) = rosters.unsettled.get_mut(&key) {
+                *delayed = false;
+                rosters.enqueue(members, self.now());
+            }
+            awaited
+        };
+        for user in awaited {
+            if self.has_account(user).await {
+                self.arrive(user).await;
+            }
+        }
+        if self.state().rosters.unsettled.contains_key(&key) {
+            self.spread_all(key).await;
+        }
+        self.settle_urgent().await;
+    }
+
+    /// Whether a user has an account. Only a yes is certain.
+    pub(super) async fn has_account(&self, user: UserKey) -> bool {
+        let now = self.now();
+        {
+            let state = self.state();
+            if state.accounts.is_present(user) {
+                return true;
+            }
+            if state.accounts.is_absent(user, now) {
+                return false;
+            }
+        }
+        self.ask_accounts(&[user]).await
+    }
+
+    /// Asks which users have accounts; true if any has.
+    async fn ask_accounts(&self, users: &[UserKey]) -> bool {
+        let names = self.state().directory.names(users);
+        let Reply::Flags(flags) = self.perform(Effect::FindAccounts(names)).await else {
+            return false;
+        };
+        let now = self.now();
+        let mut state = self.state();
+        for (&user, &present) in users.iter().zip(&flags) {
+            state.accounts.learn(user, present, now);
+            if present && state.rosters.awaiting.contains(&user) {
+                // Others look for it in vain, too: settling its own roster lets it arrive everywhere.
+                state.rosters.enqueue([user], now);
+            } else if !present && !state.directory.groups_of(user).is_empty() {
+                state.rosters.news |= state.rosters.awaiting.insert(user);
+            }
+        }
+        flags.contains(&true)
+    }
+
+    /// An account has appeared whose memberships were waiting for it.
+    pub(super) async fn arrive(&self, user: UserKey) {
+        let groups = self.state().directory.groups_of(user).to_vec();
+        if self.mark_unsettled(&groups, false).await.is_err() {
+            return;
+        }
+        {
+            let mut state = self.state();
+            state.rosters.awaiting.remove(&user);
+            let members: Vec<_> = groups
+                .iter()
+                .filter_map(|&g| state.directory.group(g))
+                .flat_map(|group| group.members())
+                .collect();
+            let now = self.now();
+            state.rosters.enqueue(members, now);
+        }
+        self.spread(&groups, user).await;
+    }
+
+    /// Has the rosters in memory that a member of these groups is news for take the member in, and the member's own.
+    pub(super) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
+        let mut others: Vec<_> = {
+            let state = self.state();
+            groups
+                .iter()
+                .filter_map(|&g| state.directory.group(g))
+                .flat_map(|group| group.members())
+                .collect()
+        };
+        others.sort_unstable();
+        others.dedup();
+        let scope = |owner| {
+            if owner == user {
+                Scope::All
+            } else {
+                Scope::Contact(user)
+            }
+        };
+        self.queue_loaded(others, scope).await;
+    }
+
+    /// Has the rosters in memory of all members of a group brought up to date.
+    pub(super) async fn spread_all(&self, key: GroupKey) {
+        let members = self
+            .state()
+            .directory
+            .group(key)
+            .map(|group| group.members().collect());
+        self.queue_loaded(members.unwrap_or_default(), |_| Scope::All)
+            .await;
+    }
+
+    pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) {
+        let names = self.state().directory.names(&users);
+        let Reply::Flags(loaded) = self.perform(Effect::FindRosters(names)).await else {
+            return;
+        };
+        let loaded = users.into_iter().zip(loaded).filter(|&(_, loaded)| loaded);
+        self.state()
+            .rosters
+            .urgent
+            .extend(loaded.map(|(user, _)| (user, scope(user))));
+    }
+
+    /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then pushes, then
+    /// presence. The order is what keeps a client from hearing of someone it does not know.
+    pub(super) async fn settle_urgent(&self) {
+        let ends = self.now() + TURN_BUDGET;
+        while self.now() < ends {
+            let next = self.state().rosters.urgent.pop_front();
+            if let Some((user, scope)) = next {
+                self.reconcile(user, scope).await;
+                continue;
+            }
+            let next = self.state().take_announcement();
+            let Some(effect) = next else { return };
+            self.perform(effect).await;
+        }
+    }
+
+    /// Brings rosters up to date in storage, one at a time, until the budget is used up.
+    async fn settle_background(&self, began: f64) {
+        let Some(turn) = self.try_turn(Place::Background) else {
+            return;
+        };
+        while self.now() < began + TURN_BUDGET && self.state().rosters.is_calm() {
+            let next = self.state().next_background(self.now());
+            if let Some(user) = next {
+                self.settle(user).await;
+                continue;
+            }
+            if self.state().rosters.news {
+                let pause = self.clear_marker().await;
+                self.state().rosters.due = self.now() + pause;
+            }
+            break;
+        }
+        self.rest_after(began);
+        self.end(turn).await;
+    }
+
+    /// Leaves the server its share of the time.
+    fn rest_after(&self, began: f64) {
+        let now = self.now();
+        let due = &mut self.state().rosters.due;
+        *due = due.max(now + (now - began) * REST);
+    }
+
+    /// Loads a roster, reconciles it and saves what changed.
+    pub(super) async fn settle(&self, user: UserKey) {
+        let name = self.state().directory.user_name(user);
+        let Some(turn) = self.try_turn(Place::Roster(name.clone())) else {
+            let now = self.now();
+            return self.state().rosters.postpone(user, BUSY_PAUSE, now);
+        };
+        self.state().rosters.background.shift_remove(&user);
+        if self.has_account(user).await {
+            if self.state().rosters.awaiting.contains(&user) {
+                self.arrive(user).await;
+                self.state().rosters.background.shift_remove(&user);
+            }
+            self.settle_stored(user, name).await;
+        } else if self.state().rosters.withdrawals.contains_key(&user) {
+            let now = self.now();
+            self.state().rosters.postpone(user, LONGEST_PAUSE, now);
+        }
+        self.end(turn).await;
+    }
+
+    async fn settle_stored(&self, user: UserKey, name: Name) {
+        let kept = match self.perform(Effect::LoadRoster(name.clone())).await {
+            Reply::Loaded(kept) => kept,
+            Reply::Failed(reason) => return self.fail(user, &reason).await,
+            _ => return self.fail_broken(user, name).await,
+        };
+        if !self.reconcile(user, Scope::All).await {
+            return;
+        }
+        let (changed, only, withdrawn) = {
+            let mut state = self.state();
+            let changed = state.rosters.unsaved.remove(&user);
+            let only = match changed {
+                Some(Unsaved::Contact(contact)) if state.options.row_writes => {
+                    Some(state.directory.user_name(contact))
+                }
+                _ => None,
+            };
+            (
+                changed,
+                only,
+                state
+                    .rosters
+                    .withdrawals
+                    .get(&user)
+                    .cloned()
+                    .unwrap_or_default(),
+            )
+        };
+        if changed.is_some() {
+            match self.perform(Effect::SaveRoster(name.clone(), only)).await {
+                Reply::Saved => {}
+                Reply::Unsaved(reason, version) => {
+                    return self.fail_to_save(user, &reason, version).await;
+                }
+                Reply::Failed(reason) => return self.fail_to_save(user, &reason, 0).await,
+                _ => return self.fail_broken(user, name).await,
+            }
+        }
+        self.state().rosters.note_settled(user, &withdrawn);
+        if !kept {
+            self.perform(Effect::ReleaseRoster(name)).await;
+        }
+    }
+
+    /// Compares a roster in memory with what it should hold, and has it changed where it differs. False if the roster is
+    /// not in memory, or cannot be dealt with for now.
+    pub(super) async fn reconcile(&self, user: UserKey, scope: Scope) -> bool {
+        // Twice, when accounts had to be asked for; they are known then.
+        for _ in 0..2 {
+            let planned = self.state().plan(user, scope, self.now());
+            let Some(planned) = planned else {
+                let now = self.now();
+                self.state().rosters.enqueue([user], now);
+                return false;
+            };
+            if planned.plan.is_empty() {
+                return true;
+            }
+            let name = self.state().directory.user_name(user);
+            let changes = match self
+                .perform(Effect::Reconcile(name.clone(), planned.plan.clone()))
+                .await
+            {
+                Reply::Changes(changes) => changes,
+                Reply::Broken => {
+                    self.fail_broken(user, name).await;
+                    return false;
+                }
+                Reply::Failed(reason) => {
+                    self.fail(user, &reason).await;
+                    return false;
+                }
+                _ => return false,
+            };
+            let now = self.now();
+            self.state().note_changes(user, &planned, &changes, now);
+            let missing = planned.resolve(&changes.missing);
+            if missing.is_empty() || !self.ask_accounts(&missing).await {
+                return true;
+            }
+        }
+        true
+    }
+
+    async fn fail_broken(&self, user: UserKey, name: Name) {
+        self.perform(Effect::ReleaseRoster(name)).await;
+        self.fail(user, "Prosody could not read it").await;
+    }
+
+    async fn fail_to_save(&self, user: UserKey, reason: &str, version: u64) {
+        {
+            let rosters = &mut self.state().rosters;
+            rosters.unsaved.insert(user, Unsaved::All);
+            rosters.note_version(user, version);
+        }
+        self.fail(user, reason).await;
+    }
+
+    /// Leaves a roster alone for a while, with one warning.
+    async fn fail(&self, user: UserKey, reason: &str) {
+        let (name, first) = {
+            let now = self.now();
+            let mut state = self.state();
+            let rosters = &mut state.rosters;
+            let pause = rosters
+                .failing
+                .get(&user)
+                .map_or(FIRST_PAUSE, |f| (f.pause * 2.0).min(LONGEST_PAUSE));
+            rosters.postpone(user, pause, now);
+            (
+                state.directory.user_name(user),
+                state.rosters.warned.insert(user),
+            )
+        };
+        if first {
+            let text = "is left as it is and tried again later; check the user's record in the store `roster`";
+            self.log(
+                Level::Warn,
+                format!("The contact list of {name} {text}: {reason}"),
+            )
+            .await;
+        }
+    }
+}
+
+impl State {
+    fn plan(&self, user: UserKey, scope: Scope, now: f64) -> Option<Planned> {
+        rosters::plan(
+            &self.directory,
+            &self.accounts,
+            &self.rosters,
+            user,
+            scope,
+            now,
+        )
+    }
+
+    /// The next roster for the background work: one that failed a while ago, or one that is due. None while no roster may
+    /// be changed.
+    fn next_background(&mut self, now: f64) -> Option<UserKey> {
+        let rosters = &mut self.rosters;
+        rosters.generation?;
+        rosters.begin();
+        let retried = rosters
+            .failing
+            .iter_mut()
+            .find(|(_, failure)| failure.retry_at <= now);
+        if let Some((&user, failure)) = retried {
+            // It stays listed, for the pause is to grow should it fail again.
+            failure.retry_at = now + failure.pause;
+            return Some(user);
+        }
+        while let Some(user) = rosters.background.shift_remove_index(0) {
+            if !rosters.failing.contains_key(&user) {
+                return Some(user);
+            }
+        }
+        None
+    }
+
+    fn note_changes(&mut self, user: UserKey, planned: &Planned, changes: &Changes, now: f64) {
+        let changed = planned.resolve(&changes.changed);
+        if changed.is_empty() && !changes.quiet {
+            return;
+        }
+        let stored = if changes.quiet { &[][..] } else { &changed };
+        self.rosters
+            .note_unsaved(user, stored, changes.version, now);
+        if !changed.is_empty() {
+            self.rosters.pushes.push_back((user, changed));
+        }
+        for contact in planned.resolve(&changes.gained) {
+            match self.rosters.presences.back_mut() {
+                Some((from, to)) if *from == contact => to.push(user),
+                _ => self.rosters.presences.push_back((contact, vec![user])),
+            }
+        }
+    }
+
+    /// The next announcement to a client, a few at a time.
+    fn take_announcement(&mut self) -> Option<Effect> {
+        let State {
+            directory, rosters, ..
+        } = self;
+        if let Some((user, contacts)) = take_batch(&mut rosters.pushes) {
+            return Some(Effect::Push(
+                directory.user_name(user),
+                directory.names(&contacts),
+            ));
+        }
+        if let Some((user, others)) = take_batch(&mut rosters.presences) {
+            return Some(Effect::SendPresence(
+                directory.user_name(user),
+                directory.names(&others),
+            ));
+        }
+        let (room, users) = take_batch(&mut rosters.invites)?;
+        Some(Effect::Invite(room, directory.names(&users)))
+    }
+}
+
+/// Takes up to [`BATCH`] from the front of a queue of lists.
+fn take_batch<K: Clone>(
+    queue: &mut std::collections::VecDeque<(K, Vec<UserKey>)>,
+) -> Option<(K, Vec<UserKey>)> {
+    let (key, mut users) = queue.pop_front()?;
+    if users.len() > BATCH {
+        let rest = users.split_off(BATCH);
+        queue.push_front((key.clone(), rest));
+    }
+    Some((key, users))
+}
