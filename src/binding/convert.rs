@@ -26,10 +26,7 @@ pub(super) fn name(lua: &Lua, name: &Name) -> LuaResult<LuaValue> {
 }
 
 /// A list of strings.
-pub(super) fn list<'a>(
-    lua: &Lua,
-    items: impl ExactSizeIterator<Item = &'a [u8]>,
-) -> LuaResult<LuaTable> {
+pub(super) fn list<'a>(lua: &Lua, items: impl ExactSizeIterator<Item = &'a [u8]>) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(items.len(), 0)?;
     for item in items {
         table.raw_push(lua.create_string(item)?)?;
@@ -87,9 +84,7 @@ fn from_lua_at(value: &LuaValue, depth: usize) -> Option<Value> {
             let mut entries = Vec::new();
             for pair in table.pairs::<LuaValue, LuaValue>() {
                 let (key, value) = pair.ok()?;
-                if let (Some(key), Some(value)) =
-                    (from_lua_at(&key, depth + 1), from_lua_at(&value, depth + 1))
-                {
+                if let (Some(key), Some(value)) = (from_lua_at(&key, depth + 1), from_lua_at(&value, depth + 1)) {
                     entries.push((key, value));
                 }
             }
@@ -140,32 +135,14 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
 pub(super) fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTable)> {
     let payload = lua.create_table()?;
     let event_name = match event {
-        Event::UserAdded {
-            id,
-            user,
-            info: record,
-        }
-        | Event::UserRemoved {
-            id,
-            user,
-            info: record,
-        } => {
+        Event::UserAdded { id, user, info: record } | Event::UserRemoved { id, user, info: record } => {
             payload.raw_set("id", name(lua, id)?)?;
             payload.raw_set("user", name(lua, user)?)?;
             payload.raw_set("host", host)?;
             payload.raw_set("group_info", info(lua, record)?)?;
-            if matches!(event, Event::UserAdded { .. }) {
-                "group-user-added"
-            } else {
-                "group-user-removed"
-            }
+            if matches!(event, Event::UserAdded { .. }) { "group-user-added" } else { "group-user-removed" }
         }
-        Event::ChatAdded {
-            id,
-            info: record,
-            jid,
-            name: title,
-        } => {
+        Event::ChatAdded { id, info: record, jid, name: title } => {
             let muc = lua.create_table()?;
             muc.raw_set("jid", lua.create_string(jid)?)?;
             muc.raw_set("name", lua.create_string(title)?)?;
@@ -174,11 +151,7 @@ pub(super) fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static
             payload.raw_set("muc", muc)?;
             "group-chat-added"
         }
-        Event::ChatRemoved {
-            id,
-            info: record,
-            jid,
-        } => {
+        Event::ChatRemoved { id, info: record, jid } => {
             let muc = lua.create_table()?;
             muc.raw_set("id", lua.create_string(node(jid))?)?;
             muc.raw_set("jid", lua.create_string(jid)?)?;

@@ -16,10 +16,7 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new(engine: Engine, host: String) -> Handle {
-        Handle {
-            engine,
-            host: host.into(),
-        }
+        Handle { engine, host: host.into() }
     }
 
     fn run(&self, operation: Operation) -> LuaResult<Running> {
@@ -51,21 +48,16 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("members", |lua, this, id: LuaValue| {
         let mut members = convert::bytes(&id).map_or_else(Vec::new, |id| this.engine.members(&id));
         // Callers are promised tables.
-        members
-            .iter_mut()
-            .filter(|(_, data)| !matches!(data, Value::Table(_)))
-            .for_each(|m| m.1 = Value::empty());
+        members.iter_mut().filter(|(_, data)| !matches!(data, Value::Table(_))).for_each(|m| m.1 = Value::empty());
         convert::members(lua, &members)
     });
     methods.add_method("groups_of", |lua, this, username: LuaValue| {
-        let ids =
-            convert::bytes(&username).map_or_else(Vec::new, |name| this.engine.groups_of(&name));
+        let ids = convert::bytes(&username).map_or_else(Vec::new, |name| this.engine.groups_of(&name));
         convert::names(lua, &ids)
     });
     methods.add_method("rooms", |lua, this, id: LuaValue| {
         let info = convert::bytes(&id).and_then(|id| this.engine.info(&id));
-        info.map(|info| convert::list(lua, info.rooms().iter().map(AsRef::as_ref)))
-            .transpose()
+        info.map(|info| convert::list(lua, info.rooms().iter().map(AsRef::as_ref))).transpose()
     });
     methods.add_method("groups", |lua, this, ()| {
         let groups = this.engine.groups();
@@ -75,79 +67,42 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         }
         Ok(table)
     });
-    methods.add_method("snapshot", |lua, this, ()| {
-        lua.create_string(this.engine.snapshot())
-    });
+    methods.add_method("snapshot", |lua, this, ()| lua.create_string(this.engine.snapshot()));
 }
 
 fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("load", |_, this, epoch: u64| {
-        this.run(this.engine.load(epoch))
+    methods.add_method("load", |_, this, epoch: u64| this.run(this.engine.load(epoch)));
+    methods.add_method("create", |_, this, (name, chat, id): (LuaValue, LuaValue, LuaValue)| {
+        let (name, given) = (convert::bytes(&name), convert::bytes(&id));
+        let id = convert::truth(&id).then_some(given.as_deref());
+        this.run(this.engine.create(name.as_deref(), convert::truth(&chat), id))
     });
-    methods.add_method(
-        "create",
-        |_, this, (name, chat, id): (LuaValue, LuaValue, LuaValue)| {
-            let (name, given) = (convert::bytes(&name), convert::bytes(&id));
-            let id = convert::truth(&id).then_some(given.as_deref());
-            this.run(
-                this.engine
-                    .create(name.as_deref(), convert::truth(&chat), id),
-            )
-        },
-    );
     methods.add_method("set_info", |_, this, (id, name): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::bytes(&name));
         this.run(this.engine.set_info(id.as_deref(), name.as_deref()))
     });
-    methods.add_method("delete", |_, this, id: LuaValue| {
-        this.run(this.engine.delete(convert::bytes(&id).as_deref()))
+    methods.add_method("delete", |_, this, id: LuaValue| this.run(this.engine.delete(convert::bytes(&id).as_deref())));
+    methods.add_method("add_member", |_, this, (id, user, delayed): (LuaValue, LuaValue, LuaValue)| {
+        let (id, user) = (convert::bytes(&id), convert::bytes(&user));
+        this.run(this.engine.add_member(id.as_deref(), user.as_deref(), convert::truth(&delayed)))
     });
-    methods.add_method(
-        "add_member",
-        |_, this, (id, user, delayed): (LuaValue, LuaValue, LuaValue)| {
-            let (id, user) = (convert::bytes(&id), convert::bytes(&user));
-            this.run(this.engine.add_member(
-                id.as_deref(),
-                user.as_deref(),
-                convert::truth(&delayed),
-            ))
-        },
-    );
-    methods.add_method(
-        "remove_member",
-        |_, this, (id, user): (LuaValue, LuaValue)| {
-            let (id, user) = (convert::bytes(&id), convert::bytes(&user));
-            this.run(this.engine.remove_member(id.as_deref(), user.as_deref()))
-        },
-    );
-    methods.add_method(
-        "add_group_chat",
-        |_, this, (id, name): (LuaValue, LuaValue)| {
-            let (id, name) = (convert::bytes(&id), convert::bytes(&name));
-            this.run(this.engine.add_group_chat(id.as_deref(), name.as_deref()))
-        },
-    );
-    methods.add_method(
-        "remove_group_chat",
-        |_, this, (id, room): (LuaValue, LuaValue)| {
-            let (id, room) = (convert::bytes(&id), convert::bytes(&room));
-            this.run(
-                this.engine
-                    .remove_group_chat(id.as_deref(), room.as_deref()),
-            )
-        },
-    );
+    methods.add_method("remove_member", |_, this, (id, user): (LuaValue, LuaValue)| {
+        let (id, user) = (convert::bytes(&id), convert::bytes(&user));
+        this.run(this.engine.remove_member(id.as_deref(), user.as_deref()))
+    });
+    methods.add_method("add_group_chat", |_, this, (id, name): (LuaValue, LuaValue)| {
+        let (id, name) = (convert::bytes(&id), convert::bytes(&name));
+        this.run(this.engine.add_group_chat(id.as_deref(), name.as_deref()))
+    });
+    methods.add_method("remove_group_chat", |_, this, (id, room): (LuaValue, LuaValue)| {
+        let (id, room) = (convert::bytes(&id), convert::bytes(&room));
+        this.run(this.engine.remove_group_chat(id.as_deref(), room.as_deref()))
+    });
     methods.add_method("emit_member_events", |_, this, id: LuaValue| {
-        this.run(
-            this.engine
-                .emit_member_events(convert::bytes(&id).as_deref()),
-        )
+        this.run(this.engine.emit_member_events(convert::bytes(&id).as_deref()))
     });
     methods.add_method("restore", |lua, this, blob: LuaValue| {
-        match this
-            .engine
-            .restore(&convert::bytes(&blob).unwrap_or_default())
-        {
+        match this.engine.restore(&convert::bytes(&blob).unwrap_or_default()) {
             Ok(operation) => this.run(operation)?.into_lua_multi(lua),
             Err(error) => (LuaValue::Nil, error.to_string()).into_lua_multi(lua),
         }
@@ -155,48 +110,29 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
 }
 
 fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("sync", |_, this, id: LuaValue| {
-        this.run(this.engine.sync(convert::bytes(&id).as_deref()))
-    });
+    methods.add_method("sync", |_, this, id: LuaValue| this.run(this.engine.sync(convert::bytes(&id).as_deref())));
     methods.add_method("adopt", |_, this, users: Vec<LuaString>| {
         this.run(this.engine.adopt(users.iter().map(username).collect()))
     });
-    methods.add_method("roster_loaded", |_, this, user: LuaString| {
-        this.run(this.engine.roster_loaded(username(&user)))
+    methods
+        .add_method("roster_loaded", |_, this, user: LuaString| this.run(this.engine.roster_loaded(username(&user))));
+    methods
+        .add_method("user_appeared", |_, this, user: LuaString| this.run(this.engine.user_appeared(username(&user))));
+    methods.add_method("user_left", |_, this, user: LuaString| this.run(this.engine.user_left(username(&user))));
+    methods.add_method("spare_contact", |_, this, (user, contact): (LuaString, LuaString)| {
+        this.engine.spare_contact(&username(&user), &username(&contact));
+        Ok(())
     });
-    methods.add_method("user_appeared", |_, this, user: LuaString| {
-        this.run(this.engine.user_appeared(username(&user)))
-    });
-    methods.add_method("user_left", |_, this, user: LuaString| {
-        this.run(this.engine.user_left(username(&user)))
-    });
-    methods.add_method(
-        "spare_contact",
-        |_, this, (user, contact): (LuaString, LuaString)| {
-            this.engine
-                .spare_contact(&username(&user), &username(&contact));
-            Ok(())
-        },
-    );
     methods.add_method("account_deleted", |_, this, user: LuaString| {
         this.run(this.engine.account_deleted(username(&user)))
     });
-    methods.add_method(
-        "account_purged",
-        |_, this, (user, last): (LuaString, bool)| {
-            this.run(this.engine.account_purged(username(&user), last))
-        },
-    );
-    methods.add_method("is_endangered", |_, this, user: LuaString| {
-        Ok(this.engine.is_endangered(&username(&user)))
+    methods.add_method("account_purged", |_, this, (user, last): (LuaString, bool)| {
+        this.run(this.engine.account_purged(username(&user), last))
     });
-    methods.add_method("flush", |_, this, seconds: f64| {
-        this.run(this.engine.flush(seconds))
-    });
+    methods.add_method("is_endangered", |_, this, user: LuaString| Ok(this.engine.is_endangered(&username(&user))));
+    methods.add_method("flush", |_, this, seconds: f64| this.run(this.engine.flush(seconds)));
     methods.add_method("work", |_, this, ()| this.run(this.engine.work()));
-    methods.add_method("next_work", |_, this, now: f64| {
-        Ok(this.engine.next_work(now))
-    });
+    methods.add_method("next_work", |_, this, now: f64| Ok(this.engine.next_work(now)));
 }
 
 fn username(text: &LuaString) -> Name {

@@ -43,11 +43,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(operation: Operation, host: Rc<str>) -> Running {
-        Running {
-            operation: Some(operation),
-            expected: Expected::Done,
-            host,
-        }
+        Running { operation: Some(operation), expected: Expected::Done, host }
     }
 
     fn resume(&mut self, lua: &Lua, now: f64, values: LuaMultiValue) -> LuaResult<LuaMultiValue> {
@@ -67,13 +63,7 @@ impl Running {
             }
             Step::Panicked(place) => {
                 self.operation = None;
-                (
-                    LuaValue::Nil,
-                    LuaValue::Nil,
-                    Error::Internal.as_str(),
-                    place,
-                )
-                    .into_lua_multi(lua)
+                (LuaValue::Nil, LuaValue::Nil, Error::Internal.as_str(), place).into_lua_multi(lua)
             }
         }
     }
@@ -81,10 +71,8 @@ impl Running {
 
 impl LuaUserData for Running {
     fn add_methods<M: LuaUserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method_mut(
-            "resume",
-            |lua, this, (now, values): (f64, LuaMultiValue)| this.resume(lua, now, values),
-        );
+        methods
+            .add_method_mut("resume", |lua, this, (now, values): (f64, LuaMultiValue)| this.resume(lua, now, values));
     }
 }
 
@@ -130,47 +118,28 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiVa
         Effect::ListGroups => "list_groups".into_lua_multi(lua),
         Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),
         Effect::StoreInfo(id, info) => {
-            let record = info
-                .as_ref()
-                .map(|info| convert::to_lua(lua, &info.to_value()))
-                .transpose()?;
+            let record = info.as_ref().map(|info| convert::to_lua(lua, &info.to_value())).transpose()?;
             ("store_info", name(id)?, record).into_lua_multi(lua)
         }
         Effect::StoreMembers(id, members) => {
-            let record = members
-                .as_ref()
-                .map(|members| convert::members(lua, members))
-                .transpose()?;
+            let record = members.as_ref().map(|members| convert::members(lua, members)).transpose()?;
             ("store_members", name(id)?, record).into_lua_multi(lua)
         }
         Effect::StoreMember(id, user, data) => {
-            let data = data
-                .as_ref()
-                .map(|data| convert::to_lua(lua, data))
-                .transpose()?;
+            let data = data.as_ref().map(|data| convert::to_lua(lua, data)).transpose()?;
             ("store_member", name(id)?, name(user)?, data).into_lua_multi(lua)
         }
         Effect::ReadMarker => "read_marker".into_lua_multi(lua),
-        Effect::StoreMarker(marker) => {
-            ("store_marker", convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua)
-        }
+        Effect::StoreMarker(marker) => ("store_marker", convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua),
         Effect::CreateRoom(title) => ("create_room", text(title)?).into_lua_multi(lua),
         Effect::DiscardRoom(jid) => ("discard_room", text(jid)?).into_lua_multi(lua),
         Effect::DestroyRoom(jid) => ("destroy_room", text(jid)?).into_lua_multi(lua),
-        Effect::RenameRoom(jid, title) => {
-            ("rename_room", text(jid)?, text(title)?).into_lua_multi(lua)
+        Effect::RenameRoom(jid, title) => ("rename_room", text(jid)?, text(title)?).into_lua_multi(lua),
+        Effect::FindRooms(rooms) => {
+            ("find_rooms", convert::list(lua, rooms.iter().map(AsRef::as_ref))?).into_lua_multi(lua)
         }
-        Effect::FindRooms(rooms) => (
-            "find_rooms",
-            convert::list(lua, rooms.iter().map(AsRef::as_ref))?,
-        )
-            .into_lua_multi(lua),
-        Effect::Affiliate(room, users) => {
-            ("affiliate", text(room)?, jids(users)?).into_lua_multi(lua)
-        }
-        Effect::Disaffiliate(room, users) => {
-            ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua)
-        }
+        Effect::Affiliate(room, users) => ("affiliate", text(room)?, jids(users)?).into_lua_multi(lua),
+        Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Fire(event) => {
             let (event_name, payload) = convert::event(lua, event, host)?;
@@ -181,25 +150,17 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiVa
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
         Effect::Reconcile(user, plan) => {
             let sections = sections(lua, plan, host)?;
-            let withdrawn = (!plan.withdrawn.is_empty())
-                .then(|| jids(&plan.withdrawn))
-                .transpose()?;
+            let withdrawn = (!plan.withdrawn.is_empty()).then(|| jids(&plan.withdrawn)).transpose()?;
             ("reconcile", name(user)?, sections, withdrawn, plan.version).into_lua_multi(lua)
         }
         Effect::SaveRoster(user, only) => {
-            let only = only
-                .as_ref()
-                .map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
+            let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
             ("save_roster", name(user)?, only.transpose()?).into_lua_multi(lua)
         }
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
         Effect::Push(user, contacts) => ("push", name(user)?, jids(contacts)?).into_lua_multi(lua),
-        Effect::SendPresence(user, others) => {
-            ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua)
-        }
-        Effect::Depart(user, contacts) => {
-            ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua)
-        }
+        Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
+        Effect::Depart(user, contacts) => ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua),
     }
 }
 
@@ -208,10 +169,7 @@ fn sections(lua: &Lua, plan: &Plan, host: &str) -> LuaResult<LuaTable> {
     let flat = lua.create_table_with_capacity(plan.sections.len() * 3, 0)?;
     for section in &plan.sections {
         flat.raw_push(section.verified)?;
-        flat.raw_push(convert::list(
-            lua,
-            section.labels.iter().map(AsRef::as_ref),
-        )?)?;
+        flat.raw_push(convert::list(lua, section.labels.iter().map(AsRef::as_ref))?)?;
         flat.raw_push(convert::jids(lua, &section.contacts, host)?)?;
     }
     Ok(flat)
@@ -231,35 +189,23 @@ fn read_reply(expected: Expected, values: LuaMultiValue) -> Reply {
     let first = values.next().unwrap_or(LuaValue::Nil);
     if !convert::truth(&first) {
         let reason = values.next().and_then(|reason| convert::bytes(&reason));
-        let reason = reason.map_or("no reason given".into(), |text| {
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        let reason = reason.map_or("no reason given".into(), |text| String::from_utf8_lossy(&text).into_owned());
         return match (expected, values.next()) {
-            (Expected::Saved, version) => {
-                Reply::Unsaved(reason, version.as_ref().map_or(0, version_number))
-            }
+            (Expected::Saved, version) => Reply::Unsaved(reason, version.as_ref().map_or(0, version_number)),
             _ => Reply::Failed(reason),
         };
     }
-    if let Some(word) = first
-        .as_string()
-        .filter(|_| !matches!(expected, Expected::Text))
-    {
+    if let Some(word) = first.as_string().filter(|_| !matches!(expected, Expected::Text)) {
         match &*word.as_bytes() {
             b"broken" => return Reply::Broken,
             b"absent" => return Reply::Absent,
             _ => {}
         }
     }
-    read_success(expected, first, values)
-        .unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned()))
+    read_success(expected, first, values).unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned()))
 }
 
-fn read_success(
-    expected: Expected,
-    first: LuaValue,
-    mut rest: impl Iterator<Item = LuaValue>,
-) -> Option<Reply> {
+fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Item = LuaValue>) -> Option<Reply> {
     let mut next = || rest.next().unwrap_or(LuaValue::Nil);
     Some(match expected {
         Expected::Done => Reply::Done,
@@ -267,28 +213,13 @@ fn read_success(
         Expected::Text => Reply::Text(convert::bytes(&first)?.into()),
         Expected::Names => {
             let names = first.as_table()?.sequence_values::<LuaString>();
-            Reply::Names(
-                names
-                    .map(|name| name.map(|name| Name::raw(&name.as_bytes())))
-                    .collect::<LuaResult<_>>()
-                    .ok()?,
-            )
+            Reply::Names(names.map(|name| name.map(|name| Name::raw(&name.as_bytes()))).collect::<LuaResult<_>>().ok()?)
         }
-        Expected::Flags => Reply::Flags(
-            first
-                .as_table()?
-                .sequence_values::<bool>()
-                .collect::<LuaResult<_>>()
-                .ok()?,
-        ),
+        Expected::Flags => Reply::Flags(first.as_table()?.sequence_values::<bool>().collect::<LuaResult<_>>().ok()?),
         Expected::Value => Reply::Value(convert::from_lua(&next())),
         Expected::Record => {
             let info = convert::from_lua(&next());
-            let members = next()
-                .as_table()
-                .map(convert::from_members)
-                .transpose()
-                .ok()?;
+            let members = next().as_table().map(convert::from_members).transpose().ok()?;
             Reply::Record { info, members }
         }
         Expected::Loaded => Reply::Loaded(convert::truth(&next())),
@@ -303,10 +234,7 @@ fn read_success(
 }
 
 fn numbers(list: &LuaValue) -> Option<Vec<u32>> {
-    list.as_table()?
-        .sequence_values::<u32>()
-        .collect::<LuaResult<_>>()
-        .ok()
+    list.as_table()?.sequence_values::<u32>().collect::<LuaResult<_>>().ok()
 }
 
 fn version_number(value: &LuaValue) -> u64 {

@@ -41,14 +41,10 @@ impl Call {
             return;
         };
         let names = self.state().directory.names(&contacts);
-        self.done(Effect::Depart(username.clone(), names))
-            .await
-            .ok();
+        self.done(Effect::Depart(username.clone(), names)).await.ok();
         for id in groups {
             if self.dismiss(&id, &username).await.is_err() {
-                let text = format!(
-                    "Account {username} is deleted but still in group {id}: remove it there"
-                );
+                let text = format!("Account {username} is deleted but still in group {id}: remove it there");
                 self.log(Level::Error, text).await;
             }
         }
@@ -61,22 +57,14 @@ impl Call {
 
     /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
     /// they brought; nothing if no group knows of the account.
-    async fn note_departure(
-        &self,
-        username: &Name,
-    ) -> Option<(Vec<Name>, Vec<super::directory::UserKey>)> {
+    async fn note_departure(&self, username: &Name) -> Option<(Vec<Name>, Vec<super::directory::UserKey>)> {
         let (groups, contacts) = {
             let mut state = self.state();
-            let namesake = state
-                .directory
-                .find(username)
-                .map(|(key, group)| (key, group.info.clone()));
+            let namesake = state.directory.find(username).map(|(key, group)| (key, group.info.clone()));
             if let Some((key, info)) = namesake {
                 let mut members = state.directory.record(key);
                 members.retain(|(name, _)| name != username);
-                state
-                    .copies
-                    .insert(username.clone(), Copy { info, members });
+                state.copies.insert(username.clone(), Copy { info, members });
             }
             let user = state.directory.find_user(username);
             if user.is_none() && !state.copies.contains_key(username) {
@@ -84,25 +72,14 @@ impl Call {
             }
             let user = state.directory.intern(username);
             let keys = state.directory.groups_of(user).to_vec();
-            let groups: Vec<_> = keys
-                .iter()
-                .filter_map(|&key| state.directory.group(key))
-                .collect();
-            let contacts: BTreeSet<_> = groups
-                .iter()
-                .flat_map(|group| group.members())
-                .filter(|&m| m != user)
-                .collect();
+            let groups: Vec<_> = keys.iter().filter_map(|&key| state.directory.group(key)).collect();
+            let contacts: BTreeSet<_> =
+                groups.iter().flat_map(|group| group.members()).filter(|&m| m != user).collect();
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
             state.accounts.depart(user);
             state.rosters.drop_roster(user);
             for &contact in &contacts {
-                state
-                    .rosters
-                    .withdrawals
-                    .entry(contact)
-                    .or_default()
-                    .insert(user);
+                state.rosters.withdrawals.entry(contact).or_default().insert(user);
             }
             (groups, contacts)
         };
@@ -115,13 +92,8 @@ impl Call {
             Err(_) => Err("another operation keeps it for too long".to_owned()),
         };
         if let Err(reason) = stored {
-            let text =
-                "cannot be noted in storage; should the server die now, contact lists may keep it";
-            self.log(
-                Level::Error,
-                format!("The deletion of account {username} {text}: {reason}"),
-            )
-            .await;
+            let text = "cannot be noted in storage; should the server die now, contact lists may keep it";
+            self.log(Level::Error, format!("The deletion of account {username} {text}: {reason}")).await;
         }
         Some((groups, contacts.into_iter().collect()))
     }
@@ -133,10 +105,7 @@ impl Call {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let group = {
             let state = self.state();
-            state
-                .directory
-                .find(&id)
-                .map(|(key, group)| (group.info.clone(), state.directory.record(key)))
+            state.directory.find(&id).map(|(key, group)| (group.info.clone(), state.directory.record(key)))
         };
         let stored = match &group {
             Some((info, members)) => self.store_whole(&id, info, members).await,
@@ -149,9 +118,7 @@ impl Call {
         }
         self.end(turn).await;
         if let Err(reason) = stored {
-            let text = format!(
-                "Group {id} was removed from storage along with the account of that name: {reason}"
-            );
+            let text = format!("Group {id} was removed from storage along with the account of that name: {reason}");
             self.log(Level::Error, text).await;
             return Err(Error::Internal);
         }

@@ -35,12 +35,7 @@ impl Engine {
                 }
             };
             call.open_room(&id, &jid).await;
-            let event = Event::ChatAdded {
-                id,
-                info,
-                jid: jid.clone(),
-                name: name.clone(),
-            };
+            let event = Event::ChatAdded { id, info, jid: jid.clone(), name: name.clone() };
             call.done(Effect::Fire(event)).await.ok();
             call.settle_urgent().await;
             Ok(Answer::Chat { jid, name })
@@ -93,11 +88,7 @@ impl Call {
     pub(super) async fn discard_room(&self, jid: &[u8]) {
         if let Err(reason) = self.done(Effect::DiscardRoom(jid.into())).await {
             let room = String::from_utf8_lossy(jid);
-            self.log(
-                Level::Error,
-                format!("Room {room} belongs to no group and cannot be removed: {reason}"),
-            )
-            .await;
+            self.log(Level::Error, format!("Room {room} belongs to no group and cannot be removed: {reason}")).await;
         }
     }
 
@@ -108,16 +99,9 @@ impl Call {
         Ok(info)
     }
 
-    async fn store_without_chat(
-        &self,
-        id: &Name,
-        room: &Name,
-    ) -> Result<Option<(Box<[u8]>, Info)>, Error> {
+    async fn store_without_chat(&self, id: &Name, room: &Name) -> Result<Option<(Box<[u8]>, Info)>, Error> {
         let (key, info) = self.find(id)?;
-        let jid = info
-            .rooms()
-            .into_iter()
-            .find(|jid| node(jid) == room.as_bytes());
+        let jid = info.rooms().into_iter().find(|jid| node(jid) == room.as_bytes());
         let Some(jid) = jid else { return Ok(None) };
         let info = info.without_rooms(|other| *other == *jid);
         self.store_info(id, key, info.clone()).await?;
@@ -129,40 +113,25 @@ impl Call {
         let Ok((key, _)) = self.find(id) else { return };
         let members: Vec<_> = {
             let state = self.state();
-            state
-                .directory
-                .group(key)
-                .into_iter()
-                .flat_map(|group| group.members())
-                .collect()
+            state.directory.group(key).into_iter().flat_map(|group| group.members()).collect()
         };
         if members.is_empty() {
             return;
         }
         let names = self.state().directory.names(&members);
         self.affiliate(jid, names).await;
-        self.state()
-            .rosters
-            .invites
-            .push_back((jid.into(), members));
+        self.state().rosters.invites.push_back((jid.into(), members));
     }
 
     /// Destroys the room of a chat that the group no longer has, and tells other modules.
     pub(super) async fn close_room(&self, id: &Name, jid: Box<[u8]>, info: Info) {
         if let Err(reason) = self.done(Effect::DestroyRoom(jid.clone())).await {
             let room = String::from_utf8_lossy(&jid);
-            let text = format!(
-                "Room {room} of group {id} is no longer the group's, but could not be destroyed: {reason}"
-            );
+            let text =
+                format!("Room {room} of group {id} is no longer the group's, but could not be destroyed: {reason}");
             self.log(Level::Warn, text).await;
         }
-        self.done(Effect::Fire(Event::ChatRemoved {
-            id: id.clone(),
-            info,
-            jid,
-        }))
-        .await
-        .ok();
+        self.done(Effect::Fire(Event::ChatRemoved { id: id.clone(), info, jid })).await.ok();
     }
 
     /// Makes users members of a room. A refusal is the room's affair: it is logged, and adding the member again heals it.
@@ -174,8 +143,7 @@ impl Call {
     /// Takes the affiliation of users to a room away.
     pub(super) async fn disaffiliate(&self, room: &[u8], users: Vec<Name>) {
         let reply = self.perform(Effect::Disaffiliate(room.into(), users)).await;
-        self.report_refusals(room, reply, "lose their affiliation to")
-            .await;
+        self.report_refusals(room, reply, "lose their affiliation to").await;
     }
 
     async fn report_refusals(&self, room: &[u8], reply: Reply, what: &str) {
@@ -183,18 +151,12 @@ impl Call {
         match reply {
             Reply::Names(refused) if !refused.is_empty() => {
                 let users: Vec<_> = refused.iter().map(Name::to_string).collect();
-                let text = format!(
-                    "These users could not {what} room {room}, its rules forbid it: {}",
-                    users.join(", ")
-                );
+                let text =
+                    format!("These users could not {what} room {room}, its rules forbid it: {}", users.join(", "));
                 self.log(Level::Warn, text).await;
             }
             Reply::Failed(reason) => {
-                self.log(
-                    Level::Warn,
-                    format!("Users could not {what} room {room}: {reason}"),
-                )
-                .await;
+                self.log(Level::Warn, format!("Users could not {what} room {room}: {reason}")).await;
             }
             _ => {}
         }

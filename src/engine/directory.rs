@@ -42,8 +42,7 @@ impl Group {
     }
 
     fn position(&self, user: UserKey) -> Result<usize, usize> {
-        self.members
-            .binary_search_by_key(&user, |&(member, _)| member)
+        self.members.binary_search_by_key(&user, |&(member, _)| member)
     }
 }
 
@@ -80,14 +79,7 @@ impl Directory {
         let key = GroupKey(self.next_group);
         self.next_group += 1;
         self.by_id.insert(id.clone(), key);
-        self.groups.insert(
-            key,
-            Group {
-                id,
-                info,
-                members: Vec::new(),
-            },
-        );
+        self.groups.insert(key, Group { id, info, members: Vec::new() });
         key
     }
 
@@ -121,9 +113,7 @@ impl Directory {
     }
 
     pub(crate) fn find_user(&self, name: &Name) -> Option<UserKey> {
-        self.users
-            .get_index_of(name)
-            .map(|index| UserKey(index as u32))
+        self.users.get_index_of(name).map(|index| UserKey(index as u32))
     }
 
     pub(crate) fn user_name(&self, user: UserKey) -> Name {
@@ -139,15 +129,11 @@ impl Directory {
 
     /// The groups of a user.
     pub(crate) fn groups_of(&self, user: UserKey) -> &[GroupKey] {
-        self.users
-            .get_index(user.0 as usize)
-            .map_or(&[], |(_, memberships)| memberships)
+        self.users.get_index(user.0 as usize).map_or(&[], |(_, memberships)| memberships)
     }
 
     pub(crate) fn is_member(&self, key: GroupKey, user: UserKey) -> bool {
-        self.groups
-            .get(&key)
-            .is_some_and(|group| group.position(user).is_ok())
+        self.groups.get(&key).is_some_and(|group| group.position(user).is_ok())
     }
 
     pub(crate) fn add_member(&mut self, key: GroupKey, user: UserKey, data: Value) {
@@ -182,17 +168,8 @@ impl Directory {
         let Some(group) = self.groups.get(&key) else {
             return Vec::new();
         };
-        let data = |data: DataKey| {
-            self.data
-                .get_index(data.0 as usize)
-                .cloned()
-                .unwrap_or_else(Value::empty)
-        };
-        group
-            .members
-            .iter()
-            .map(|&(user, d)| (self.user_name(user), data(d)))
-            .collect()
+        let data = |data: DataKey| self.data.get_index(data.0 as usize).cloned().unwrap_or_else(Value::empty);
+        group.members.iter().map(|&(user, d)| (self.user_name(user), data(d))).collect()
     }
 
     /// Takes the stored members of a group in, in any order.
@@ -237,11 +214,7 @@ mod tests {
         assert_eq!(directory.groups_of(bob), []);
         assert_eq!(directory.groups_of(ann), [a]);
         assert_eq!(directory.intern(&Name::from("ann")), ann);
-        assert_eq!(
-            directory.groups_of(ann),
-            [a],
-            "looking a user up again forgets nothing"
-        );
+        assert_eq!(directory.groups_of(ann), [a], "looking a user up again forgets nothing");
     }
 
     #[test]
@@ -254,10 +227,7 @@ mod tests {
         }
         assert_eq!(
             directory.record(key),
-            [
-                (Name::from("ann"), Value::Bool(true)),
-                (Name::from("bob"), Value::empty())
-            ]
+            [(Name::from("ann"), Value::Bool(true)), (Name::from("bob"), Value::empty())]
         );
     }
 }

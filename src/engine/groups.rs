@@ -23,9 +23,7 @@ impl Engine {
             None | Some(b"") => Err(Error::GroupNameRequired),
             Some(bytes) => display_name(bytes),
         };
-        let id = id
-            .map(|given| given.map_or(Err(Error::BadRequest), Name::group_id))
-            .transpose();
+        let id = id.map(|given| given.map_or(Err(Error::BadRequest), Name::group_id)).transpose();
         self.start(move |call| async move {
             call.ready().await?;
             let (name, id) = (name?, id?);
@@ -33,20 +31,8 @@ impl Engine {
                 Some(id) => call.free_id(id)?,
                 None => call.new_id().await?,
             };
-            let room = if chat {
-                Some(call.create_room(&name).await?)
-            } else {
-                None
-            };
-            let stored = call
-                .create(
-                    &id,
-                    Info {
-                        muc_jid: room.clone(),
-                        ..Info::named(name)
-                    },
-                )
-                .await;
+            let room = if chat { Some(call.create_room(&name).await?) } else { None };
+            let stored = call.create(&id, Info { muc_jid: room.clone(), ..Info::named(name) }).await;
             if let (Err(_), Some(room)) = (&stored, &room) {
                 call.discard_room(room).await;
             }
@@ -90,11 +76,7 @@ impl Engine {
             call.end(turn).await;
             let (mut info, members) = deleted?;
             for (user, _) in members {
-                let event = Event::UserRemoved {
-                    id: id.clone(),
-                    user,
-                    info: info.clone(),
-                };
+                let event = Event::UserRemoved { id: id.clone(), user, info: info.clone() };
                 call.done(Effect::Fire(event)).await.ok();
             }
             for jid in info.rooms() {
@@ -139,28 +121,16 @@ impl Call {
     async fn store_new(&self, id: &Name, info: Info) -> Result<(), Error> {
         self.free_id(id.clone())?;
         match self.perform(Effect::ReadGroup(id.clone())).await {
-            Reply::Record {
-                info: None,
-                members: None,
-            } => {}
+            Reply::Record { info: None, members: None } => {}
             Reply::Record { .. } => return Err(Error::Conflict),
             other => {
-                let text = format!(
-                    "Storage does not say whether group {id} exists, so it is not created: {other:?}"
-                );
+                let text = format!("Storage does not say whether group {id} exists, so it is not created: {other:?}");
                 self.log(Level::Error, text).await;
                 return Err(Error::Internal);
             }
         }
-        if let Err(reason) = self
-            .done(Effect::StoreInfo(id.clone(), Some(info.clone())))
-            .await
-        {
-            self.log(
-                Level::Error,
-                format!("Group {id} cannot be stored and is not created: {reason}"),
-            )
-            .await;
+        if let Err(reason) = self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await {
+            self.log(Level::Error, format!("Group {id} cannot be stored and is not created: {reason}")).await;
             return Err(Error::Internal);
         }
         self.state().directory.insert(id.clone(), info);
@@ -173,36 +143,25 @@ impl Call {
         if info.name == name {
             return Ok(None);
         }
-        self.mark_unsettled(&[key], false).await?;
+        self.mark_unsettled(&[key]).await?;
         let info = Info { name, ..info };
         let stored = self.store_info(id, key, info.clone()).await;
         let now = self.now();
         let mut state = self.state();
         state.rosters.news = true;
         stored?;
-        let members: Vec<_> = state
-            .directory
-            .group(key)
-            .into_iter()
-            .flat_map(|group| group.members())
-            .collect();
-        state.rosters.enqueue(members, now);
+        state.enqueue_group(key, now);
         Ok(Some(info))
     }
 
     /// Gives a renamed group's default chat its name, and the contacts its label.
     async fn publish_name(&self, id: &Name, info: &Info) {
         if let Some(room) = &info.muc_jid
-            && let Err(reason) = self
-                .done(Effect::RenameRoom(room.clone(), info.name.clone()))
-                .await
+            && let Err(reason) = self.done(Effect::RenameRoom(room.clone(), info.name.clone())).await
         {
             let room = String::from_utf8_lossy(room);
-            self.log(
-                Level::Warn,
-                format!("Room {room} keeps its name, though group {id} has another now: {reason}"),
-            )
-            .await;
+            self.log(Level::Warn, format!("Room {room} keeps its name, though group {id} has another now: {reason}"))
+                .await;
         }
         if let Ok((key, _)) = self.find(id) {
             self.spread_all(key).await;
@@ -216,33 +175,22 @@ impl Call {
         let members = self.state().directory.record(key);
         let mut failed = None;
         if !members.is_empty() {
-            failed = self
-                .done(Effect::StoreMembers(id.clone(), None))
-                .await
-                .err();
+            failed = self.done(Effect::StoreMembers(id.clone(), None)).await.err();
         }
         if failed.is_none()
             && let Err(reason) = self.done(Effect::StoreInfo(id.clone(), None)).await
         {
             failed = Some(reason);
             if !members.is_empty()
-                && let Err(reason) = self
-                    .done(Effect::StoreMembers(id.clone(), Some(members.clone())))
-                    .await
+                && let Err(reason) = self.done(Effect::StoreMembers(id.clone(), Some(members.clone()))).await
             {
-                let text = format!(
-                    "Group {id} could not be deleted, and its members are lost from storage: {reason}"
-                );
+                let text = format!("Group {id} could not be deleted, and its members are lost from storage: {reason}");
                 self.log(Level::Error, text).await;
                 self.state().directory.load_members(key, Vec::new());
             }
         }
         if let Some(reason) = failed {
-            self.log(
-                Level::Error,
-                format!("Group {id} cannot be deleted: {reason}"),
-            )
-            .await;
+            self.log(Level::Error, format!("Group {id} cannot be deleted: {reason}")).await;
             return Err(Error::Internal);
         }
         let mut state = self.state();

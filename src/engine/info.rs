@@ -18,10 +18,7 @@ pub struct Info {
 impl Info {
     /// A new group's record.
     pub fn named(name: Box<[u8]>) -> Self {
-        Info {
-            name,
-            ..Info::default()
-        }
+        Info { name, ..Info::default() }
     }
 
     /// Reads a stored record of any shape: what is not understood is kept aside.
@@ -35,12 +32,7 @@ impl Info {
                 (Some(b"name"), Value::Text(Text(name))) => info.name = name,
                 (Some(b"muc_jid"), Value::Text(Text(jid))) => info.muc_jid = Some(jid),
                 (Some(b"mucs"), Value::Table(list)) => {
-                    info.mucs = Some(
-                        list.iter()
-                            .filter_map(|(_, jid)| jid.as_bytes())
-                            .map(Into::into)
-                            .collect(),
-                    );
+                    info.mucs = Some(list.iter().filter_map(|(_, jid)| jid.as_bytes()).map(Into::into).collect());
                 }
                 (_, field) => info.extra.push((key, field)),
             }
@@ -58,10 +50,7 @@ impl Info {
             entries.push((Value::text(b"muc_jid"), Value::text(jid)));
         }
         if let Some(mucs) = &self.mucs {
-            let list = (1..)
-                .zip(mucs)
-                .map(|(i, jid)| (Value::Integer(i), Value::text(jid)))
-                .collect();
+            let list = (1..).zip(mucs).map(|(i, jid)| (Value::Integer(i), Value::text(jid))).collect();
             entries.push((Value::text(b"mucs"), Value::Table(list)));
         }
         Value::table(entries)
@@ -69,12 +58,7 @@ impl Info {
 
     /// The rooms of all the group's chats, in the order in which they are listed.
     pub fn rooms(&self) -> Vec<Box<[u8]>> {
-        self.mucs
-            .iter()
-            .flatten()
-            .chain(&self.muc_jid)
-            .cloned()
-            .collect()
+        self.mucs.iter().flatten().chain(&self.muc_jid).cloned().collect()
     }
 
     /// This record with one more chat. The default chat of a group that had no other follows the new one.
@@ -114,10 +98,7 @@ mod tests {
         let stored = Value::table(vec![
             (Value::text(b"name"), Value::text(b"Family")),
             (Value::text(b"colour"), Value::text(b"red")),
-            (
-                Value::text(b"mucs"),
-                Value::Table(vec![(Value::Integer(1), Value::text(b"a@c"))]),
-            ),
+            (Value::text(b"mucs"), Value::Table(vec![(Value::Integer(1), Value::text(b"a@c"))])),
             (Value::Integer(7), Value::Bool(false)),
         ]);
         assert_eq!(Info::from_value(stored.clone()).to_value(), stored);
@@ -125,10 +106,7 @@ mod tests {
 
     #[test]
     fn the_default_chat_follows_the_first_further_one() {
-        let info = Info {
-            muc_jid: Some(text("old@c")),
-            ..Info::named(text("G"))
-        };
+        let info = Info { muc_jid: Some(text("old@c")), ..Info::named(text("G")) };
         let more = info.with_room(text("new@c"));
         assert_eq!(more.muc_jid, None);
         assert_eq!(more.mucs, Some(vec![text("new@c"), text("old@c")]));
@@ -136,10 +114,7 @@ mod tests {
 
     #[test]
     fn removing_the_default_chat_leaves_an_empty_list() {
-        let info = Info {
-            muc_jid: Some(text("old@c")),
-            ..Info::named(text("G"))
-        };
+        let info = Info { muc_jid: Some(text("old@c")), ..Info::named(text("G")) };
         let none = info.without_rooms(|jid| node(jid) == b"old");
         assert_eq!((none.muc_jid, none.mucs), (None, Some(vec![])));
     }

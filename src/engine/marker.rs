@@ -55,23 +55,13 @@ impl Marker {
             ..Marker::default()
         };
         for (gone, owners) in value.get("withdrawals").map_or(&[][..], Value::entries) {
-            marker
-                .withdrawals
-                .insert(Name::raw(gone.as_bytes()?), names(Some(owners)));
+            marker.withdrawals.insert(Name::raw(gone.as_bytes()?), names(Some(owners)));
         }
         for (id, copy) in value.get("copies").map_or(&[][..], Value::entries) {
             let info = Info::from_value(copy.get("info")?.clone());
-            let member =
-                |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
-            let members = copy
-                .get("members")?
-                .entries()
-                .iter()
-                .filter_map(member)
-                .collect();
-            marker
-                .copies
-                .insert(Name::raw(id.as_bytes()?), Copy { info, members });
+            let member = |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
+            let members = copy.get("members")?.entries().iter().filter_map(member).collect();
+            marker.copies.insert(Name::raw(id.as_bytes()?), Copy { info, members });
         }
         Some(marker)
     }
@@ -82,10 +72,7 @@ impl Marker {
         let set = |names: &BTreeSet<Name>| Value::set(names.iter().map(Name::as_bytes));
         let mut entries = vec![
             (Value::text(b"format"), Value::Integer(FORMAT)),
-            (
-                Value::text(b"generation"),
-                Value::Integer(self.generation as i64),
-            ),
+            (Value::text(b"generation"), Value::Integer(self.generation as i64)),
         ];
         let mut put = |key: &[u8], value: Value| entries.push((Value::text(key), value));
         if self.everything {
@@ -98,17 +85,11 @@ impl Marker {
             put(b"awaiting", set(&self.awaiting));
         }
         if !self.withdrawals.is_empty() {
-            let table = self
-                .withdrawals
-                .iter()
-                .map(|(gone, owners)| (text(gone), set(owners)));
+            let table = self.withdrawals.iter().map(|(gone, owners)| (text(gone), set(owners)));
             put(b"withdrawals", Value::table(table.collect()));
         }
         if !self.copies.is_empty() {
-            let table = self
-                .copies
-                .iter()
-                .map(|(id, copy)| (text(id), copy.to_value()));
+            let table = self.copies.iter().map(|(id, copy)| (text(id), copy.to_value()));
             put(b"copies", Value::table(table.collect()));
         }
         Value::table(entries)
@@ -117,10 +98,7 @@ impl Marker {
 
 impl Copy {
     fn to_value(&self) -> Value {
-        let members = self
-            .members
-            .iter()
-            .map(|(name, data)| (Value::text(name.as_bytes()), data.clone()));
+        let members = self.members.iter().map(|(name, data)| (Value::text(name.as_bytes()), data.clone()));
         Value::table(vec![
             (Value::text(b"info"), self.info.to_value()),
             (Value::text(b"members"), Value::table(members.collect())),
@@ -129,10 +107,7 @@ impl Copy {
 }
 
 fn names(set: Option<&Value>) -> BTreeSet<Name> {
-    set.into_iter()
-        .flat_map(Value::text_keys)
-        .map(Name::raw)
-        .collect()
+    set.into_iter().flat_map(Value::text_keys).map(Name::raw).collect()
 }
 
 #[cfg(test)]
@@ -141,10 +116,7 @@ mod tests {
 
     fn full() -> Marker {
         let name = |s: &str| Name::from(s);
-        let copy = Copy {
-            info: Info::named((*b"C").into()),
-            members: vec![(name("ann"), Value::Bool(true))],
-        };
+        let copy = Copy { info: Info::named((*b"C").into()), members: vec![(name("ann"), Value::Bool(true))] };
         Marker {
             generation: 7,
             everything: true,

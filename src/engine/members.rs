@@ -28,13 +28,7 @@ impl Engine {
                 call.affiliate(&room, vec![name.clone()]).await;
                 call.invite(&room, vec![name.clone()]).await;
             }
-            call.done(Effect::Fire(Event::UserAdded {
-                id,
-                user: name,
-                info,
-            }))
-            .await
-            .ok();
+            call.done(Effect::Fire(Event::UserAdded { id, user: name, info })).await.ok();
             if !delayed {
                 call.welcome(arrival).await;
             }
@@ -67,13 +61,7 @@ impl Engine {
             let (key, info) = call.find_given(&id)?;
             let members = call.state().directory.record(key);
             for (user, _) in members {
-                call.done(Effect::Fire(Event::UserAdded {
-                    id: id.clone(),
-                    user,
-                    info: info.clone(),
-                }))
-                .await
-                .ok();
+                call.done(Effect::Fire(Event::UserAdded { id: id.clone(), user, info: info.clone() })).await.ok();
             }
             Ok(Answer::Done)
         })
@@ -97,20 +85,14 @@ impl Call {
     /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the same.
     pub(super) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
         self.find(id).map_err(|error| match error {
-            Error::GroupNotFound => Name::group_id(id.as_bytes())
-                .err()
-                .unwrap_or(Error::GroupNotFound),
+            Error::GroupNotFound => Name::group_id(id.as_bytes()).err().unwrap_or(Error::GroupNotFound),
             other => other,
         })
     }
 
     /// The group and the user that a caller means. A name that is a member as it stands is taken as it stands: the Lua
     /// module normalised nothing.
-    async fn member_arguments(
-        &self,
-        id: Option<Name>,
-        username: Option<Name>,
-    ) -> Result<(Name, Name), Error> {
+    async fn member_arguments(&self, id: Option<Name>, username: Option<Name>) -> Result<(Name, Name), Error> {
         self.ready().await?;
         let id = given_id(id)?;
         let username = username.ok_or(Error::BadRequest)?;
@@ -120,57 +102,35 @@ impl Call {
             let user = state.directory.find_user(&username);
             matches!((&found, user), (Ok((key, _)), Some(user)) if state.directory.is_member(*key, user))
         };
-        let username = if raw {
-            username
-        } else {
-            Name::username(username.as_bytes())?
-        };
+        let username = if raw { username } else { Name::username(username.as_bytes())? };
         found?;
         Ok((id, username))
     }
 
     /// Stores a new member. The caller has the group's turn.
-    async fn store_arrival(
-        &self,
-        id: &Name,
-        username: &Name,
-        delayed: bool,
-    ) -> Result<Arrival, Error> {
+    async fn store_arrival(&self, id: &Name, username: &Name, delayed: bool) -> Result<Arrival, Error> {
         let (key, info) = self.find(id)?;
         self.drop_dead_rooms(id, key, &info).await?;
         let user = self.state().directory.intern(username);
         if self.state().directory.is_member(key, user) {
-            return Ok(Arrival {
-                key,
-                user,
-                new: false,
-            });
+            return Ok(Arrival { key, user, new: false });
         }
         // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
         let present = !delayed && self.look_for(user).await;
-        self.mark_unsettled(&[key], delayed).await?;
-        self.store_member(id, key, username, Some(Value::empty()))
-            .await?;
+        self.mark_unsettled(&[key]).await?;
+        self.store_member(id, key, username, Some(Value::empty())).await?;
         let now = self.now();
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
         state.rosters.news = true;
-        if present {
-            let members: Vec<_> = state
-                .directory
-                .group(key)
-                .into_iter()
-                .flat_map(|group| group.members())
-                .collect();
-            state.rosters.enqueue(members, now);
-        } else if !delayed {
+        if delayed {
+            state.rosters.unsettled.insert(key, true);
+        } else if present {
+            state.enqueue_group(key, now);
+        } else {
             state.rosters.awaiting.insert(user);
         }
-        Ok(Arrival {
-            key,
-            user,
-            new: true,
-        })
+        Ok(Arrival { key, user, new: true })
     }
 
     /// Looks for an account, also if it was not found a moment ago.
@@ -202,11 +162,7 @@ impl Call {
         for room in info.rooms() {
             self.disaffiliate(&room, vec![username.clone()]).await;
         }
-        let event = Event::UserRemoved {
-            id: id.clone(),
-            user: username.clone(),
-            info,
-        };
+        let event = Event::UserRemoved { id: id.clone(), user: username.clone(), info };
         self.done(Effect::Fire(event)).await.ok();
         Ok(())
     }
@@ -228,13 +184,7 @@ impl Call {
     }
 
     /// Writes or removes one member in storage: the row where that is possible, otherwise the record as it stands now.
-    async fn store_member(
-        &self,
-        id: &Name,
-        key: GroupKey,
-        user: &Name,
-        data: Option<Value>,
-    ) -> Result<(), Error> {
+    async fn store_member(&self, id: &Name, key: GroupKey, user: &Name, data: Option<Value>) -> Result<(), Error> {
         let (row_writes, mut record) = {
             let state = self.state();
             (state.options.row_writes, state.directory.record(key))
@@ -247,9 +197,7 @@ impl Call {
             Effect::StoreMembers(id.clone(), (!record.is_empty()).then_some(record))
         };
         if let Err(reason) = self.done(effect).await {
-            let text = format!(
-                "The members of group {id} cannot be stored, {user} stays as before: {reason}"
-            );
+            let text = format!("The members of group {id} cannot be stored, {user} stays as before: {reason}");
             self.log(Level::Error, text).await;
             return Err(Error::Internal);
         }
@@ -264,38 +212,18 @@ impl Call {
         let Reply::Flags(alive) = self.perform(Effect::FindRooms(mucs.clone())).await else {
             return Ok(());
         };
-        let living: Vec<_> = mucs
-            .iter()
-            .zip(alive)
-            .filter(|&(_, alive)| alive)
-            .map(|(jid, _)| jid.clone())
-            .collect();
+        let living: Vec<_> = mucs.iter().zip(alive).filter(|&(_, alive)| alive).map(|(jid, _)| jid.clone()).collect();
         if living.len() < mucs.len() {
-            let kept = Info {
-                mucs: Some(living),
-                ..info.clone()
-            };
+            let kept = Info { mucs: Some(living), ..info.clone() };
             self.store_info(id, key, kept).await?;
         }
         Ok(())
     }
 
     /// Writes a group's record, and takes it over. The caller has the group's turn.
-    pub(super) async fn store_info(
-        &self,
-        id: &Name,
-        key: GroupKey,
-        info: Info,
-    ) -> Result<(), Error> {
-        if let Err(reason) = self
-            .done(Effect::StoreInfo(id.clone(), Some(info.clone())))
-            .await
-        {
-            self.log(
-                Level::Error,
-                format!("Group {id} cannot be stored and stays as it was: {reason}"),
-            )
-            .await;
+    pub(super) async fn store_info(&self, id: &Name, key: GroupKey, info: Info) -> Result<(), Error> {
+        if let Err(reason) = self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await {
+            self.log(Level::Error, format!("Group {id} cannot be stored and stays as it was: {reason}")).await;
             return Err(Error::Internal);
         }
         self.state().directory.set_info(key, info);

@@ -120,11 +120,7 @@ impl Engine {
             copies: BTreeMap::new(),
             turns: Turns::default(),
         };
-        Engine(Arc::new(Shared {
-            state: Mutex::new(state),
-            now: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-        }))
+        Engine(Arc::new(Shared { state: Mutex::new(state), now: AtomicU64::new(0), closed: AtomicBool::new(false) }))
     }
 
     /// Takes in options that may have changed while the engine was kept.
@@ -145,10 +141,7 @@ impl Engine {
     /// The record of a group.
     pub fn info(&self, id: &[u8]) -> Option<Info> {
         let state = self.0.state.lock();
-        state
-            .directory
-            .find(&Name::raw(id))
-            .map(|(_, group)| group.info.clone())
+        state.directory.find(&Name::raw(id)).map(|(_, group)| group.info.clone())
     }
 
     /// Whether there is such a group.
@@ -159,10 +152,7 @@ impl Engine {
     /// The members of a group, with what is stored for each; none for an unknown group.
     pub fn members(&self, id: &[u8]) -> Vec<(Name, Value)> {
         let state = self.0.state.lock();
-        state
-            .directory
-            .find(&Name::raw(id))
-            .map_or_else(Vec::new, |(key, _)| state.directory.record(key))
+        state.directory.find(&Name::raw(id)).map_or_else(Vec::new, |(key, _)| state.directory.record(key))
     }
 
     /// The ids of the groups of a user, whose name is taken as it is stored or else as XMPP compares it.
@@ -175,20 +165,13 @@ impl Engine {
         };
         let normalised = || groups(&Name::username(username).ok()?);
         let ids = groups(&Name::raw(username)).or_else(normalised);
-        ids.into_iter()
-            .flatten()
-            .map(|group| group.id.clone())
-            .collect()
+        ids.into_iter().flatten().map(|group| group.id.clone()).collect()
     }
 
     /// All groups, in the order in which they became known.
     pub fn groups(&self) -> Vec<(Name, Info)> {
         let state = self.0.state.lock();
-        state
-            .directory
-            .groups()
-            .map(|(_, group)| (group.id.clone(), group.info.clone()))
-            .collect()
+        state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.clone())).collect()
     }
 
     fn start<F>(&self, start: impl FnOnce(Call) -> F) -> Operation

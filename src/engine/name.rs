@@ -67,25 +67,14 @@ pub fn display_name(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
         return Err(Error::BadRequest);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Error::BadRequest)?;
-    if text.chars().all(is_xml_char) {
-        Ok(bytes.into())
-    } else {
-        Err(Error::BadRequest)
-    }
+    if text.chars().all(is_xml_char) { Ok(bytes.into()) } else { Err(Error::BadRequest) }
 }
 
 /// The label that a group's name makes on contacts: the name without what XML cannot carry, or `fallback` if nothing is
 /// left of it. Names already in storage may be anything.
 pub(crate) fn label(name: &[u8], fallback: &[u8]) -> Box<[u8]> {
-    let clean: String = String::from_utf8_lossy(name)
-        .chars()
-        .filter(|&c| is_xml_char(c))
-        .collect();
-    if clean.is_empty() {
-        fallback.into()
-    } else {
-        clean.into_bytes().into()
-    }
+    let clean: String = String::from_utf8_lossy(name).chars().filter(|&c| is_xml_char(c)).collect();
+    if clean.is_empty() { fallback.into() } else { clean.into_bytes().into() }
 }
 
 /// XML 1.0, section 2.2, less DEL, which Prosody's stanza builder refuses as well.
@@ -119,9 +108,7 @@ impl Serialize for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_bytes(Bytes)
-            .map(|bytes| Name(SmallVec::from_vec(bytes)))
+        deserializer.deserialize_bytes(Bytes).map(|bytes| Name(SmallVec::from_vec(bytes)))
     }
 }
 
@@ -165,16 +152,7 @@ mod tests {
     #[test]
     fn what_cannot_be_a_node_part_is_a_bad_request() {
         let long = vec![b'a'; MAX_NAME_BYTES + 1];
-        for bad in [
-            &b""[..],
-            b"a@b",
-            b"a/b",
-            b"a\0b",
-            b"\xff",
-            b"a b",
-            b"<a>",
-            &long,
-        ] {
+        for bad in [&b""[..], b"a@b", b"a/b", b"a\0b", b"\xff", b"a b", b"<a>", &long] {
             assert_eq!(Name::username(bad), Err(Error::BadRequest), "{bad:?}");
             assert_eq!(Name::group_id(bad), Err(Error::BadRequest), "{bad:?}");
         }
@@ -190,10 +168,7 @@ mod tests {
         assert_eq!(display_name(b"a\x01b"), Err(Error::BadRequest));
         assert_eq!(display_name(b"a\0b"), Err(Error::BadRequest));
         assert_eq!(display_name(&[b'a'; 1024]), Err(Error::BadRequest));
-        assert_eq!(
-            display_name("Büro & <Co>".as_bytes()),
-            Ok("Büro & <Co>".as_bytes().into())
-        );
+        assert_eq!(display_name("Büro & <Co>".as_bytes()), Ok("Büro & <Co>".as_bytes().into()));
         assert_eq!(&*label(b"a\x01b\xff", b"id"), "ab\u{fffd}".as_bytes());
         assert_eq!(&*label(b"\x01", b"id"), b"id");
     }

@@ -34,15 +34,8 @@ impl Engine {
             call.ready().await?;
             {
                 let mut state = call.state();
-                let known: Vec<_> = users
-                    .iter()
-                    .filter_map(|name| state.directory.find_user(name))
-                    .collect();
-                state.rosters.urgent.extend(
-                    known
-                        .into_iter()
-                        .map(|user| (user, super::rosters::Scope::All)),
-                );
+                let known: Vec<_> = users.iter().filter_map(|name| state.directory.find_user(name)).collect();
+                state.rosters.urgent.extend(known.into_iter().map(|user| (user, super::rosters::Scope::All)));
             }
             call.settle_urgent().await;
             Ok(Answer::Done)
@@ -59,11 +52,8 @@ impl Call {
         let ids = match self.perform(Effect::ListGroups).await {
             Reply::Names(ids) => ids,
             other => {
-                self.log(
-                    Level::Error,
-                    format!("Groups cannot be read, no group works until they can: {other:?}"),
-                )
-                .await;
+                self.log(Level::Error, format!("Groups cannot be read, no group works until they can: {other:?}"))
+                    .await;
                 return Err(Error::Internal);
             }
         };
@@ -80,8 +70,7 @@ impl Call {
         let stored = self.store_marker().await;
         self.end(turn).await;
         if let Err(reason) = stored {
-            let text =
-                "Contact lists are left as they are until the record of open work can be stored";
+            let text = "Contact lists are left as they are until the record of open work can be stored";
             self.log(Level::Error, format!("{text}: {reason}")).await;
             self.state().rosters.news = true;
         }
@@ -98,11 +87,7 @@ impl Call {
                 None => {
                     let text = "The record of open work is damaged: all contact lists are gone through once";
                     self.log(Level::Warn, text.to_owned()).await;
-                    Ok(Some(Marker {
-                        generation: epoch,
-                        everything: true,
-                        ..Marker::default()
-                    }))
+                    Ok(Some(Marker { generation: epoch, everything: true, ..Marker::default() }))
                 }
             },
             other => {
@@ -115,21 +100,15 @@ impl Call {
 
     async fn load_group(&self, id: Name) {
         match self.perform(Effect::ReadGroup(id.clone())).await {
-            Reply::Record {
-                info: Some(info),
-                members,
-            } => {
+            Reply::Record { info: Some(info), members } => {
                 let mut state = self.state();
                 let key = state.directory.insert(id, Info::from_value(info));
-                state
-                    .directory
-                    .load_members(key, members.unwrap_or_default());
+                state.directory.load_members(key, members.unwrap_or_default());
             }
             Reply::Record { info: None, .. } => {}
             other => {
-                let text = format!(
-                    "Group {id} cannot be read and is left out until the module is loaded again: {other:?}"
-                );
+                let text =
+                    format!("Group {id} cannot be read and is left out until the module is loaded again: {other:?}");
                 self.log(Level::Error, text).await;
                 self.state().unreadable.insert(id);
             }
@@ -142,17 +121,12 @@ impl Call {
             Reply::Record { info, members } => (info, members.unwrap_or_default()),
             _ => return false,
         };
-        let lost = copy
-            .members
-            .iter()
-            .filter(|(name, _)| !members.iter().any(|(present, _)| present == name));
+        let lost = copy.members.iter().filter(|(name, _)| !members.iter().any(|(present, _)| present == name));
         let whole: Vec<_> = members.iter().chain(lost).cloned().collect();
         let info = info.map_or_else(|| copy.info.clone(), Info::from_value);
         let stored = self.store_whole(id, &info, &whole).await;
         if let Err(reason) = &stored {
-            let text = format!(
-                "Group {id} was removed from storage along with the account of that name: {reason}"
-            );
+            let text = format!("Group {id} was removed from storage along with the account of that name: {reason}");
             self.log(Level::Error, text).await;
         }
         let mut state = self.state();
@@ -162,14 +136,8 @@ impl Call {
     }
 
     /// Stores both records of a group.
-    pub(super) async fn store_whole(
-        &self,
-        id: &Name,
-        info: &Info,
-        members: &[(Name, Value)],
-    ) -> Result<(), String> {
-        self.done(Effect::StoreInfo(id.clone(), Some(info.clone())))
-            .await?;
+    pub(super) async fn store_whole(&self, id: &Name, info: &Info, members: &[(Name, Value)]) -> Result<(), String> {
+        self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await?;
         let record = (!members.is_empty()).then(|| members.to_vec());
         self.done(Effect::StoreMembers(id.clone(), record)).await
     }
@@ -184,46 +152,28 @@ impl Call {
         Ok(())
     }
 
-    /// Has storage know that groups are unsettled before anything that makes them so is stored. Groups that only wait for
-    /// a `sync` are `delayed`.
-    pub(super) async fn mark_unsettled(
-        &self,
-        groups: &[GroupKey],
-        delayed: bool,
-    ) -> Result<(), Error> {
+    /// Has storage know that groups are unsettled before anything that makes them so is stored.
+    pub(super) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
         let added: Vec<_> = {
             let unsettled = &mut self.state().rosters.unsettled;
-            let before: Vec<_> = groups
-                .iter()
-                .filter(|group| !unsettled.contains_key(group))
-                .copied()
-                .collect();
+            let before: Vec<_> = groups.iter().filter(|group| !unsettled.contains_key(group)).copied().collect();
             for &group in groups {
-                let waits = unsettled.entry(group).or_insert(delayed);
-                *waits = *waits && delayed;
+                unsettled.entry(group).or_insert(false);
             }
             before
         };
         let stored = match self.turn(Place::Marker).await {
             Ok(turn) => {
                 let covered = self.state().marker_covers(groups);
-                let stored = if covered {
-                    Ok(())
-                } else {
-                    self.store_marker().await
-                };
+                let stored = if covered { Ok(()) } else { self.store_marker().await };
                 self.end(turn).await;
                 stored
             }
             Err(_) => Err("another operation keeps it for too long".to_owned()),
         };
         let Err(reason) = stored else { return Ok(()) };
-        self.state()
-            .rosters
-            .unsettled
-            .retain(|group, _| !added.contains(group));
-        let text =
-            format!("The record of open work cannot be stored, so nothing is changed: {reason}");
+        self.state().rosters.unsettled.retain(|group, _| !added.contains(group));
+        let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
         self.log(Level::Error, text).await;
         Err(Error::Internal)
     }
@@ -239,19 +189,11 @@ impl Call {
             state.rosters.news = false;
             state.wanted_marker() != state.marker
         };
-        let stored = if due {
-            self.store_marker().await
-        } else {
-            Ok(())
-        };
+        let stored = if due { self.store_marker().await } else { Ok(()) };
         self.end(turn).await;
         let Err(reason) = stored else { return 0.0 };
         self.state().rosters.news = true;
-        self.log(
-            Level::Warn,
-            format!("The record of open work cannot be stored, it is tried again: {reason}"),
-        )
-        .await;
+        self.log(Level::Warn, format!("The record of open work cannot be stored, it is tried again: {reason}")).await;
         FAILURE_PAUSE
     }
 }
@@ -263,11 +205,7 @@ impl State {
         let mut marker = marker.unwrap_or_default();
         marker.everything |= !found && self.directory.groups().len() > 0;
         // One that was handed out and lost must never come again.
-        self.rosters.next_generation = if marker.generation == epoch {
-            epoch
-        } else {
-            marker.generation + 1
-        };
+        self.rosters.next_generation = if marker.generation == epoch { epoch } else { marker.generation + 1 };
         self.rosters.everything = marker.everything;
         for name in &marker.awaiting {
             let user = self.directory.intern(name);
@@ -277,11 +215,7 @@ impl State {
             let gone = self.directory.intern(gone);
             for owner in owners {
                 let owner = self.directory.intern(owner);
-                self.rosters
-                    .withdrawals
-                    .entry(owner)
-                    .or_default()
-                    .insert(gone);
+                self.rosters.withdrawals.entry(owner).or_default().insert(gone);
             }
         }
         let open: Vec<_> = self
@@ -295,25 +229,25 @@ impl State {
             self.rosters.unsettled.insert(key, false);
             self.rosters.enqueue(members, now);
         }
-        let others: BTreeSet<_> = self
-            .rosters
-            .withdrawals
-            .keys()
-            .chain(&self.rosters.awaiting)
-            .copied()
-            .collect();
+        let others: BTreeSet<_> = self.rosters.withdrawals.keys().chain(&self.rosters.awaiting).copied().collect();
         self.rosters.enqueue(others, now);
         self.marker = marker;
         self.marker.copies.clear();
         self.phase = Phase::Ready;
     }
 
+    /// Has the rosters of all members of a group brought up to date in storage, soon.
+    pub(super) fn enqueue_group(&mut self, key: GroupKey, now: f64) {
+        let State { directory, rosters, .. } = self;
+        if let Some(delayed) = rosters.unsettled.get_mut(&key) {
+            *delayed = false;
+        }
+        rosters.enqueue(directory.group(key).into_iter().flat_map(|group| group.members()), now);
+    }
+
     fn marker_covers(&self, groups: &[GroupKey]) -> bool {
-        let listed = |key: &GroupKey| {
-            self.directory
-                .group(*key)
-                .is_none_or(|group| self.marker.unsettled.contains(&group.id))
-        };
+        let listed =
+            |key: &GroupKey| self.directory.group(*key).is_none_or(|group| self.marker.unsettled.contains(&group.id));
         self.marker.everything || groups.iter().all(listed)
     }
 
@@ -325,10 +259,7 @@ impl State {
         let mut withdrawals: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for (owner, gone) in &rosters.withdrawals {
             for user in gone {
-                withdrawals
-                    .entry(name(user))
-                    .or_default()
-                    .insert(name(owner));
+                withdrawals.entry(name(user)).or_default().insert(name(owner));
             }
         }
         Marker {
@@ -347,12 +278,7 @@ impl State {
 
     /// Forgets the groups that are settled. One that an operation is at is not.
     fn strike_settled(&mut self) {
-        let State {
-            directory,
-            rosters,
-            turns,
-            ..
-        } = self;
+        let State { directory, rosters, turns, .. } = self;
         let mut busy: BTreeSet<_> = rosters.background.iter().copied().collect();
         busy.extend(rosters.unsaved.keys().copied());
         busy.extend(rosters.failing.keys().copied());
@@ -361,10 +287,9 @@ impl State {
             let Some(group) = directory.group(key) else {
                 return false;
             };
-            delayed
-                || turns.is_taken(&Place::Group(group.id.clone()))
-                || group.members().any(|m| busy.contains(&m))
+            delayed || turns.is_taken(&Place::Group(group.id.clone())) || group.members().any(|m| busy.contains(&m))
         });
         rosters.everything &= !busy.is_empty();
+        rosters.awaiting.retain(|&user| !directory.groups_of(user).is_empty());
     }
 }

@@ -58,15 +58,8 @@ impl Operation {
         F: Future<Output = Result<Answer, Error>> + Send + 'static,
     {
         let slot = Arc::new(Slot::default());
-        let call = Call {
-            shared: Arc::clone(shared),
-            slot: Arc::clone(&slot),
-        };
-        Operation {
-            work: Some(Box::pin(start(call))),
-            shared: Arc::clone(shared),
-            slot,
-        }
+        let call = Call { shared: Arc::clone(shared), slot: Arc::clone(&slot) };
+        Operation { work: Some(Box::pin(start(call))), shared: Arc::clone(shared), slot }
     }
 
     /// Runs the operation up to its next effect, or to its end.
@@ -126,11 +119,7 @@ impl Call {
 
     /// Has Prosody do something, and waits for the reply.
     pub(super) async fn perform(&self, effect: Effect) -> Reply {
-        Exchanged {
-            slot: &self.slot,
-            effect: Some(effect),
-        }
-        .await
+        Exchanged { slot: &self.slot, effect: Some(effect) }.await
     }
 
     /// Has Prosody do something that either succeeds or fails.

@@ -91,11 +91,7 @@ pub(super) struct Planned {
 impl Planned {
     /// The contacts of these numbers.
     pub(super) fn resolve(&self, numbers: &[u32]) -> Vec<UserKey> {
-        numbers
-            .iter()
-            .filter_map(|&number| self.contacts.get((number as usize).checked_sub(1)?))
-            .copied()
-            .collect()
+        numbers.iter().filter_map(|&number| self.contacts.get((number as usize).checked_sub(1)?)).copied().collect()
     }
 }
 
@@ -172,18 +168,10 @@ impl Rosters {
     }
 
     /// Notes what changed in a roster in memory.
-    pub(super) fn note_unsaved(
-        &mut self,
-        user: UserKey,
-        changed: &[UserKey],
-        version: u64,
-        now: f64,
-    ) {
+    pub(super) fn note_unsaved(&mut self, user: UserKey, changed: &[UserKey], version: u64, now: f64) {
         let only = match (changed, self.unsaved.get(&user)) {
             (&[contact], None) => Unsaved::Contact(contact),
-            (&[contact], Some(&Unsaved::Contact(other))) if other == contact => {
-                Unsaved::Contact(contact)
-            }
+            (&[contact], Some(&Unsaved::Contact(other))) if other == contact => Unsaved::Contact(contact),
             _ => Unsaved::All,
         };
         self.unsaved.insert(user, only);
@@ -216,22 +204,13 @@ impl Rosters {
 
     /// Has a roster that cannot be dealt with now tried again after a while.
     pub(super) fn postpone(&mut self, user: UserKey, pause: f64, now: f64) {
-        self.failing.insert(
-            user,
-            Failure {
-                retry_at: now + pause,
-                pause,
-            },
-        );
+        self.failing.insert(user, Failure { retry_at: now + pause, pause });
         self.background.shift_remove(&user);
     }
 
     /// Whether nothing is to be done before the next background work.
     pub(super) fn is_calm(&self) -> bool {
-        self.urgent.is_empty()
-            && self.pushes.is_empty()
-            && self.presences.is_empty()
-            && self.invites.is_empty()
+        self.urgent.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
     }
 
     /// Forgets all work on the roster of an account that is gone.
@@ -251,11 +230,7 @@ impl Rosters {
 
     fn version_floor(&self, user: UserKey) -> Option<u64> {
         let floor = self.generation? << GENERATION_BITS;
-        Some(
-            self.versions
-                .get(&user)
-                .map_or(floor, |&highest| floor.max(highest + 1)),
-        )
+        Some(self.versions.get(&user).map_or(floor, |&highest| floor.max(highest + 1)))
     }
 }
 
@@ -273,63 +248,26 @@ pub(super) fn plan(
         Scope::All => shared_groups(directory, user),
         Scope::Contact(contact) => {
             let theirs = directory.groups_of(contact);
-            let common: Vec<_> = directory
-                .groups_of(user)
-                .iter()
-                .copied()
-                .filter(|g| theirs.contains(g))
-                .collect();
-            if common.is_empty() || contact == user {
-                Vec::new()
-            } else {
-                vec![(common, vec![contact])]
-            }
+            let common: Vec<_> = directory.groups_of(user).iter().copied().filter(|g| theirs.contains(g)).collect();
+            if common.is_empty() || contact == user { Vec::new() } else { vec![(common, vec![contact])] }
         }
     };
-    let mut planned = Planned {
-        plan: Plan {
-            version,
-            ..Plan::default()
-        },
-        contacts: Vec::new(),
-    };
+    let mut planned = Planned { plan: Plan { version, ..Plan::default() }, contacts: Vec::new() };
     for (groups, contacts) in shared {
-        let spared = |contact: &UserKey| {
-            rosters
-                .spared
-                .get(&user)
-                .is_some_and(|spared| spared.contains(contact))
-        };
-        let labels: BTreeSet<_> = groups
-            .iter()
-            .filter_map(|&g| directory.group(g))
-            .map(|g| g.label())
-            .collect();
+        let spared = |contact: &UserKey| rosters.spared.get(&user).is_some_and(|spared| spared.contains(contact));
+        let labels: BTreeSet<_> = groups.iter().filter_map(|&g| directory.group(g)).map(|g| g.label()).collect();
         let labels: Vec<_> = labels.into_iter().collect();
-        let (present, others): (Vec<_>, Vec<_>) = contacts
-            .into_iter()
-            .filter(|contact| !spared(contact))
-            .partition(|&contact| accounts.is_present(contact));
-        let others = others
-            .into_iter()
-            .filter(|&c| !accounts.is_absent(c, now))
-            .collect();
+        let (present, others): (Vec<_>, Vec<_>) =
+            contacts.into_iter().filter(|contact| !spared(contact)).partition(|&contact| accounts.is_present(contact));
+        let others = others.into_iter().filter(|&c| !accounts.is_absent(c, now)).collect();
         for (verified, contacts) in [(true, present), (false, others)] {
             planned.add_section(directory, verified, &labels, contacts);
         }
     }
-    let gone = rosters
-        .withdrawals
-        .get(&user)
-        .into_iter()
-        .flatten()
-        .copied();
+    let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
     let wanted = |contact| {
         !accounts.departed.contains(&contact)
-            && directory
-                .groups_of(contact)
-                .iter()
-                .any(|&g| directory.is_member(g, user))
+            && directory.groups_of(contact).iter().any(|&g| directory.is_member(g, user))
     };
     let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
     planned.plan.withdrawn = directory.names(&gone);
@@ -338,22 +276,12 @@ pub(super) fn plan(
 }
 
 impl Planned {
-    fn add_section(
-        &mut self,
-        directory: &Directory,
-        verified: bool,
-        labels: &[Box<[u8]>],
-        contacts: Vec<UserKey>,
-    ) {
+    fn add_section(&mut self, directory: &Directory, verified: bool, labels: &[Box<[u8]>], contacts: Vec<UserKey>) {
         if contacts.is_empty() {
             return;
         }
         let names = directory.names(&contacts);
-        self.plan.sections.push(Section {
-            verified,
-            labels: labels.to_vec(),
-            contacts: names,
-        });
+        self.plan.sections.push(Section { verified, labels: labels.to_vec(), contacts: names });
         self.contacts.extend(contacts);
     }
 }
@@ -363,25 +291,13 @@ fn shared_groups(directory: &Directory, user: UserKey) -> Vec<(Vec<GroupKey>, Ve
     let groups = directory.groups_of(user);
     let members = |key: GroupKey| directory.group(key).into_iter().flat_map(|g| g.members());
     if let &[group] = groups {
-        return vec![(
-            vec![group],
-            members(group).filter(|&member| member != user).collect(),
-        )];
+        return vec![(vec![group], members(group).filter(|&member| member != user).collect())];
     }
-    let mut pairs: Vec<_> = groups
-        .iter()
-        .flat_map(|&g| members(g).map(move |member| (member, g)))
-        .collect();
+    let mut pairs: Vec<_> = groups.iter().flat_map(|&g| members(g).map(move |member| (member, g))).collect();
     pairs.sort_unstable();
     let mut sections: BTreeMap<Vec<GroupKey>, Vec<UserKey>> = BTreeMap::new();
-    for shared in pairs
-        .chunk_by(|a, b| a.0 == b.0)
-        .filter(|shared| shared[0].0 != user)
-    {
-        sections
-            .entry(shared.iter().map(|&(_, g)| g).collect())
-            .or_default()
-            .push(shared[0].0);
+    for shared in pairs.chunk_by(|a, b| a.0 == b.0).filter(|shared| shared[0].0 != user) {
+        sections.entry(shared.iter().map(|&(_, g)| g).collect()).or_default().push(shared[0].0);
     }
     sections.into_iter().collect()
 }

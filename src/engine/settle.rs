@@ -52,12 +52,7 @@ impl Engine {
         if !state.rosters.background.is_empty() || state.rosters.news {
             return Some((state.rosters.due - now).max(0.0));
         }
-        let retry_at = state
-            .rosters
-            .failing
-            .values()
-            .map(|failure| failure.retry_at)
-            .reduce(f64::min)?;
+        let retry_at = state.rosters.failing.values().map(|failure| failure.retry_at).reduce(f64::min)?;
         Some((retry_at - now).max(0.0))
     }
 
@@ -120,26 +115,16 @@ impl Engine {
     /// read from storage.
     pub fn spare_contact(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();
-        let keys = (
-            state.directory.find_user(username),
-            state.directory.find_user(contact),
-        );
+        let keys = (state.directory.find_user(username), state.directory.find_user(contact));
         if let (Some(user), Some(contact)) = keys {
-            state
-                .rosters
-                .spared
-                .entry(user)
-                .or_default()
-                .insert(contact);
+            state.rosters.spared.entry(user).or_default().insert(contact);
         }
     }
 
     /// The user's last session has ended, and with it maybe the roster in memory.
     pub fn user_left(&self, username: Name) -> Operation {
         self.start(move |call| async move {
-            let unsaved = call
-                .concerned(&username)
-                .filter(|user| call.state().rosters.unsaved.contains_key(user));
+            let unsaved = call.concerned(&username).filter(|user| call.state().rosters.unsaved.contains_key(user));
             if let Some(user) = unsaved {
                 call.settle(user).await;
             }
@@ -166,39 +151,23 @@ impl Call {
     fn concerned(&self, username: &Name) -> Option<UserKey> {
         let state = self.state();
         let user = state.directory.find_user(username)?;
-        let concerned = !state.directory.groups_of(user).is_empty()
-            || state.rosters.withdrawals.contains_key(&user);
+        let concerned = !state.directory.groups_of(user).is_empty() || state.rosters.withdrawals.contains_key(&user);
         (state.phase == Phase::Ready && concerned).then_some(user)
     }
 
     async fn sync(&self, key: GroupKey) {
         let awaited: Vec<_> = {
             let mut state = self.state();
-            let State {
-                directory,
-                accounts,
-                rosters,
-                ..
-            } = &mut *state;
-            if !rosters.unsettled.contains_key(&key) && rosters.awaiting.is_empty() {
-                return;
-            }
-            let members: Vec<_> = directory
-                .group(key)
-                .into_iter()
-                .flat_map(|group| group.members())
-                .collect();
-            let awaited: Vec<_> = members
-                .iter()
-                .copied()
-                .filter(|m| rosters.awaiting.contains(m))
-                .collect();
+            let State { directory, accounts, rosters, .. } = &mut *state;
+            let awaited: Vec<_> = rosters.awaiting.iter().copied().filter(|&m| directory.is_member(key, m)).collect();
             for &user in &awaited {
                 accounts.doubt(user);
             }
-            if let Some(delayed) = rosters.unsettled.get_mut(&key) {
-                *delayed = false;
-                rosters.enqueue(members, self.now());
+            if rosters.unsettled.contains_key(&key) {
+                let now = self.now();
+                state.enqueue_group(key, now);
+            } else if awaited.is_empty() {
+                return;
             }
             awaited
         };
@@ -257,13 +226,10 @@ impl Call {
         {
             let mut state = self.state();
             state.rosters.awaiting.remove(&user);
-            let members: Vec<_> = groups
-                .iter()
-                .filter_map(|&g| state.directory.group(g))
-                .flat_map(|group| group.members())
-                .collect();
             let now = self.now();
-            state.rosters.enqueue(members, now);
+            for &group in &groups {
+                state.enqueue_group(group, now);
+            }
         }
         self.spread(&groups, user).await;
     }
@@ -272,33 +238,20 @@ impl Call {
     pub(super) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
         let mut others: Vec<_> = {
             let state = self.state();
-            groups
-                .iter()
-                .filter_map(|&g| state.directory.group(g))
-                .flat_map(|group| group.members())
-                .collect()
+            groups.iter().filter_map(|&g| state.directory.group(g)).flat_map(|group| group.members()).collect()
         };
         others.sort_unstable();
         others.dedup();
         let scope = |owner| {
-            if owner == user {
-                Scope::All
-            } else {
-                Scope::Contact(user)
-            }
+            if owner == user { Scope::All } else { Scope::Contact(user) }
         };
         self.queue_loaded(others, scope).await;
     }
 
     /// Has the rosters in memory of all members of a group brought up to date.
     pub(super) async fn spread_all(&self, key: GroupKey) {
-        let members = self
-            .state()
-            .directory
-            .group(key)
-            .map(|group| group.members().collect());
-        self.queue_loaded(members.unwrap_or_default(), |_| Scope::All)
-            .await;
+        let members = self.state().directory.group(key).map(|group| group.members().collect());
+        self.queue_loaded(members.unwrap_or_default(), |_| Scope::All).await;
     }
 
     pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) {
@@ -307,10 +260,7 @@ impl Call {
             return;
         };
         let loaded = users.into_iter().zip(loaded).filter(|&(_, loaded)| loaded);
-        self.state()
-            .rosters
-            .urgent
-            .extend(loaded.map(|(user, _)| (user, scope(user))));
+        self.state().rosters.urgent.extend(loaded.map(|(user, _)| (user, scope(user))));
     }
 
     /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then pushes, then
@@ -391,21 +341,10 @@ impl Call {
             let mut state = self.state();
             let changed = state.rosters.unsaved.remove(&user);
             let only = match changed {
-                Some(Unsaved::Contact(contact)) if state.options.row_writes => {
-                    Some(state.directory.user_name(contact))
-                }
+                Some(Unsaved::Contact(contact)) if state.options.row_writes => Some(state.directory.user_name(contact)),
                 _ => None,
             };
-            (
-                changed,
-                only,
-                state
-                    .rosters
-                    .withdrawals
-                    .get(&user)
-                    .cloned()
-                    .unwrap_or_default(),
-            )
+            (changed, only, state.rosters.withdrawals.get(&user).cloned().unwrap_or_default())
         };
         if changed.is_some() {
             match self.perform(Effect::SaveRoster(name.clone(), only)).await {
@@ -438,10 +377,7 @@ impl Call {
                 return true;
             }
             let name = self.state().directory.user_name(user);
-            let changes = match self
-                .perform(Effect::Reconcile(name.clone(), planned.plan.clone()))
-                .await
-            {
+            let changes = match self.perform(Effect::Reconcile(name.clone(), planned.plan.clone())).await {
                 Reply::Changes(changes) => changes,
                 Reply::Broken => {
                     self.fail_broken(user, name).await;
@@ -483,37 +419,20 @@ impl Call {
             let now = self.now();
             let mut state = self.state();
             let rosters = &mut state.rosters;
-            let pause = rosters
-                .failing
-                .get(&user)
-                .map_or(FIRST_PAUSE, |f| (f.pause * 2.0).min(LONGEST_PAUSE));
+            let pause = rosters.failing.get(&user).map_or(FIRST_PAUSE, |f| (f.pause * 2.0).min(LONGEST_PAUSE));
             rosters.postpone(user, pause, now);
-            (
-                state.directory.user_name(user),
-                state.rosters.warned.insert(user),
-            )
+            (state.directory.user_name(user), state.rosters.warned.insert(user))
         };
         if first {
             let text = "is left as it is and tried again later; check the user's record in the store `roster`";
-            self.log(
-                Level::Warn,
-                format!("The contact list of {name} {text}: {reason}"),
-            )
-            .await;
+            self.log(Level::Warn, format!("The contact list of {name} {text}: {reason}")).await;
         }
     }
 }
 
 impl State {
     fn plan(&self, user: UserKey, scope: Scope, now: f64) -> Option<Planned> {
-        rosters::plan(
-            &self.directory,
-            &self.accounts,
-            &self.rosters,
-            user,
-            scope,
-            now,
-        )
+        rosters::plan(&self.directory, &self.accounts, &self.rosters, user, scope, now)
     }
 
     /// The next roster for the background work: one that failed a while ago, or one that is due. None while no roster may
@@ -522,10 +441,7 @@ impl State {
         let rosters = &mut self.rosters;
         rosters.generation?;
         rosters.begin();
-        let retried = rosters
-            .failing
-            .iter_mut()
-            .find(|(_, failure)| failure.retry_at <= now);
+        let retried = rosters.failing.iter_mut().find(|(_, failure)| failure.retry_at <= now);
         if let Some((&user, failure)) = retried {
             // It stays listed, for the pause is to grow should it fail again.
             failure.retry_at = now + failure.pause;
@@ -545,8 +461,7 @@ impl State {
             return;
         }
         let stored = if changes.quiet { &[][..] } else { &changed };
-        self.rosters
-            .note_unsaved(user, stored, changes.version, now);
+        self.rosters.note_unsaved(user, stored, changes.version, now);
         if !changed.is_empty() {
             self.rosters.pushes.push_back((user, changed));
         }
@@ -560,20 +475,12 @@ impl State {
 
     /// The next announcement to a client, a few at a time.
     fn take_announcement(&mut self) -> Option<Effect> {
-        let State {
-            directory, rosters, ..
-        } = self;
+        let State { directory, rosters, .. } = self;
         if let Some((user, contacts)) = take_batch(&mut rosters.pushes) {
-            return Some(Effect::Push(
-                directory.user_name(user),
-                directory.names(&contacts),
-            ));
+            return Some(Effect::Push(directory.user_name(user), directory.names(&contacts)));
         }
         if let Some((user, others)) = take_batch(&mut rosters.presences) {
-            return Some(Effect::SendPresence(
-                directory.user_name(user),
-                directory.names(&others),
-            ));
+            return Some(Effect::SendPresence(directory.user_name(user), directory.names(&others)));
         }
         let (room, users) = take_batch(&mut rosters.invites)?;
         Some(Effect::Invite(room, directory.names(&users)))
@@ -581,9 +488,7 @@ impl State {
 }
 
 /// Takes up to [`BATCH`] from the front of a queue of lists.
-fn take_batch<K: Clone>(
-    queue: &mut std::collections::VecDeque<(K, Vec<UserKey>)>,
-) -> Option<(K, Vec<UserKey>)> {
+fn take_batch<K: Clone>(queue: &mut std::collections::VecDeque<(K, Vec<UserKey>)>) -> Option<(K, Vec<UserKey>)> {
     let (key, mut users) = queue.pop_front()?;
     if users.len() > BATCH {
         let rest = users.split_off(BATCH);

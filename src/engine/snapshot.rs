@@ -86,24 +86,11 @@ impl Engine {
         let content = read(blob)?;
         Ok(self.start(move |call| async move {
             call.ready().await?;
-            let kept: Vec<_> = content
-                .groups
-                .iter()
-                .map(|entry| entry.id.clone())
-                .collect();
+            let kept: Vec<_> = content.groups.iter().map(|entry| entry.id.clone()).collect();
             for entry in content.groups {
-                call.restore_group(
-                    entry.id,
-                    Some((Info::from_value(entry.info), entry.members)),
-                )
-                .await?;
+                call.restore_group(entry.id, Some((Info::from_value(entry.info), entry.members))).await?;
             }
-            let present: Vec<_> = call
-                .state()
-                .directory
-                .groups()
-                .map(|(_, group)| group.id.clone())
-                .collect();
+            let present: Vec<_> = call.state().directory.groups().map(|(_, group)| group.id.clone()).collect();
             for id in present.into_iter().filter(|id| !kept.contains(id)) {
                 call.restore_group(id, None).await?;
             }
@@ -113,12 +100,8 @@ impl Engine {
 }
 
 fn read(blob: &[u8]) -> Result<Content, SnapshotError> {
-    let (header, body) = blob
-        .split_at_checked(HEADER_BYTES)
-        .ok_or(SnapshotError::NotASnapshot)?;
-    let ([m0, m1, m2, m3, f0, f1], checksum) = header
-        .split_first_chunk()
-        .ok_or(SnapshotError::NotASnapshot)?;
+    let (header, body) = blob.split_at_checked(HEADER_BYTES).ok_or(SnapshotError::NotASnapshot)?;
+    let ([m0, m1, m2, m3, f0, f1], checksum) = header.split_first_chunk().ok_or(SnapshotError::NotASnapshot)?;
     if [*m0, *m1, *m2, *m3] != MAGIC {
         return Err(SnapshotError::NotASnapshot);
     }
@@ -134,11 +117,7 @@ fn read(blob: &[u8]) -> Result<Content, SnapshotError> {
 
 impl Call {
     /// Makes a group what a snapshot says of it.
-    async fn restore_group(
-        &self,
-        id: Name,
-        wanted: Option<(Info, Vec<(Name, Value)>)>,
-    ) -> Result<(), Error> {
+    async fn restore_group(&self, id: Name, wanted: Option<(Info, Vec<(Name, Value)>)>) -> Result<(), Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let stored = match &wanted {
             Some((info, members)) => self.store_whole(&id, info, members).await,
@@ -150,11 +129,7 @@ impl Call {
         let restored = match stored {
             Ok(()) => self.take_over(&id, wanted).await,
             Err(reason) => {
-                self.log(
-                    Level::Error,
-                    format!("Group {id} cannot be stored, the restore ends there: {reason}"),
-                )
-                .await;
+                self.log(Level::Error, format!("Group {id} cannot be stored, the restore ends there: {reason}")).await;
                 Err(Error::Internal)
             }
         };
@@ -162,11 +137,7 @@ impl Call {
         restored
     }
 
-    async fn take_over(
-        &self,
-        id: &Name,
-        wanted: Option<(Info, Vec<(Name, Value)>)>,
-    ) -> Result<(), Error> {
+    async fn take_over(&self, id: &Name, wanted: Option<(Info, Vec<(Name, Value)>)>) -> Result<(), Error> {
         let Some((info, members)) = wanted else {
             let mut state = self.state();
             state.directory.remove(id);
@@ -180,16 +151,9 @@ impl Call {
             state.directory.load_members(key, members);
             key
         };
-        self.mark_unsettled(&[key], false).await?;
+        self.mark_unsettled(&[key]).await?;
         let now = self.now();
-        let mut state = self.state();
-        let users: Vec<_> = state
-            .directory
-            .group(key)
-            .into_iter()
-            .flat_map(|group| group.members())
-            .collect();
-        state.rosters.enqueue(users, now);
+        self.state().enqueue_group(key, now);
         Ok(())
     }
 }

@@ -49,24 +49,13 @@ impl Turns {
 
     fn join(&mut self, place: &Place) -> Turn {
         let ticket = Ticket::default();
-        self.0
-            .entry(place.clone())
-            .or_default()
-            .push_back(Arc::clone(&ticket));
-        Turn {
-            place: place.clone(),
-            ticket,
-        }
+        self.0.entry(place.clone()).or_default().push_back(Arc::clone(&ticket));
+        Turn { place: place.clone(), ticket }
     }
 
     fn is_first(&mut self, turn: &Turn) -> bool {
         let taken = self.is_taken(&turn.place);
-        taken
-            && self
-                .0
-                .get(&turn.place)
-                .and_then(VecDeque::front)
-                .is_some_and(|first| Arc::ptr_eq(first, &turn.ticket))
+        taken && self.0.get(&turn.place).and_then(VecDeque::front).is_some_and(|first| Arc::ptr_eq(first, &turn.ticket))
     }
 }
 
@@ -98,11 +87,7 @@ impl Call {
     /// Takes the turn at a place if nobody is there.
     pub(super) fn try_turn(&self, place: Place) -> Option<Turn> {
         let mut state = self.state();
-        if state.turns.is_taken(&place) {
-            None
-        } else {
-            Some(state.turns.join(&place))
-        }
+        if state.turns.is_taken(&place) { None } else { Some(state.turns.join(&place)) }
     }
 
     /// Gives a turn up and lets those who wait for it know.

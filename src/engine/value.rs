@@ -40,10 +40,7 @@ impl Value {
 
     /// A set in Lua's way: each text a key whose value is `true`.
     pub fn set<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Value {
-        Value::table(
-            keys.map(|key| (Value::text(key), Value::Bool(true)))
-                .collect(),
-        )
+        Value::table(keys.map(|key| (Value::text(key), Value::Bool(true))).collect())
     }
 
     /// The empty table: what this module stores for a member.
@@ -54,10 +51,7 @@ impl Value {
     /// The entry `key` of a table.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let key = Value::text(key.as_bytes());
-        self.entries()
-            .iter()
-            .find(|(k, _)| *k == key)
-            .map(|(_, value)| value)
+        self.entries().iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     /// The entries of a table; none for anything else.
@@ -90,8 +84,6 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_bytes(Bytes)
-            .map(|bytes| Text(bytes.into()))
+        deserializer.deserialize_bytes(Bytes).map(|bytes| Text(bytes.into()))
     }
 }
