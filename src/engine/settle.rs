@@ -220,7 +220,7 @@ impl Call {
     /// An account has appeared whose memberships were waiting for it.
     pub(super) async fn arrive(&self, user: UserKey) {
         let groups = self.state().directory.groups_of(user).to_vec();
-        if self.mark_unsettled(&groups, false).await.is_err() {
+        if self.mark_unsettled(&groups).await.is_err() {
             return;
         }
         {
