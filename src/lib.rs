@@ -37,3 +37,13 @@
 #[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
 mod binding;
 pub mod engine;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_shim_expects_the_version_of_this_library() {
+        let shim = include_str!("../lua/mod_groups_internal/mod_groups_internal.lua");
+        let expected = format!("local VERSION = \"{}\";", env!("CARGO_PKG_VERSION"));
+        assert!(shim.contains(&expected), "{expected} is not in the shim");
+    }
+}

@@ -131,7 +131,7 @@ local loading;
 local function load_groups()
 	loading = true;
 	spawn(function ()
-		local ok = run(handle:load(os.time() // 60));
+		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
 			run(handle:adopt(effects.rosters_in_memory()));
 		else
@@ -342,11 +342,13 @@ else
 end
 
 function module.unload()
-	-- A reload goes on with the engine as it is.
-	if module.reloading then return; end
+	local reloading = module.reloading;
 	spawn(function ()
 		run(handle:flush(flush_time));
-		handle:close();
+		-- A reload goes on with the engine as it is.
+		if not reloading then
+			handle:close();
+		end
 	end);
 end
 

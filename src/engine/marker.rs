@@ -41,12 +41,10 @@ const FORMAT: i64 = 1;
 impl Marker {
     /// Reads a stored marker; nothing if this is not one.
     pub fn from_value(value: &Value) -> Option<Marker> {
-        if value.get("format") != Some(&Value::Integer(FORMAT)) {
+        if value.get("format")?.as_integer() != Some(FORMAT) {
             return None;
         }
-        let Some(&Value::Integer(generation)) = value.get("generation") else {
-            return None;
-        };
+        let generation = value.get("generation")?.as_integer()?;
         let mut marker = Marker {
             generation: u64::try_from(generation).ok()?,
             everything: value.get("everything") == Some(&Value::Bool(true)),

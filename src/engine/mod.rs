@@ -12,6 +12,7 @@
 //! - The order of everything is deterministic.
 
 mod accounts;
+mod arrivals;
 mod chats;
 mod directory;
 mod effect;

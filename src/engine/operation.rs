@@ -181,3 +181,37 @@ fn describe(payload: &(dyn std::any::Any + Send)) -> String {
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "panic of an unknown kind".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Options};
+
+    #[test]
+    #[allow(clippy::panic)]
+    fn a_panic_ends_its_operation_and_says_where_it_happened() {
+        remember_panics();
+        let engine = Engine::new(Options::default());
+        let mut operation = engine.start(|call| async move {
+            call.perform(Effect::Wake).await;
+            panic!("out of cheese");
+        });
+        assert_eq!(operation.resume(0.0, Reply::Done), Step::Effect(Effect::Wake));
+        let Step::Panicked(place) = operation.resume(0.0, Reply::Done) else { panic!("no panic was reported") };
+        assert!(place.contains("operation.rs") && place.contains("out of cheese"), "{place}");
+        assert_eq!(operation.resume(0.0, Reply::Done), Step::Done(Err(Error::Internal)));
+        assert!(!engine.exists(b"x"), "the engine works on");
+    }
+
+    #[test]
+    fn a_closed_engine_ends_its_operations_at_their_next_step() {
+        let engine = Engine::new(Options::default());
+        let mut operation = engine.start(|call| async move {
+            call.perform(Effect::Wake).await;
+            Ok(Answer::Done)
+        });
+        assert_eq!(operation.resume(0.0, Reply::Done), Step::Effect(Effect::Wake));
+        engine.close();
+        assert_eq!(operation.resume(0.0, Reply::Done), Step::Done(Err(Error::Internal)));
+    }
+}

@@ -70,6 +70,18 @@ impl Value {
         }
     }
 
+    /// A whole number, however storage has kept it: some forms know no integers.
+    pub fn as_integer(&self) -> Option<i64> {
+        match *self {
+            Value::Integer(i) => Some(i),
+            Value::Number(bits) => {
+                let number = f64::from_bits(bits);
+                (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
+            }
+            _ => None,
+        }
+    }
+
     /// The text keys of a table: the members of a set.
     pub fn text_keys(&self) -> impl Iterator<Item = &[u8]> {
         self.entries().iter().filter_map(|(key, _)| key.as_bytes())

@@ -1,0 +1,199 @@
+//! Who is there: accounts that appear, rosters that come into memory, and what that sets in motion.
+
+use super::directory::UserKey;
+use super::effect::{Effect, Reply};
+use super::operation::Call;
+use super::rosters::Scope;
+use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
+
+impl Engine {
+    /// A roster has been read from storage and nobody has seen it yet (`roster-load`).
+    pub fn roster_loaded(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let user = call.concerned(&username);
+            if let Some(user) = user {
+                call.state().rosters.spared.remove(&user);
+            }
+            if let Some(user) = user
+                && call.has_account(user).await
+            {
+                call.reconcile(user, Scope::All).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// A user has bound a resource (`resource-bind`), or an account has appeared.
+    pub fn user_appeared(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let Some(user) = call.concerned(&username) else {
+                return Ok(Answer::Done);
+            };
+            let awaited = {
+                let mut state = call.state();
+                state.accounts.appear(user);
+                state.rosters.spared.remove(&user);
+                state.rosters.awaiting.contains(&user)
+            };
+            if awaited {
+                call.arrive(user).await;
+            } else {
+                call.reconcile(user, Scope::All).await;
+            }
+            call.settle_urgent().await;
+            Ok(Answer::Done)
+        })
+    }
+
+    /// A user has taken a contact off the list: it is let be until the user's next session or the next time the roster is
+    /// read from storage.
+    pub fn spare_contact(&self, username: &Name, contact: &Name) {
+        let mut state = self.0.state.lock();
+        let keys = (state.directory.find_user(username), state.directory.find_user(contact));
+        if let (Some(user), Some(contact)) = keys {
+            state.rosters.spared.entry(user).or_default().insert(contact);
+        }
+    }
+
+    /// The user's last session has ended, and with it maybe the roster in memory.
+    pub fn user_left(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let unsaved = call.concerned(&username).filter(|user| call.state().rosters.unsaved.contains_key(user));
+            if let Some(user) = unsaved {
+                call.settle(user).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// `sync`: brings the contact lists of a group's members up to date, the rosters in memory first.
+    pub fn sync(&self, id: super::Given) -> Operation {
+        let id = id.map(Name::raw);
+        self.start(move |call| async move {
+            call.ready().await?;
+            let Some((key, _)) = id.and_then(|id| call.find(&id).ok()) else {
+                return Ok(Answer::Done);
+            };
+            call.sync(key).await;
+            Ok(Answer::Done)
+        })
+    }
+}
+
+impl Call {
+    /// The key of a user whose roster groups, or the departed, have a say in.
+    fn concerned(&self, username: &Name) -> Option<UserKey> {
+        let state = self.state();
+        let user = state.directory.find_user(username)?;
+        let concerned = !state.directory.groups_of(user).is_empty() || state.rosters.withdrawals.contains_key(&user);
+        (state.phase == Phase::Ready && concerned).then_some(user)
+    }
+
+    async fn sync(&self, key: GroupKey) {
+        let awaited: Vec<_> = {
+            let mut state = self.state();
+            let State { directory, accounts, rosters, .. } = &mut *state;
+            let awaited: Vec<_> = rosters.awaiting.iter().copied().filter(|&m| directory.is_member(key, m)).collect();
+            for &user in &awaited {
+                accounts.doubt(user);
+            }
+            if rosters.unsettled.contains_key(&key) {
+                let now = self.now();
+                state.enqueue_group(key, now);
+            } else if awaited.is_empty() {
+                return;
+            }
+            awaited
+        };
+        for user in awaited {
+            if self.has_account(user).await {
+                self.arrive(user).await;
+            }
+        }
+        if self.state().rosters.unsettled.contains_key(&key) {
+            self.spread_all(key).await;
+        }
+        self.settle_urgent().await;
+    }
+
+    /// Whether a user has an account. Only a yes is certain.
+    pub(super) async fn has_account(&self, user: UserKey) -> bool {
+        let now = self.now();
+        {
+            let state = self.state();
+            if state.accounts.is_present(user) {
+                return true;
+            }
+            if state.accounts.is_absent(user, now) {
+                return false;
+            }
+        }
+        self.ask_accounts(&[user]).await
+    }
+
+    /// Asks which users have accounts; true if any has.
+    pub(super) async fn ask_accounts(&self, users: &[UserKey]) -> bool {
+        let names = self.state().directory.names(users);
+        let Reply::Flags(flags) = self.perform(Effect::FindAccounts(names)).await else {
+            return false;
+        };
+        let now = self.now();
+        let mut state = self.state();
+        for (&user, &present) in users.iter().zip(&flags) {
+            state.accounts.learn(user, present, now);
+            if present && state.rosters.awaiting.contains(&user) {
+                // Others look for it in vain, too: settling its own roster lets it arrive everywhere.
+                state.rosters.enqueue([user], now);
+            } else if !present && !state.directory.groups_of(user).is_empty() {
+                state.rosters.news |= state.rosters.awaiting.insert(user);
+            }
+        }
+        flags.contains(&true)
+    }
+
+    /// An account has appeared whose memberships were waiting for it.
+    pub(super) async fn arrive(&self, user: UserKey) {
+        let groups = self.state().directory.groups_of(user).to_vec();
+        if self.mark_unsettled(&groups).await.is_err() {
+            return;
+        }
+        {
+            let mut state = self.state();
+            state.rosters.awaiting.remove(&user);
+            let now = self.now();
+            for &group in &groups {
+                state.enqueue_group(group, now);
+            }
+        }
+        self.spread(&groups, user).await;
+    }
+
+    /// Has the rosters in memory that a member of these groups is news for take the member in, and the member's own.
+    pub(super) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
+        let mut others: Vec<_> = {
+            let state = self.state();
+            groups.iter().filter_map(|&g| state.directory.group(g)).flat_map(|group| group.members()).collect()
+        };
+        others.sort_unstable();
+        others.dedup();
+        let scope = |owner| {
+            if owner == user { Scope::All } else { Scope::Contact(user) }
+        };
+        self.queue_loaded(others, scope).await;
+    }
+
+    /// Has the rosters in memory of all members of a group brought up to date.
+    pub(super) async fn spread_all(&self, key: GroupKey) {
+        let members = self.state().directory.group(key).map(|group| group.members().collect());
+        self.queue_loaded(members.unwrap_or_default(), |_| Scope::All).await;
+    }
+
+    pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) {
+        let names = self.state().directory.names(&users);
+        let Reply::Flags(loaded) = self.perform(Effect::FindRosters(names)).await else {
+            return;
+        };
+        let loaded = users.into_iter().zip(loaded).filter(|&(_, loaded)| loaded);
+        self.state().rosters.urgent.extend(loaded.map(|(user, _)| (user, scope(user))));
+    }
+}
