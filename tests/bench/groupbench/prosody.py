@@ -83,12 +83,13 @@ class Prosody:
 	def cpu(self):
 		return processes.cpu_seconds(self.pid)
 
-	def settle(self, pump=time.sleep, timeout=240):
-		"""Waits for the end of all background work: nothing more is written and the processor is idle."""
+	def settle(self, pump=time.sleep, timeout=240, marked=True):
+		"""Waits for the end of all background work: nothing more is written, the processor is idle, and, unless `marked`
+		is False, no work is noted down as open."""
 		end = time.monotonic() + timeout
 		while time.monotonic() < end:
 			processes.wait_idle(self.pid, pump, timeout=max(0.0, end - time.monotonic()))
-			if self.quiet_for(0.4) and not self.unsettled():
+			if self.quiet_for(0.4) and not (marked and self.unsettled()):
 				return
 			pump(0.02)
 		raise TimeoutError(f"{self.name} was still at work after {timeout} s")

@@ -42,9 +42,13 @@ def find_prosody(wanted):
 
 
 def find_module():
-	"""The folder to put into plugin_paths, or None when nothing was built."""
+	"""The folder to put into plugin_paths, or None when nothing was built. A copy: what is built meanwhile is not mixed in."""
 	built = TARGET / "plugins"
-	return built if (built / f"mod_{MODULE}" / f"mod_{MODULE}.lua").exists() else None
+	if not (built / f"mod_{MODULE}" / f"mod_{MODULE}.lua").exists():
+		return None
+	copy = fresh_folder("module")
+	shutil.copytree(built, copy, dirs_exist_ok=True)
+	return copy
 
 
 def find_peer(given):
