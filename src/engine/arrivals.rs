@@ -26,15 +26,11 @@ impl Engine {
     /// A user has bound a resource (`resource-bind`), or an account has appeared.
     pub fn user_appeared(&self, username: Name) -> Operation {
         self.start(move |call| async move {
+            call.state().note_appearance(&username);
             let Some(user) = call.concerned(&username) else {
                 return Ok(Answer::Done);
             };
-            let awaited = {
-                let mut state = call.state();
-                state.accounts.appear(user);
-                state.rosters.spared.remove(&user);
-                state.rosters.awaiting.contains(&user)
-            };
+            let awaited = call.state().rosters.awaiting.contains(&user);
             if awaited {
                 call.arrive(user).await;
             } else {
@@ -195,5 +191,15 @@ impl Call {
         };
         let loaded = users.into_iter().zip(loaded).filter(|&(_, loaded)| loaded);
         self.state().rosters.urgent.extend(loaded.map(|(user, _)| (user, scope(user))));
+    }
+}
+
+impl State {
+    /// An account exists, and its next session begins.
+    fn note_appearance(&mut self, username: &Name) {
+        if let Some(user) = self.directory.find_user(username) {
+            self.accounts.appear(user);
+            self.rosters.spared.remove(&user);
+        }
     }
 }

@@ -67,8 +67,9 @@ impl Accounts {
         self.departed.insert(user);
     }
 
-    /// Has an account that was not found looked for again.
+    /// Has an account that was not found, or was deleted, looked for again.
     pub(super) fn doubt(&mut self, user: UserKey) {
+        self.departed.remove(&user);
         self.absent.remove(&user);
     }
 }
