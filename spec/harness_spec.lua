@@ -96,7 +96,7 @@ describe("the harness with Prosody "..harness.version.." and storage "..harness.
 		local pid = orphan.pid;
 		orphan.keeper:close(); -- as the end of this process would do
 		orphan.keeper = nil;
-		assert.is_nil(file_text("/proc/"..pid.."/cmdline"));
+		assert.is_nil(file_text("/proc/"..pid.."/stat"));
 	end);
 end);
 

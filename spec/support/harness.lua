@@ -184,9 +184,9 @@ function server_mt:write_config()
 end
 
 local function alive(pid)
-	-- A process that has ended but was not waited for has no command line any more.
-	local text = pid and read_file("/proc/"..pid.."/cmdline");
-	return text ~= nil and text ~= "";
+	local text = pid and read_file("/proc/"..pid.."/stat");
+	-- Z: it has ended, and nobody has waited for it yet.
+	return text ~= nil and not text:match("%) [ZX]");
 end
 
 function server_mt:running()
@@ -217,10 +217,8 @@ function server_mt:start()
 	self.pid = harness.wait_until(function ()
 		return tonumber(read_file(self.folder.."/pid"));
 	end, "the shell has started Prosody");
-	local seen_alive;
 	local ready = pcall(harness.wait_until, function ()
-		seen_alive = seen_alive or self:running();
-		if seen_alive and not self:running() then error("it ended"); end
+		if not self:running() then error("it ended"); end
 		local conn = socket.connect("127.0.0.1", self.control_port);
 		if conn then conn:close(); return true; end
 	end, nil, 30);
