@@ -86,6 +86,8 @@ local function run(operation, context)
 		module:log("error", "An operation failed by a bug in groups_internal_native.so: %s", c);
 	end
 	plan_work();
+	-- No nil behind a result: callers hand it on, to table.insert() for one.
+	if b == nil then return a; end
 	return a, b;
 end
 
