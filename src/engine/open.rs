@@ -279,7 +279,7 @@ impl State {
     /// Forgets the groups that are settled. One that an operation is at is not.
     fn strike_settled(&mut self) {
         let State { directory, rosters, turns, .. } = self;
-        let mut busy: BTreeSet<_> = rosters.background.iter().copied().collect();
+        let mut busy = rosters.background.clone();
         busy.extend(rosters.unsaved.keys().copied());
         busy.extend(rosters.failing.keys().copied());
         busy.extend(rosters.urgent.iter().map(|&(user, _)| user));
@@ -287,7 +287,9 @@ impl State {
             let Some(group) = directory.group(key) else {
                 return false;
             };
-            delayed || turns.is_taken(&Place::Group(group.id.clone())) || group.members().any(|m| busy.contains(&m))
+            delayed
+                || turns.is_taken(&Place::Group(group.id.clone()))
+                || (!busy.is_empty() && group.members().any(|m| busy.contains(&m)))
         });
         rosters.everything &= !busy.is_empty();
         rosters.awaiting.retain(|&user| !directory.groups_of(user).is_empty());

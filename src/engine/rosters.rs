@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use indexmap::IndexSet;
-
 use super::directory::{Directory, GroupKey, UserKey};
 use super::effect::{Plan, Section};
 
@@ -134,7 +132,7 @@ pub(super) struct Rosters {
     /// Invitations to be sent.
     pub(super) invites: VecDeque<(Box<[u8]>, Vec<UserKey>)>,
     /// Rosters to be brought up to date in storage.
-    pub(super) background: IndexSet<UserKey>,
+    pub(super) background: BTreeSet<UserKey>,
     /// Rosters in memory with changes of ours that are not in storage.
     pub(super) unsaved: HashMap<UserKey, Unsaved>,
     /// The highest version handed out for rosters that are not in storage.
@@ -206,7 +204,7 @@ impl Rosters {
     /// Has a roster that cannot be dealt with now tried again after a while.
     pub(super) fn postpone(&mut self, user: UserKey, pause: f64, now: f64) {
         self.failing.insert(user, Failure { retry_at: now + pause, pause });
-        self.background.shift_remove(&user);
+        self.background.remove(&user);
     }
 
     /// Whether nothing is to be done before the next background work.
@@ -216,7 +214,7 @@ impl Rosters {
 
     /// Forgets all work on the roster of an account that is gone.
     pub(super) fn drop_roster(&mut self, user: UserKey) {
-        self.background.shift_remove(&user);
+        self.background.remove(&user);
         self.unsaved.remove(&user);
         self.versions.remove(&user);
         self.failing.remove(&user);

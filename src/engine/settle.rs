@@ -53,7 +53,7 @@ impl Engine {
             return Some((state.rosters.due - now).max(0.0));
         }
         let retry_at = state.rosters.failing.values().map(|failure| failure.retry_at).reduce(f64::min)?;
-        Some((retry_at - now).max(0.0))
+        Some((retry_at.max(state.rosters.due) - now).max(0.0))
     }
 
     /// Saves the rosters that have changes of ours in memory only: before an unload, or before the server stops. After
@@ -96,6 +96,10 @@ impl Call {
 
     /// Brings rosters up to date in storage, one at a time, until the budget is used up.
     async fn settle_background(&self, began: f64) {
+        // What is urgent may have called before the burst is over.
+        if self.now() < self.state().rosters.due {
+            return;
+        }
         let Some(turn) = self.try_turn(Place::Background) else {
             return;
         };
@@ -129,11 +133,11 @@ impl Call {
             let now = self.now();
             return self.state().rosters.postpone(user, BUSY_PAUSE, now);
         };
-        self.state().rosters.background.shift_remove(&user);
+        self.state().rosters.background.remove(&user);
         if self.has_account(user).await {
             if self.state().rosters.awaiting.contains(&user) {
                 self.arrive(user).await;
-                self.state().rosters.background.shift_remove(&user);
+                self.state().rosters.background.remove(&user);
             }
             self.settle_stored(user, name).await;
         } else if self.state().rosters.withdrawals.contains_key(&user) {
@@ -262,7 +266,7 @@ impl State {
             failure.retry_at = now + failure.pause;
             return Some(user);
         }
-        while let Some(user) = rosters.background.shift_remove_index(0) {
+        while let Some(user) = rosters.background.pop_first() {
             if !rosters.failing.contains_key(&user) {
                 return Some(user);
             }
