@@ -8,6 +8,8 @@ local st = require "util.stanza";
 local muc_host = module:get_option_string("groups_muc_host");
 local no_muc = "the chat host is not there";
 
+local for_each = module:require "each";
+
 local effects = {};
 
 local function get_muc()
@@ -114,13 +116,14 @@ local function set_affiliations(room, jids, affiliation, applies)
 		changed = true;
 		return true;
 	end;
-	local ok, err = xpcall(function ()
-		for _, jid in ipairs(jids) do
-			if applies(room:get_affiliation(jid)) and not room:set_affiliation(true, jid, affiliation) then
-				refused[#refused + 1] = jid;
-			end
+	local function refuse(jid)
+		refused[#refused + 1] = jid;
+	end
+	for_each(jids, "set the affiliation of", function (jid)
+		if applies(room:get_affiliation(jid)) and not room:set_affiliation(true, jid, affiliation) then
+			refuse(jid);
 		end
-	end, debug.traceback);
+	end, refuse);
 	room.save = save;
 	if changed then
 		local saved, save_err = room:save(true);
@@ -128,7 +131,6 @@ local function set_affiliations(room, jids, affiliation, applies)
 			return nil, tostring(save_err);
 		end
 	end
-	if not ok then return nil, err; end
 	return refused;
 end
 
@@ -158,9 +160,10 @@ function effects.disaffiliate(_, jid, users)
 end
 
 function effects.invite(_, room_jid, users)
-	for _, user_jid in ipairs(users) do
-		module:send(st.message({ from = room_jid, to = user_jid }):tag("x", { xmlns = "jabber:x:conference", jid = room_jid }):up());
-	end
+	for_each(users, "invite", function (user_jid)
+		local invitation = st.message({ from = room_jid, to = user_jid }):tag("x", { xmlns = "jabber:x:conference", jid = room_jid }):up();
+		module:send(invitation);
+	end);
 	return true;
 end
 

@@ -9,6 +9,8 @@ local host = module.host;
 local max = math.max;
 local host_session = prosody.hosts[host];
 
+local for_each = module:require "each";
+
 -- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
 local being_settled = module:shared("rosters_being_settled");
 
@@ -177,9 +179,9 @@ function effects.release_roster(_, username)
 end
 
 function effects.push(_, username, jids)
-	for _, jid in ipairs(jids) do
+	for_each(jids, "push the contact", function (jid)
 		rostermanager.roster_push(username, host, jid);
-	end
+	end);
 	return true;
 end
 
@@ -191,9 +193,9 @@ local function send_presence(username, jid, stanza)
 end
 
 function effects.send_presence(_, username, jids)
-	for _, jid in ipairs(jids) do
+	for_each(jids, "send presence to", function (jid)
 		send_presence(username, jid);
-	end
+	end);
 	return true;
 end
 
