@@ -83,7 +83,7 @@ function effects.rename_room(_, jid, name)
 	if not room then return nil, "there is no such room"; end
 	room:set_name(name);
 	local ok, err = room:save(true);
-	if ok == false or err then return nil, tostring(err); end
+	if not ok then return nil, tostring(err); end
 	return true;
 end
 
@@ -127,7 +127,7 @@ local function set_affiliations(room, jids, affiliation, applies)
 	room.save = save;
 	if changed then
 		local saved, save_err = room:save(true);
-		if saved == false or save_err then
+		if not saved then -- on SQL a second value comes with success, too
 			return nil, tostring(save_err);
 		end
 	end
