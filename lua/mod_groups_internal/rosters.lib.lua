@@ -158,7 +158,7 @@ function effects.reconcile(context, username, sections, withdrawn, least_version
 	if changed[1] or quiet then
 		version = next_version(metadata, least_version);
 	end
-	return true, changed, gained, missing, quiet, version;
+	return true, changed, gained, missing, quiet, version, host_session.sessions[username] ~= nil;
 end
 
 function effects.save_roster(_, username, contact_jid)
@@ -178,11 +178,25 @@ function effects.release_roster(_, username)
 	return true;
 end
 
-function effects.push(_, username, jids)
+-- Why pushes carry other versions than the roster has is told in src/engine/effect.rs, at Push.
+function effects.push(_, username, jids, is_last)
+	local roster = get_loaded(username);
+	local metadata = roster and roster[false];
+	if not metadata then return true, 0; end
+	local version = metadata.version;
+	local last_jid = is_last and jids[#jids];
+	if type(version) == "number" then
+		metadata.version = version - 1;
+		version = is_last and version + 1 or version;
+	end
 	for_each(jids, "push the contact", function (jid)
+		if jid == last_jid then
+			metadata.version = version;
+		end
 		rostermanager.roster_push(username, host, jid);
 	end);
-	return true;
+	metadata.version = version;
+	return true, tonumber(version) or 0;
 end
 
 local function send_presence(username, jid, stanza)

@@ -28,8 +28,11 @@ enum Expected {
     Record,
     /// `true` and whether the roster was in memory before; or `"broken"`.
     Loaded,
-    /// `true`, three arrays of numbers, a boolean and a version, in the order of [`Changes`]; `"absent"` or `"broken"`.
+    /// `true` and the fields of [`Changes`] in their order: three arrays of numbers, a boolean, a version, a boolean;
+    /// `"absent"` or `"broken"`.
     Changes,
+    /// `true` and a version.
+    Pushed,
     /// `true`; `nil`, a reason and a version; or `"broken"`.
     Saved,
 }
@@ -100,6 +103,7 @@ fn expected(effect: &Effect) -> Expected {
         Effect::LoadRoster(_) => Expected::Loaded,
         Effect::Reconcile(..) => Expected::Changes,
         Effect::SaveRoster(..) => Expected::Saved,
+        Effect::Push(_) => Expected::Pushed,
         _ => Expected::Done,
     }
 }
@@ -158,7 +162,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiVa
             ("save_roster", name(user)?, only.transpose()?).into_lua_multi(lua)
         }
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
-        Effect::Push(user, contacts) => ("push", name(user)?, jids(contacts)?).into_lua_multi(lua),
+        Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
         Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
         Effect::Depart(user, contacts) => ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua),
     }
@@ -229,7 +233,9 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
             missing: numbers(&next())?,
             quiet: convert::truth(&next()),
             version: version_number(&next()),
+            online: convert::truth(&next()),
         }),
+        Expected::Pushed => Reply::Pushed(version_number(&next())),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Who is there: accounts that appear, rosters that come into memory, and what that sets in motion.
 
 use super::directory::UserKey;
-use super::effect::{Effect, Reply};
+use super::effect::{Effect, Push, Reply};
 use super::operation::Call;
 use super::rosters::Scope;
 use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
@@ -30,6 +30,10 @@ impl Engine {
             let Some(user) = call.concerned(&username) else {
                 return Ok(Answer::Done);
             };
+            if call.state().rosters.pushes.contains(&user) {
+                // A client that was cut off between two pushes would be told that it missed nothing.
+                call.renew_version(user).await;
+            }
             let awaited = call.state().rosters.awaiting.contains(&user);
             if awaited {
                 call.arrive(user).await;
@@ -83,6 +87,14 @@ impl Call {
         let user = state.directory.find_user(username)?;
         let concerned = !state.directory.groups_of(user).is_empty() || state.rosters.withdrawals.contains_key(&user);
         (state.phase == Phase::Ready && concerned).then_some(user)
+    }
+
+    /// Gives a user's roster a version that no client has.
+    async fn renew_version(&self, user: UserKey) {
+        let push = Push { user: self.state().directory.user_name(user), contacts: Vec::new(), last: true };
+        if let Reply::Pushed(version) = self.perform(Effect::Push(push)).await {
+            self.state().rosters.note_version(user, version);
+        }
     }
 
     async fn sync(&self, key: GroupKey) {

@@ -120,7 +120,7 @@ impl Call {
         }
         let names = self.state().directory.names(&members);
         self.affiliate(jid, names).await;
-        self.state().rosters.invites.push_back((jid.into(), members));
+        self.state().rosters.invites.add(jid.into(), members);
     }
 
     /// Destroys the room of a chat that the group no longer has, and tells other modules.

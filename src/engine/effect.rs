@@ -69,8 +69,8 @@ pub enum Effect {
     SaveRoster(Name, Option<Name>),
     /// Take a roster out of Prosody's cache. `Done`.
     ReleaseRoster(Name),
-    /// Push these contacts of a user, as the roster has them, to the user's clients. `Done`.
-    Push(Name, Vec<Name>),
+    /// Push contacts of a user, as the roster has them, to the user's clients. `Pushed`.
+    Push(Push),
     /// Send a user's presence to these users. `Done`.
     SendPresence(Name, Vec<Name>),
     /// Take these contacts out of the roster of an account that is going away, and tell them it is unavailable. `Done`.
@@ -120,6 +120,8 @@ pub enum Reply {
     Broken,
     /// A roster is in storage as it is in memory, or its account has vanished.
     Saved,
+    /// The pushes are sent; the version that the roster has now.
+    Pushed(u64),
     /// A roster could not be saved, for this reason; the version that it has in memory now.
     Unsaved(String, u64),
 }
@@ -168,6 +170,22 @@ pub struct Section {
     pub contacts: Vec<Name>,
 }
 
+/// Pushes to one user's clients.
+///
+/// A client keeps the version of the last push it got, and asks with it at its next login for what is new. One that is cut
+/// off between the pushes of one change must not be told that it has everything. So only the last push that is open for
+/// a user carries a version that the roster is served with: a new one. Those before carry the number below the
+/// roster's own, which is behind for good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    /// Whose clients.
+    pub user: Name,
+    /// The contacts. None, with `last`, gives the roster a new version all the same.
+    pub contacts: Vec<Name>,
+    /// Nothing more is open for this user.
+    pub last: bool,
+}
+
 /// What [`Effect::Reconcile`] found, by the numbers of [`Plan`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
@@ -181,6 +199,8 @@ pub struct Changes {
     pub quiet: bool,
     /// The version the roster has now, if it changed.
     pub version: u64,
+    /// Whether the user has a session that may be told.
+    pub online: bool,
 }
 
 /// An event on the module's host. The group's record is the state after the change.

@@ -12,6 +12,7 @@
 //! - The order of everything is deterministic.
 
 mod accounts;
+mod announcements;
 mod arrivals;
 mod chats;
 mod directory;
@@ -36,7 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-pub use effect::{Changes, Effect, Event, Level, Plan, Reply, Section};
+pub use effect::{Changes, Effect, Event, Level, Plan, Push, Reply, Section};
 pub use error::Error;
 pub use info::{Info, node};
 pub use marker::{Copy, Marker};

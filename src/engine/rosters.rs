@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use super::announcements::Outbox;
 use super::directory::{Directory, GroupKey, UserKey};
 use super::effect::{Plan, Section};
 
@@ -126,11 +127,11 @@ pub(super) struct Rosters {
     /// Rosters in memory to be brought up to date, in turn.
     pub(super) urgent: VecDeque<(UserKey, Scope)>,
     /// Contacts to be pushed to a user.
-    pub(super) pushes: VecDeque<(UserKey, Vec<UserKey>)>,
+    pub(super) pushes: Outbox<UserKey>,
     /// Presence to be sent: of the first, to the others. Follows the pushes, so that nobody hears of strangers.
-    pub(super) presences: VecDeque<(UserKey, Vec<UserKey>)>,
+    pub(super) presences: Outbox<UserKey>,
     /// Invitations to be sent.
-    pub(super) invites: VecDeque<(Box<[u8]>, Vec<UserKey>)>,
+    pub(super) invites: Outbox<Box<[u8]>>,
     /// Rosters to be brought up to date in storage.
     pub(super) background: BTreeSet<UserKey>,
     /// Rosters in memory with changes of ours that are not in storage.
@@ -224,7 +225,7 @@ impl Rosters {
         self.awaiting.remove(&user);
         self.news = true;
         self.urgent.retain(|&(owner, _)| owner != user);
-        self.pushes.retain(|&(owner, _)| owner != user);
+        self.pushes.remove(&user);
     }
 
     fn version_floor(&self, user: UserKey) -> Option<u64> {

@@ -3,7 +3,7 @@
 //! All three stages go through [`Call::reconcile`]; nothing else writes contacts.
 
 use super::directory::UserKey;
-use super::effect::{Changes, Effect, Level, Reply};
+use super::effect::{Changes, Effect, Level, Push, Reply};
 use super::operation::Call;
 use super::rosters::{self, Planned, Scope, Unsaved};
 use super::turns::Place;
@@ -14,9 +14,6 @@ const TURN_BUDGET: f64 = 0.004;
 
 /// How long background work rests, in parts of the time it took.
 const REST: f64 = 1.0;
-
-/// How many contacts are pushed, and presences sent, between two looks at the clock.
-const BATCH: usize = 8;
 
 /// When a roster that failed is tried again, in seconds; the pause doubles up to the longest.
 const FIRST_PAUSE: f64 = 10.0;
@@ -89,8 +86,10 @@ impl Call {
                 continue;
             }
             let next = self.state().take_announcement();
-            let Some(effect) = next else { return };
-            self.perform(effect).await;
+            let Some((effect, user)) = next else { return };
+            if let Reply::Pushed(version) = self.perform(effect).await {
+                self.state().rosters.note_version(user, version);
+            }
         }
     }
 
@@ -281,37 +280,29 @@ impl State {
         }
         let stored = if changes.quiet { &[][..] } else { &changed };
         self.rosters.note_unsaved(user, stored, changes.version, now);
+        if !changes.online {
+            return;
+        }
         if !changed.is_empty() {
-            self.rosters.pushes.push_back((user, changed));
+            self.rosters.pushes.add(user, changed);
         }
         for contact in planned.resolve(&changes.gained) {
-            match self.rosters.presences.back_mut() {
-                Some((from, to)) if *from == contact => to.push(user),
-                _ => self.rosters.presences.push_back((contact, vec![user])),
-            }
+            self.rosters.presences.add(contact, [user]);
         }
     }
 
     /// The next announcement to a client, a few at a time.
-    fn take_announcement(&mut self) -> Option<Effect> {
+    fn take_announcement(&mut self) -> Option<(Effect, UserKey)> {
         let State { directory, rosters, .. } = self;
-        if let Some((user, contacts)) = take_batch(&mut rosters.pushes) {
-            return Some(Effect::Push(directory.user_name(user), directory.names(&contacts)));
+        if let Some((user, contacts, last)) = rosters.pushes.take() {
+            let push = Push { user: directory.user_name(user), contacts: directory.names(&contacts), last };
+            return Some((Effect::Push(push), user));
         }
-        if let Some((user, others)) = take_batch(&mut rosters.presences) {
-            return Some(Effect::SendPresence(directory.user_name(user), directory.names(&others)));
+        if let Some((user, others, _)) = rosters.presences.take() {
+            return Some((Effect::SendPresence(directory.user_name(user), directory.names(&others)), user));
         }
-        let (room, users) = take_batch(&mut rosters.invites)?;
-        Some(Effect::Invite(room, directory.names(&users)))
+        let (room, users, _) = rosters.invites.take()?;
+        let user = *users.first()?;
+        Some((Effect::Invite(room, directory.names(&users)), user))
     }
-}
-
-/// Takes up to [`BATCH`] from the front of a queue of lists.
-fn take_batch<K: Clone>(queue: &mut std::collections::VecDeque<(K, Vec<UserKey>)>) -> Option<(K, Vec<UserKey>)> {
-    let (key, mut users) = queue.pop_front()?;
-    if users.len() > BATCH {
-        let rest = users.split_off(BATCH);
-        queue.push_front((key.clone(), rest));
-    }
-    Some((key, users))
 }

@@ -1,0 +1,79 @@
+//! What clients are still to be told: pushes, presence, invitations.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+use super::directory::UserKey;
+
+/// How many announcements are made between two looks at the clock.
+const BATCH: usize = 8;
+
+/// Announcements by whom (or what) they are about, first come, first served.
+#[derive(Debug)]
+pub(super) struct Outbox<K> {
+    order: VecDeque<K>,
+    lists: HashMap<K, VecDeque<UserKey>>,
+}
+
+impl<K> Default for Outbox<K> {
+    fn default() -> Self {
+        Outbox { order: VecDeque::new(), lists: HashMap::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Outbox<K> {
+    pub(super) fn add(&mut self, key: K, users: impl IntoIterator<Item = UserKey>) {
+        let list = self.lists.entry(key.clone()).or_insert_with(|| {
+            self.order.push_back(key);
+            VecDeque::new()
+        });
+        list.extend(users);
+    }
+
+    /// The next few, and whether they are the last of their key.
+    pub(super) fn take(&mut self) -> Option<(K, Vec<UserKey>, bool)> {
+        let key = self.order.front()?.clone();
+        let list = self.lists.get_mut(&key)?;
+        let batch = list.drain(..list.len().min(BATCH)).collect();
+        let last = list.is_empty();
+        if last {
+            self.remove(&key);
+        }
+        Some((key, batch, last))
+    }
+
+    pub(super) fn remove(&mut self, key: &K) {
+        if self.lists.remove(key).is_some() {
+            self.order.retain(|other| other != key);
+        }
+    }
+
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.lists.contains_key(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::directory::Directory;
+    use super::*;
+
+    #[test]
+    fn a_key_is_served_in_batches_of_which_only_the_final_one_is_the_last() {
+        let mut directory = Directory::default();
+        let users: Vec<_> = ["a", "b", "c"].iter().map(|&name| directory.intern(&name.into())).collect();
+        let mut outbox = Outbox::default();
+        outbox.add(1, std::iter::repeat_n(users[0], BATCH));
+        outbox.add(2, [users[1]]);
+        outbox.add(1, [users[2]]);
+        assert_eq!(outbox.take(), Some((1, vec![users[0]; BATCH], false)));
+        assert_eq!(outbox.take(), Some((1, vec![users[2]], true)));
+        assert!(!outbox.contains(&1) && outbox.contains(&2));
+        assert_eq!(outbox.take(), Some((2, vec![users[1]], true)));
+        assert!(outbox.is_empty() && outbox.take().is_none());
+    }
+}
