@@ -1,0 +1,271 @@
+-- The rooms that groups have: how they are made, who is let in, and what happens when the chat host is not as it should be.
+
+local harness = require "spec.support.harness";
+local world = require "spec.support.world";
+
+describe("group chats with Prosody "..harness.version.." and storage "..harness.storage, function ()
+	local server;
+
+	local function call(...) return server:call(...); end
+
+	-- What Lua source says of a room, in which it is `room`.
+	local function room(jid, source)
+		return server:eval([[
+			local jid = ...;
+			local room = hosts["groups.localhost"].modules.muc.get_room_from_jid(jid);
+			]]..source, jid);
+	end
+
+	local function affiliation(jid, user)
+		return room(jid, ("return room:get_affiliation(%q)"):format(user.."@localhost"));
+	end
+
+	local function node(jid) return (jid:match("^[^@]+")); end
+
+	local function new_group(with_chat)
+		local id = world.name("group");
+		call("create", { name = id:upper() }, with_chat or false, id);
+		return id;
+	end
+
+	-- Notes invitations on their way, and lets a spec say who is refused an affiliation.
+	local function watch()
+		server:eval([[
+			prosody.spec_invites, prosody.spec_refused = {}, {};
+			module:hook("message/bare", function (event)
+				local x = event.stanza:get_child("x", "jabber:x:conference");
+				if x then
+					local list = prosody.spec_invites;
+					list[#list + 1] = { to = event.stanza.attr.to; from = event.stanza.attr.from; jid = x.attr.jid; type = event.stanza.attr.type };
+				end
+			end, 100);
+			module:context("groups.localhost"):hook("muc-pre-set-affiliation", function (event)
+				if prosody.spec_refused[event.jid] then event.allowed = false; return true; end
+			end, 100);
+			return true]]);
+	end
+
+	setup(function ()
+		server = world.new();
+		server:create_user("alice", "bob");
+		watch();
+	end);
+
+	teardown(function ()
+		server:destroy();
+	end);
+
+	local function invites()
+		return server:eval("local list = prosody.spec_invites; prosody.spec_invites = {}; return list");
+	end
+
+	it("have rooms made as promised", function ()
+		local id = new_group(true);
+		local default, other = call("get_info", id).muc_jid, call("add_group_chat", id, "Other").jid;
+		for jid, name in pairs { [default] = id:upper(); [other] = "Other" } do
+			assert.same({ hidden = true; persistent = true; members_only = true; invites = false; moderated = false; whois = "anyone"; name = name },
+				room(jid, [[return {
+					hidden = room:get_hidden(); persistent = room:get_persistent(); members_only = room:get_members_only();
+					invites = not not room:get_allow_member_invites(); moderated = not not room:get_moderated(); whois = room:get_whois(); name = room:get_name();
+				}]]));
+			assert.equal(jid, server:eval([[return require "util.jid".prep(...)]], jid));
+			assert.equal("groups.localhost", jid:match("@(.*)$"));
+		end
+		assert.not_equal(default, other);
+	end);
+
+	it("are in storage when the call returns, with the group", function ()
+		local id = new_group(true);
+		call("add_member", id, "alice");
+		local other = call("add_group_chat", id, "Other").jid;
+		local muc_jid = call("get_info", id).mucs[2];
+		server:kill();
+		server:start();
+		for _, jid in ipairs { other, muc_jid } do
+			assert.is_true(room(jid, "return room ~= nil"), jid);
+			assert.is_true(room(jid, "return room:get_members_only() and room:get_persistent() and room:get_hidden()"));
+			assert.equal("member", affiliation(jid, "alice"));
+		end
+		assert.equal("Other", call("get_group_chats", id)[1].name);
+		watch();
+	end);
+
+	it("let members in, and out again", function ()
+		local id = new_group(true);
+		local other = call("add_group_chat", id, "Other").jid;
+		local muc_jid = call("get_info", id).mucs[2];
+		call("add_member", id, "alice");
+		assert.equal("member", affiliation(muc_jid, "alice"));
+		assert.equal("member", affiliation(other, "alice"));
+		call("remove_member", id, "alice");
+		assert.is_nil(affiliation(muc_jid, "alice"));
+		assert.is_nil(affiliation(other, "alice"));
+	end);
+
+	it("invite members by a message from the room to the bare JID", function ()
+		local id = new_group(true);
+		local muc_jid = call("get_info", id).muc_jid;
+		invites();
+		call("add_member", id, "alice");
+		local alice = { to = "alice@localhost"; from = muc_jid; jid = muc_jid };
+		assert.same({ alice }, invites());
+		call("add_member", id, "alice");
+		assert.same({ alice }, invites());
+		call("add_member", id, "bob", true);
+		assert.same({ { to = "bob@localhost"; from = muc_jid; jid = muc_jid } }, invites());
+		local other = call("add_group_chat", id, "Other").jid;
+		local told = {};
+		server:wait_for("return #prosody.spec_invites == 2");
+		for _, invite in ipairs(invites()) do told[invite.to] = invite.jid; end
+		assert.same({ ["alice@localhost"] = other; ["bob@localhost"] = other }, told);
+	end);
+
+	it("of a group that has one are upgraded by the next, the new one first", function ()
+		local id = new_group(true);
+		local default = call("get_info", id).muc_jid;
+		local other = call("add_group_chat", id, "Other").jid;
+		assert.same({ name = id:upper(); mucs = { other, default } }, call("get_info", id));
+		assert.same({ name = id:upper(); mucs = { other, default } }, server:stored("group_info", id));
+		local third = call("add_group_chat", id, "Third").jid;
+		assert.same({ other, default, third }, server:stored("group_info", id).mucs);
+		assert.same({ "Other", id:upper(), "Third" }, server:eval([[
+			local names = {};
+			for i, chat in ipairs(groups.get_group_chats(...)) do names[i] = chat.name; end
+			return names]], id));
+	end);
+
+	it("are destroyed when removed, also the default one", function ()
+		local id = new_group(true);
+		local default = call("get_info", id).muc_jid;
+		local other = call("add_group_chat", id, "Other").jid;
+		call("remove_group_chat", id, node(other));
+		assert.same({ default }, server:stored("group_info", id).mucs);
+		assert.is_true(room(other, "return not room or room._data.destroyed ~= nil"));
+		call("remove_group_chat", id, node(default));
+		assert.same({ name = id:upper(); mucs = {} }, server:stored("group_info", id));
+		local single = new_group(true);
+		call("remove_group_chat", single, node(call("get_info", single).muc_jid));
+		assert.same({ name = single:upper(); mucs = {} }, call("get_info", single));
+		assert.same({}, call("get_group_chats", single));
+	end);
+
+	it("whose rooms are gone are listed as deleted, and dropped when a member is added", function ()
+		local id = new_group(true);
+		local kept = call("add_group_chat", id, "Kept").jid;
+		local gone = call("add_group_chat", id, "Gone").jid;
+		room(gone, "room:destroy() return true");
+		local chats = call("get_group_chats", id);
+		assert.equal(3, #chats);
+		assert.same({ id = node(gone); jid = gone; name = id:upper(); deleted = true }, chats[3]);
+		assert.is_nil(chats[1].deleted);
+		local default = chats[2].jid;
+		call("add_member", id, "alice");
+		assert.same({ kept, default }, call("get_info", id).mucs);
+		assert.same({ kept, default }, server:stored("group_info", id).mucs);
+		assert.equal("member", affiliation(kept, "alice"));
+	end);
+
+	it("forgotten by the chat host are deleted, too", function ()
+		local id = new_group(false);
+		local gone = call("add_group_chat", id, "Gone").jid;
+		room(gone, [[local muc = hosts["groups.localhost"].modules.muc; muc.forget_room(room); muc.delete_room(room) return true]]);
+		assert.is_true(call("get_group_chats", id)[1].deleted);
+		assert.is_true(call("delete", id));
+	end);
+
+	it("keep affiliations that were given by hand", function ()
+		local id = new_group(true);
+		local jid = call("get_info", id).muc_jid;
+		room(jid, [[
+			room:set_affiliation(true, "alice@localhost", "owner");
+			room:set_affiliation(true, "bob@localhost", "outcast");
+			return true]]);
+		call("add_member", id, "alice");
+		call("add_member", id, "bob");
+		assert.equal("owner", affiliation(jid, "alice"));
+		assert.equal("outcast", affiliation(jid, "bob"));
+	end);
+
+	it("heal when a member is added again", function ()
+		local id = new_group(true);
+		local jid = call("get_info", id).muc_jid;
+		call("add_member", id, "alice");
+		room(jid, [[return room:set_affiliation(true, "alice@localhost", nil)]]);
+		assert.is_nil(affiliation(jid, "alice"));
+		call("add_member", id, "alice");
+		assert.equal("member", affiliation(jid, "alice"));
+	end);
+
+	it("of a group of 50 are saved once for all the members, and once for one", function ()
+		local id = new_group(false);
+		server:eval([[
+			local id = ...;
+			for i = 1, 50 do assert(groups.add_member(id, "member"..i, true)); end
+			return true]], id);
+		local saves = server:eval([[
+			local id = ...;
+			local muc = hosts["groups.localhost"].modules.muc;
+			local create_room, counts = muc.create_room, {};
+			local wrapped;
+			function muc.create_room(...)
+				local room = create_room(...);
+				local save = room.save;
+				function wrapped(...)
+					local affiliations = 0;
+					for _ in room:each_affiliation() do affiliations = affiliations + 1; end
+					counts[#counts + 1] = affiliations;
+					return save(...);
+				end
+				room.save = wrapped;
+				return room;
+			end
+			local chat = groups.add_group_chat(id, "Chat");
+			muc.create_room = create_room;
+			local created = counts;
+			counts = {};
+			groups.add_member(id, "late", true);
+			local added = counts;
+			counts = {};
+			groups.remove_member(id, "late");
+			return { created, added, counts, muc.get_room_from_jid(chat.jid).save == wrapped }]], id);
+		local with_all, before = 0, 0;
+		for _, affiliations in ipairs(saves[1]) do
+			if affiliations == 50 then with_all = with_all + 1; else before = before + (affiliations > 0 and 1 or 0); end
+		end
+		assert.same({ 1, 0 }, { with_all, before });
+		assert.same({ { 51 }, { 50 }, true }, { saves[2], saves[3], saves[4] });
+	end);
+
+	it("report with room and user who is refused an affiliation, and let the others in", function ()
+		local id = new_group(false);
+		call("add_member", id, "alice");
+		call("add_member", id, "bob");
+		server:eval([[prosody.spec_refused["bob@localhost"] = true return true]]);
+		finally(function () server:eval([[prosody.spec_refused = {} return true]]); end);
+		local mark = server:log_mark();
+		local jid = call("add_group_chat", id, "Strict").jid;
+		assert.truthy(jid);
+		assert.equal("member", affiliation(jid, "alice"));
+		assert.is_nil(affiliation(jid, "bob"));
+		local line = server:log_text(mark):match("[^\n]*warn[^\n]*"..node(jid):gsub("%p", "%%%0").."[^\n]*");
+		assert.truthy(line and line:find("bob", 1, true), line);
+		assert.falsy(line:find("alice", 1, true), line);
+		server:eval([[prosody.spec_refused = {} return true]]);
+		call("add_member", id, "bob");
+		assert.equal("member", affiliation(jid, "bob"));
+	end);
+
+	it("do not fail for users who are no members of the room, nor for a veto of the room's end", function ()
+		local id = new_group(true);
+		local jid = call("get_info", id).muc_jid;
+		server:eval([[
+			prosody.spec_veto = function () return true; end
+			module:context("groups.localhost"):hook("muc-room-pre-destroy", prosody.spec_veto);
+			return true]]);
+		finally(function ()
+			server:eval([[module:context("groups.localhost"):unhook("muc-room-pre-destroy", prosody.spec_veto) return true]]);
+		end);
+		assert.is_true(call("remove_group_chat", id, node(jid)));
+		assert.same({}, call("get_info", id).mucs);
+	end);
+end);

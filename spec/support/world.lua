@@ -1,0 +1,169 @@
+-- What specs of mod_groups_internal have in common: conditions to wait for, and looks at state.
+
+local harness = require "spec.support.harness";
+
+local world = {};
+
+world.wait_until = harness.wait_until;
+
+-- A server with the module, clients and a chat host, started. Settings as for harness.new.
+function world.new(settings)
+	settings = settings or {};
+	local modules = { "spec_clients", table.unpack(settings.modules or { "groups_internal" }) };
+	settings.modules = modules;
+	local server = harness.new(settings);
+	if settings.accounts then
+		-- Made by a server without the module, so that it finds them there.
+		settings.modules = {};
+		server:start();
+		server:create_user(table.unpack(settings.accounts));
+		server:stop();
+		settings.modules = modules;
+	end
+	return server:start();
+end
+
+-- The record of open work, as it is in storage.
+function world.marker(server)
+	return server:stored("groups_internal");
+end
+
+local open_work = [[
+	local marker = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
+	return marker and not (marker.everything or marker.unsettled or marker.withdrawals) and true or false;]];
+
+-- Waits until all work on contact lists is in storage, and the record of it says so.
+function world.settle(server, timeout)
+	return server:wait_for(open_work, "all contact lists are settled", timeout or 10);
+end
+
+-- Is all work in storage at this moment?
+function world.is_settled(server)
+	return server:eval(open_work);
+end
+
+-- The stored contact list of a user as { [username or JID] = "subscription,ask,name,group,group" }, or nil.
+function world.contacts(server, username)
+	return server:eval([[
+		local roster = require "core.storagemanager".open(host, "roster", "keyval"):get(...);
+		if not roster then return nil; end
+		local contacts = {};
+		for jid, item in pairs(roster) do
+			if jid and jid ~= "pending" then
+				local groups = {};
+				for group in pairs(item.groups or {}) do groups[#groups + 1] = group; end
+				table.sort(groups);
+				contacts[(jid:gsub("@localhost$", ""))] = table.concat({ item.subscription, item.ask or "", item.name or "",
+					table.unpack(groups) }, ",");
+			end
+		end
+		return contacts;]], username);
+end
+
+-- What `contacts` says of a contact that one group has brought.
+function world.both(...)
+	return table.concat({ "both", "", "", ... }, ",");
+end
+
+-- What a full contact list looks like: every other member, with these labels.
+function world.mutual(username, members, ...)
+	local contacts = {};
+	for _, member in ipairs(members) do
+		if member ~= username then
+			contacts[member] = world.both(...);
+		end
+	end
+	return contacts;
+end
+
+-- The part of a stored roster that is about the list itself.
+function world.metadata(server, username)
+	return server:eval([[
+		local roster = require "core.storagemanager".open(host, "roster", "keyval"):get(...);
+		return roster and roster[false];]], username);
+end
+
+-- Writes a roster behind everybody's back. `metadata` is kept under the key false.
+function world.store_roster(server, username, items, metadata)
+	return server:eval([[
+		local username, items, metadata = ...;
+		items[false] = metadata or {};
+		return assert(require "core.storagemanager".open(host, "roster", "keyval"):set(username, items));]],
+		username, items, metadata);
+end
+
+-- The contact list in memory without a load: of a session, or a cached one; as `contacts`.
+function world.in_memory(server, username)
+	return server:eval([[
+		local username = ...;
+		local user = hosts[host].sessions[username];
+		local cache = hosts[host].roster_cache;
+		local roster = user and user.roster or cache and cache:get(username.."@"..host);
+		if not roster then return nil; end
+		local contacts = {};
+		for jid, item in pairs(roster) do
+			if jid then contacts[(jid:gsub("@localhost$", ""))] = item.subscription; end
+		end
+		return contacts;]], username);
+end
+
+-- A name that no other spec on the same server uses.
+local count = 0;
+function world.name(prefix)
+	count = count + 1;
+	return ("%s%d"):format(prefix or "user", count);
+end
+
+function world.names(n, prefix)
+	local names = {};
+	for i = 1, n do names[i] = world.name(prefix); end
+	return names;
+end
+
+function world.login(server, ...)
+	for _, username in ipairs { ... } do
+		server:eval("prosody.spec_clients.login(...) return true", username);
+	end
+end
+
+function world.logout(server, ...)
+	for _, username in ipairs { ... } do
+		server:eval("prosody.spec_clients.logout(prosody.spec_clients.session(...)) return true", username);
+	end
+end
+
+function world.forget(server)
+	server:eval("prosody.spec_clients.forget() return true");
+end
+
+-- Contact list pushes that a user's client has received, by username or JID.
+function world.pushes(server, username)
+	local pushes = {};
+	for _, item in ipairs(server:eval("return prosody.spec_clients.pushes(...)", username)) do
+		local name = item.jid:gsub("@localhost$", "");
+		assert(not pushes[name], name.." was pushed twice");
+		pushes[name] = item;
+	end
+	return pushes;
+end
+
+-- How often each user's contact list has been written since `forget`.
+function world.writes(server)
+	local counts = {};
+	for _, write in ipairs(server:eval("return prosody.spec_clients.writes")) do
+		counts[write.username] = (counts[write.username] or 0) + 1;
+	end
+	return counts;
+end
+
+-- A group with these members, settled. Returns its id.
+function world.group(server, name, members, with_chat)
+	local id = assert(server:call("create", { name = name }, with_chat or false));
+	for _, member in ipairs(members) do
+		assert(server:call("add_member", id, member));
+	end
+	world.settle(server);
+	return id;
+end
+
+return world;
