@@ -90,7 +90,8 @@ def run_version(version, prosody, words):
 
 
 def main(words):
-    logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
+    for library in ("slixmpp", "asyncio"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     started = time.monotonic()
     passed = failed = 0
     plugin = settings.PLUGINS / "mod_groups_internal"

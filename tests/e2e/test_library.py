@@ -3,7 +3,9 @@
 import pathlib
 import re
 import shutil
+import subprocess
 import tomllib
+import unittest
 
 from harness import settings
 from harness.case import ServerCase
@@ -68,6 +70,15 @@ class NativeLibrary(ServerCase):
         other = await self.some_other_library()
         (self.plugin / LIBRARY).write_bytes(other.read_bytes())
         await self.check_refused()
+
+    @unittest.skipUnless(shutil.which("cargo"), "needs cargo to build for another Lua")
+    async def test_a_library_for_another_lua_keeps_the_module_out_and_the_log_says_what_to_do(self):
+        folder = settings.SCRATCH / "lua53"
+        command = ["cargo", "build", "--quiet", "--locked", "--no-default-features", "--features", "lua53"]
+        subprocess.run([*command, "--target-dir", str(folder)], cwd=settings.ROOT, check=True)
+        built = folder / "debug" / f"lib{LIBRARY}"
+        (self.plugin / LIBRARY).write_bytes(built.read_bytes())
+        self.assertIn("Lua 5.4", await self.check_refused())
 
     async def test_a_library_of_another_version_keeps_the_module_out_and_the_log_says_what_to_do(self):
         version = tomllib.loads((settings.ROOT / "Cargo.toml").read_text())["package"]["version"]

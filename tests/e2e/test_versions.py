@@ -28,10 +28,9 @@ class RosterVersions(ServerCase):
         )
 
     async def test_the_short_answer_is_given_to_a_client_whose_list_is_complete(self):
-        alice = await self.online("alice")
         await self.group("Team", "alice", "bob")
-        await alice.contact("bob", "Team")
         await self.stored_complete(["alice", "bob"], "Team")
+        alice = await self.online("alice")
         await alice.logout()
         await alice.login()
         self.assertTrue(alice.short_answer, "nothing has changed since")
@@ -40,6 +39,16 @@ class RosterVersions(ServerCase):
         alice.drop()
         await alice.login()
         self.assertTrue(alice.short_answer, "nothing has changed since the restart either")
+        self.assert_list(alice, "bob")
+
+    async def test_the_short_answer_is_given_to_a_client_that_got_the_push(self):
+        alice = await self.online("alice")
+        await self.group("Team", "alice", "bob")
+        await alice.contact("bob", "Team")
+        await self.stored_complete(["alice", "bob"], "Team")
+        await alice.logout()
+        await alice.login()
+        self.assertTrue(alice.short_answer, "nothing has changed since the push")
         self.assert_list(alice, "bob")
 
     async def test_a_device_offline_during_a_push_has_the_contact_at_its_next_login(self):
@@ -248,6 +257,7 @@ class RandomHistories(ServerCase):
         for device in (self.phone, self.desk):
             if not device.xmpp:
                 await device.login()
+            await device.fence()
             await self.check(device)
         await self.stored_complete(["alice", *sorted(self.members)], "Team")
 

@@ -112,6 +112,9 @@ class Server:
         except (OSError, asyncio.IncompleteReadError):
             return False
 
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
     def kill(self):
         """kill -9: what is not in storage now is gone."""
         self._signal(signal.SIGKILL)
@@ -119,7 +122,7 @@ class Server:
 
     async def stop(self):
         """The ordinary stop; does nothing when Prosody is not running."""
-        if self.process is None or self.process.poll() is not None:
+        if not self.is_running():
             return
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + 30
