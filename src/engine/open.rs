@@ -281,6 +281,7 @@ impl State {
         let State { directory, rosters, turns, .. } = self;
         let mut busy = rosters.background.clone();
         busy.extend(rosters.unsaved.keys().copied());
+        busy.extend(rosters.in_hand.iter().copied());
         busy.extend(rosters.failing.keys().copied());
         busy.extend(rosters.urgent.iter().map(|&(user, _)| user));
         rosters.unsettled.retain(|&key, &mut delayed| {

@@ -134,6 +134,8 @@ pub(super) struct Rosters {
     pub(super) invites: Outbox<Box<[u8]>>,
     /// Rosters to be brought up to date in storage.
     pub(super) background: BTreeSet<UserKey>,
+    /// Rosters that an operation is bringing up to date in storage. One stays here if its operation dies.
+    pub(super) in_hand: BTreeSet<UserKey>,
     /// Rosters in memory with changes of ours that are not in storage.
     pub(super) unsaved: HashMap<UserKey, Unsaved>,
     /// The highest version handed out for rosters that are not in storage.
@@ -202,6 +204,12 @@ impl Rosters {
         self.news = true;
     }
 
+    /// An operation begins to bring a roster up to date in storage.
+    pub(super) fn take_in_hand(&mut self, user: UserKey) {
+        self.background.remove(&user);
+        self.in_hand.insert(user);
+    }
+
     /// Has a roster that cannot be dealt with now tried again after a while.
     pub(super) fn postpone(&mut self, user: UserKey, pause: f64, now: f64) {
         self.failing.insert(user, Failure { retry_at: now + pause, pause });
@@ -216,6 +224,7 @@ impl Rosters {
     /// Forgets all work on the roster of an account that is gone.
     pub(super) fn drop_roster(&mut self, user: UserKey) {
         self.background.remove(&user);
+        self.in_hand.remove(&user);
         self.unsaved.remove(&user);
         self.versions.remove(&user);
         self.failing.remove(&user);

@@ -49,6 +49,9 @@ impl Engine {
         if !state.rosters.background.is_empty() || state.rosters.news {
             return Some((state.rosters.due - now).max(0.0));
         }
+        if !state.rosters.in_hand.is_empty() {
+            return Some(BUSY_PAUSE);
+        }
         let retry_at = state.rosters.failing.values().map(|failure| failure.retry_at).reduce(f64::min)?;
         Some((retry_at.max(state.rosters.due) - now).max(0.0))
     }
@@ -132,17 +135,18 @@ impl Call {
             let now = self.now();
             return self.state().rosters.postpone(user, BUSY_PAUSE, now);
         };
-        self.state().rosters.background.remove(&user);
+        self.state().rosters.take_in_hand(user);
         if self.has_account(user).await {
             if self.state().rosters.awaiting.contains(&user) {
                 self.arrive(user).await;
-                self.state().rosters.background.remove(&user);
+                self.state().rosters.take_in_hand(user);
             }
             self.settle_stored(user, name).await;
         } else if self.state().rosters.withdrawals.contains_key(&user) {
             let now = self.now();
             self.state().rosters.postpone(user, LONGEST_PAUSE, now);
         }
+        self.state().rosters.in_hand.remove(&user);
         self.end(turn).await;
     }
 
@@ -153,6 +157,11 @@ impl Call {
             _ => return self.fail_broken(user, name).await,
         };
         if !self.reconcile(user, Scope::All).await {
+            let now = self.now();
+            let rosters = &mut self.state().rosters;
+            if !rosters.background.contains(&user) && !rosters.failing.contains_key(&user) {
+                rosters.postpone(user, BUSY_PAUSE, now);
+            }
             return;
         }
         let (changed, only, withdrawn) = {
@@ -270,7 +279,9 @@ impl State {
                 return Some(user);
             }
         }
-        None
+        let State { directory, rosters, turns, .. } = self;
+        let abandoned = |user: &UserKey| !turns.is_taken(&Place::Roster(directory.user_name(*user)));
+        rosters.in_hand.iter().copied().find(abandoned)
     }
 
     fn note_changes(&mut self, user: UserKey, planned: &Planned, changes: &Changes, now: f64) {
