@@ -19,6 +19,8 @@ class Scene:
 		self.members = [f"m{size}x{i}" for i in range(size)]
 		self.spare = iter([f"{sides.NEWCOMER}{size}x{i}" for i in range(200)])
 		self.newcomers = []
+		self.warm = False
+		self.window = 0.5
 		self.samples = {}
 		self.sides = self._sides(ejabberd)
 
@@ -70,8 +72,8 @@ class Scene:
 			return None
 
 	def repeat(self, key, measure, only=None):
-		"""One warm-up, then `runs` rounds in which every side has its turn, each time in another order."""
-		for run in range(self.options.runs + 1):
+		"""`runs` rounds in which every side has its turn, each time in another order; before the very first, one to warm up."""
+		for run in range(1 if self.warm else 0, self.options.runs + 1):
 			user = next(self.spare)
 			chosen = [side for side in self.sides if only is None or side.name in only]
 			shift = run % max(1, len(chosen))
@@ -79,6 +81,7 @@ class Scene:
 				value = self._guard(side, lambda side=side: measure(side, user))
 				if value is not None and run > 0:
 					self.samples.setdefault(key, {}).setdefault(side.name, []).append(value)
+		self.warm = True
 
 	# One measurement each. Milliseconds.
 
@@ -135,7 +138,7 @@ class Scene:
 				side.swarm.pump(0.02)
 			self.window = time.perf_counter() - start
 		else:
-			while time.perf_counter() - start < getattr(self, "window", 0.5):
+			while time.perf_counter() - start < self.window:
 				side.swarm.pump(0.02)
 		stall = side.pinger.stop(start)
 		side.settle()

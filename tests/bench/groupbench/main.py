@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -42,6 +43,7 @@ def options_from(arguments):
 
 
 def main(arguments=None):
+	signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and with it the servers
 	options = options_from(arguments)
 	settings.OUT.mkdir(parents=True, exist_ok=True)
 	began = time.monotonic()
