@@ -138,6 +138,8 @@ pub(super) struct Rosters {
     pub(super) in_hand: BTreeSet<UserKey>,
     /// Rosters in memory with changes of ours that are not in storage.
     pub(super) unsaved: HashMap<UserKey, Unsaved>,
+    /// Rosters that an operation is saving. One stays here if its operation dies.
+    saving: BTreeSet<UserKey>,
     /// The highest version handed out for rosters that are not in storage.
     versions: HashMap<UserKey, u64>,
     /// Rosters that failed and wait to be tried again.
@@ -193,6 +195,7 @@ impl Rosters {
         if !self.unsaved.contains_key(&user) {
             self.versions.remove(&user);
         }
+        self.saving.remove(&user);
         self.failing.remove(&user);
         self.warned.remove(&user);
         if let Some(open) = self.withdrawals.get_mut(&user) {
@@ -202,6 +205,16 @@ impl Rosters {
             }
         }
         self.news = true;
+    }
+
+    /// What is to be saved of a roster: all of it, if an operation that was saving it died.
+    pub(super) fn take_unsaved(&mut self, user: UserKey) -> Option<Unsaved> {
+        let changed = self.unsaved.remove(&user);
+        let changed = if self.saving.contains(&user) { Some(Unsaved::All) } else { changed };
+        if changed.is_some() {
+            self.saving.insert(user);
+        }
+        changed
     }
 
     /// An operation begins to bring a roster up to date in storage.
@@ -226,6 +239,7 @@ impl Rosters {
         self.background.remove(&user);
         self.in_hand.remove(&user);
         self.unsaved.remove(&user);
+        self.saving.remove(&user);
         self.versions.remove(&user);
         self.failing.remove(&user);
         self.warned.remove(&user);

@@ -156,6 +156,8 @@ impl Call {
             Reply::Failed(reason) => return self.fail(user, &reason).await,
             _ => return self.fail_broken(user, name).await,
         };
+        // Before the plan is made: what is added while the roster is compared has not been dealt with.
+        let withdrawn = self.state().rosters.withdrawals.get(&user).cloned().unwrap_or_default();
         if !self.reconcile(user, Scope::All).await {
             let now = self.now();
             let rosters = &mut self.state().rosters;
@@ -164,14 +166,14 @@ impl Call {
             }
             return;
         }
-        let (changed, only, withdrawn) = {
+        let (changed, only) = {
             let mut state = self.state();
-            let changed = state.rosters.unsaved.remove(&user);
+            let changed = state.rosters.take_unsaved(user);
             let only = match changed {
                 Some(Unsaved::Contact(contact)) if state.options.row_writes => Some(state.directory.user_name(contact)),
                 _ => None,
             };
-            (changed, only, state.rosters.withdrawals.get(&user).cloned().unwrap_or_default())
+            (changed, only)
         };
         if changed.is_some() {
             match self.perform(Effect::SaveRoster(name.clone(), only)).await {
