@@ -78,9 +78,9 @@ local plan_work; -- forward declaration
 
 -- Drives an operation to its end, in the caller's coroutine. Returns what the operation does.
 local function run(operation, context)
-	local effect, a, b, c, d = operation:resume(monotonic());
+	local effect, a, b, c, d, e = operation:resume(monotonic());
 	while effect do
-		effect, a, b, c, d = operation:resume(monotonic(), perform(context, effect, a, b, c, d));
+		effect, a, b, c, d, e = operation:resume(monotonic(), perform(context, effect, a, b, c, d, e));
 	end
 	if c then
 		module:log("error", "An operation failed by a bug in groups_internal_native.so: %s", c);

@@ -14,6 +14,10 @@ local for_each = module:require "each";
 -- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
 local being_settled = module:shared("rosters_being_settled");
 
+-- What rosters were found, or made, to be settled as of, and the version they had then. By roster, for as long as it lives.
+local stamps = setmetatable({}, { __mode = "k" });
+local stamped_versions = setmetatable({}, { __mode = "k" });
+
 local effects = {};
 
 -- Returns the roster that Prosody would hand out without reading storage: of a session, or a cached one.
@@ -115,8 +119,13 @@ local function next_version(metadata, least)
 	return version;
 end
 
+function effects.check_stamp(_, username, stamp)
+	local roster = get_loaded(username);
+	return { roster ~= nil and stamps[roster] == stamp and stamped_versions[roster] == roster[false].version };
+end
+
 -- What differs is defined in src/engine/effect.rs, at Plan.
-function effects.reconcile(context, username, sections, withdrawn, least_version)
+function effects.reconcile(context, username, sections, withdrawn, least_version, stamp)
 	local roster = context and context.roster or get_loaded(username);
 	if not roster then return "absent"; end
 	local metadata = roster[false];
@@ -157,6 +166,10 @@ function effects.reconcile(context, username, sections, withdrawn, least_version
 	local version = 0;
 	if changed[1] or quiet then
 		version = next_version(metadata, least_version);
+	end
+	if not missing[1] then
+		stamps[roster] = stamp;
+		stamped_versions[roster] = tonumber(metadata.version);
 	end
 	return true, changed, gained, missing, quiet, version, host_session.sessions[username] ~= nil;
 end

@@ -10,6 +10,8 @@ local members_map = assert(module:open_store("groups", "map"));
 -- One record under the host's own key: no account's purge reaches it.
 local marker_store = assert(module:open_store("groups_internal"));
 
+local concat, find = table.concat, string.find;
+
 local effects = {};
 
 -- Whether one row can be written for less than the record: not where `map` is made of `keyval`.
@@ -83,13 +85,33 @@ function effects.list_groups()
 	return ids;
 end
 
+-- Splits a record into the names for which the empty table is stored, in one string, and the others.
+local names = {};
+local function pack_members(members)
+	local n, others = 0, nil;
+	for name, data in pairs(members) do
+		if type(name) == "string" and type(data) == "table" and next(data) == nil and not find(name, "\0", 1, true) then
+			n = n + 1;
+			names[n] = name;
+		else
+			others = others or {};
+			others[name] = data;
+		end
+	end
+	names[n + 1] = "";
+	return concat(names, "\0", 1, n + 1), others;
+end
+
 function effects.read_group(_, id)
 	local info, err = info_store:get(id);
 	if info == nil and err then return nil, tostring(err); end
 	local members;
 	members, err = members_store:get(id);
 	if members == nil and err then return nil, tostring(err); end
-	return true, info, members;
+	if type(members) ~= "table" then
+		return true, info;
+	end
+	return true, info, pack_members(members);
 end
 
 function effects.store_info(_, id, record)

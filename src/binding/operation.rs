@@ -24,7 +24,8 @@ enum Expected {
     Flags,
     /// `true`, and a value or nil.
     Value,
-    /// `true`, the record of `group_info` or nil, the record of `groups` or nil.
+    /// `true`, the record of `group_info` or nil, and the record of `groups` or nils: the names of members for whom the
+    /// empty table is stored, each followed by NUL, and a table of the others.
     Record,
     /// `true` and whether the roster was in memory before; or `"broken"`.
     Loaded,
@@ -97,7 +98,9 @@ fn expected(effect: &Effect) -> Expected {
     match effect {
         Effect::NewId | Effect::CreateRoom(_) => Expected::Text,
         Effect::ListGroups | Effect::Affiliate(..) | Effect::Disaffiliate(..) => Expected::Names,
-        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) => Expected::Flags,
+        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
+            Expected::Flags
+        }
         Effect::ReadMarker => Expected::Value,
         Effect::ReadGroup(_) => Expected::Record,
         Effect::LoadRoster(_) => Expected::Loaded,
@@ -152,10 +155,11 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiVa
         Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
         Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
+        Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
         Effect::Reconcile(user, plan) => {
             let sections = sections(lua, plan, host)?;
             let withdrawn = (!plan.withdrawn.is_empty()).then(|| jids(&plan.withdrawn)).transpose()?;
-            ("reconcile", name(user)?, sections, withdrawn, plan.version).into_lua_multi(lua)
+            ("reconcile", name(user)?, sections, withdrawn, plan.version, plan.stamp).into_lua_multi(lua)
         }
         Effect::SaveRoster(user, only) => {
             let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
@@ -223,7 +227,10 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         Expected::Value => Reply::Value(convert::from_lua(&next())),
         Expected::Record => {
             let info = convert::from_lua(&next());
-            let members = next().as_table().map(convert::from_members).transpose().ok()?;
+            let packed = convert::bytes(&next());
+            let others = next().as_table().map(convert::from_members).transpose().ok()?;
+            let members =
+                packed.map(|names| convert::packed_members(&names).chain(others.unwrap_or_default()).collect());
             Reply::Record { info, members }
         }
         Expected::Loaded => Reply::Loaded(convert::truth(&next())),

@@ -3,7 +3,7 @@
 use super::directory::UserKey;
 use super::effect::{Effect, Push, Reply};
 use super::operation::Call;
-use super::rosters::Scope;
+use super::rosters::{self, Scope};
 use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
 
 impl Engine {
@@ -12,7 +12,7 @@ impl Engine {
         self.start(move |call| async move {
             let user = call.concerned(&username);
             if let Some(user) = user {
-                call.state().rosters.spared.remove(&user);
+                call.state().rosters.spare_nothing(user);
             }
             if let Some(user) = user
                 && call.has_account(user).await
@@ -37,7 +37,7 @@ impl Engine {
             let awaited = call.state().rosters.awaiting.contains(&user);
             if awaited {
                 call.arrive(user).await;
-            } else {
+            } else if !call.is_stamped(user, username).await {
                 call.reconcile(user, Scope::All).await;
             }
             call.settle_urgent().await;
@@ -51,7 +51,7 @@ impl Engine {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));
         if let (Some(user), Some(contact)) = keys {
-            state.rosters.spared.entry(user).or_default().insert(contact);
+            state.rosters.spare(user, contact);
         }
     }
 
@@ -87,6 +87,14 @@ impl Call {
         let user = state.directory.find_user(username)?;
         let concerned = !state.directory.groups_of(user).is_empty() || state.rosters.withdrawals.contains_key(&user);
         (state.phase == Phase::Ready && concerned).then_some(user)
+    }
+
+    /// Whether a roster in memory is known to hold what it should.
+    async fn is_stamped(&self, user: UserKey, name: Name) -> bool {
+        let stamp = self.state().stamp();
+        // Work that is open for a roster is no part of the stamp.
+        let open = self.state().rosters.withdrawals.contains_key(&user);
+        !open && self.perform(Effect::CheckStamp(name, stamp)).await == Reply::Flags(vec![true])
     }
 
     /// Gives a user's roster a version that no client has.
@@ -207,11 +215,15 @@ impl Call {
 }
 
 impl State {
+    fn stamp(&self) -> u64 {
+        rosters::stamp(&self.directory, &self.accounts, &self.rosters)
+    }
+
     /// An account exists, and its next session begins.
     fn note_appearance(&mut self, username: &Name) {
         if let Some(user) = self.directory.find_user(username) {
             self.accounts.appear(user);
-            self.rosters.spared.remove(&user);
+            self.rosters.spare_nothing(user);
         }
     }
 }

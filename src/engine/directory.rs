@@ -22,6 +22,9 @@ pub(crate) struct UserKey(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct DataKey(u32);
 
+/// The empty table. It is in no set: a million of them need not be looked up.
+const EMPTY: DataKey = DataKey(u32::MAX);
+
 /// One group in memory.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -57,9 +60,15 @@ pub(crate) struct Directory {
     next_group: u32,
     users: IndexMap<Name, Memberships>,
     data: IndexSet<Value>,
+    changes: u64,
 }
 
 impl Directory {
+    /// A number that grows with every change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     pub(crate) fn find(&self, id: &Name) -> Option<(GroupKey, &Group)> {
         let key = *self.by_id.get(id)?;
         Some((key, self.groups.get(&key)?))
@@ -76,6 +85,7 @@ impl Directory {
     /// Takes a new group in, replacing one of the same id.
     pub(crate) fn insert(&mut self, id: Name, info: Info) -> GroupKey {
         self.remove(&id);
+        self.changes += 1;
         let key = GroupKey(self.next_group);
         self.next_group += 1;
         self.by_id.insert(id.clone(), key);
@@ -90,6 +100,7 @@ impl Directory {
         let Some(group) = self.groups.remove(&key) else {
             return;
         };
+        self.changes += 1;
         for user in group.members() {
             if let Some((_, memberships)) = self.users.get_index_mut(user.0 as usize) {
                 memberships.retain(|&mut g| g != key);
@@ -98,6 +109,7 @@ impl Directory {
     }
 
     pub(crate) fn set_info(&mut self, key: GroupKey, info: Info) {
+        self.changes += 1;
         if let Some(group) = self.groups.get_mut(&key) {
             group.info = info;
         }
@@ -105,11 +117,14 @@ impl Directory {
 
     /// The user of this name, made known if it was not.
     pub(crate) fn intern(&mut self, name: &Name) -> UserKey {
-        let index = match self.users.get_index_of(name) {
-            Some(index) => index,
-            None => self.users.insert_full(name.clone(), Memberships::new()).0,
-        };
-        UserKey(index as u32)
+        self.intern_owned(name.clone())
+    }
+
+    fn intern_owned(&mut self, name: Name) -> UserKey {
+        let entry = self.users.entry(name);
+        let user = UserKey(entry.index() as u32);
+        entry.or_default();
+        user
     }
 
     pub(crate) fn find_user(&self, name: &Name) -> Option<UserKey> {
@@ -137,7 +152,8 @@ impl Directory {
     }
 
     pub(crate) fn add_member(&mut self, key: GroupKey, user: UserKey, data: Value) {
-        let data = DataKey(self.data.insert_full(data).0 as u32);
+        self.changes += 1;
+        let data = self.intern_data(data);
         let Some(group) = self.groups.get_mut(&key) else {
             return;
         };
@@ -153,6 +169,7 @@ impl Directory {
     }
 
     pub(crate) fn remove_member(&mut self, key: GroupKey, user: UserKey) {
+        self.changes += 1;
         if let Some(group) = self.groups.get_mut(&key)
             && let Ok(at) = group.position(user)
         {
@@ -161,6 +178,13 @@ impl Directory {
         if let Some((_, memberships)) = self.users.get_index_mut(user.0 as usize) {
             memberships.retain(|&mut g| g != key);
         }
+    }
+
+    fn intern_data(&mut self, data: Value) -> DataKey {
+        if data.entries().is_empty() && matches!(data, Value::Table(_)) {
+            return EMPTY;
+        }
+        DataKey(self.data.insert_full(data).0 as u32)
     }
 
     /// The members of a group as they are stored.
@@ -174,10 +198,11 @@ impl Directory {
 
     /// Takes the stored members of a group in, in any order.
     pub(crate) fn load_members(&mut self, key: GroupKey, members: Vec<(Name, Value)>) {
+        self.changes += 1;
         let mut loaded = Vec::with_capacity(members.len());
         for (name, data) in members {
-            let user = self.intern(&name);
-            let data = DataKey(self.data.insert_full(data).0 as u32);
+            let user = self.intern_owned(name);
+            let data = self.intern_data(data);
             loaded.push((user, data));
             if let Some((_, memberships)) = self.users.get_index_mut(user.0 as usize)
                 && let Err(at) = memberships.binary_search(&key)

@@ -62,6 +62,9 @@ pub enum Effect {
     FindRosters(Vec<Name>),
     /// Bring a roster into memory. `Loaded`, or `Broken`.
     LoadRoster(Name),
+    /// Does a roster in memory bear this stamp, and has it kept its version since it was given it? Then it holds what it
+    /// should, for whoever changes a roster saves it, which makes a new version. `Flags`: one.
+    CheckStamp(Name, u64),
     /// Compare a roster in memory with what it should hold, and change what differs. `Changes`, `Absent` if it is not in
     /// memory, or `Broken`.
     Reconcile(Name, Plan),
@@ -150,6 +153,8 @@ pub struct Plan {
     pub withdrawn: Vec<Name>,
     /// The lowest version that a changed roster may take.
     pub version: u64,
+    /// What the roster is settled as of, if nothing is missing in the end: see [`Effect::CheckStamp`].
+    pub stamp: Option<u64>,
 }
 
 impl Plan {

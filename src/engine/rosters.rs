@@ -28,6 +28,8 @@ pub(super) struct Accounts {
     absent: HashMap<UserKey, f64>,
     /// Deleted, whatever anyone answers: a session may outlive its account for a moment.
     departed: HashSet<UserKey>,
+    /// Grows with every change that can bring a contact into a plan.
+    pub(super) changes: u64,
 }
 
 impl Accounts {
@@ -45,7 +47,7 @@ impl Accounts {
             return;
         }
         if present {
-            self.present.insert(user);
+            self.changes += u64::from(self.present.insert(user));
             self.absent.remove(&user);
         } else {
             self.absent.insert(user, now + ABSENCE_BELIEVED);
@@ -54,9 +56,8 @@ impl Accounts {
 
     /// The account has been made, or used: it exists.
     pub(super) fn appear(&mut self, user: UserKey) {
-        self.departed.remove(&user);
-        self.absent.remove(&user);
-        self.present.insert(user);
+        self.doubt(user);
+        self.changes += u64::from(self.present.insert(user));
     }
 
     /// The account has been deleted.
@@ -64,12 +65,13 @@ impl Accounts {
         self.present.remove(&user);
         self.absent.remove(&user);
         self.departed.insert(user);
+        self.changes += 1;
     }
 
     /// Has an account that was not found, or was deleted, looked for again.
     pub(super) fn doubt(&mut self, user: UserKey) {
-        self.departed.remove(&user);
-        self.absent.remove(&user);
+        let left_out = self.departed.remove(&user) | self.absent.remove(&user).is_some();
+        self.changes += u64::from(left_out);
     }
 }
 
@@ -119,7 +121,9 @@ pub(super) struct Rosters {
     /// Every group was unsettled when the engine started, since there was no marker.
     pub(super) everything: bool,
     /// Contacts that a user has taken off the list, for as long as the session lasts.
-    pub(super) spared: HashMap<UserKey, BTreeSet<UserKey>>,
+    spared: HashMap<UserKey, BTreeSet<UserKey>>,
+    /// Grows when a contact is no longer spared.
+    pub(super) changes: u64,
     /// Members without an account, as far as is known.
     pub(super) awaiting: BTreeSet<UserKey>,
     /// For each roster, the vanished accounts that it may still hold.
@@ -217,6 +221,20 @@ impl Rosters {
         changed
     }
 
+    fn is_spared(&self, user: UserKey, contact: UserKey) -> bool {
+        self.spared.get(&user).is_some_and(|spared| spared.contains(&contact))
+    }
+
+    /// Has a contact left out of a user's plan for a while.
+    pub(super) fn spare(&mut self, user: UserKey, contact: UserKey) {
+        self.spared.entry(user).or_default().insert(contact);
+    }
+
+    /// Has nothing left out of a user's plan any more.
+    pub(super) fn spare_nothing(&mut self, user: UserKey) {
+        self.changes += u64::from(self.spared.remove(&user).is_some());
+    }
+
     /// An operation begins to bring a roster up to date in storage.
     pub(super) fn take_in_hand(&mut self, user: UserKey) {
         self.background.remove(&user);
@@ -257,6 +275,11 @@ impl Rosters {
     }
 }
 
+/// A number that changes whenever a roster may have to hold more than before.
+pub(super) fn stamp(directory: &Directory, accounts: &Accounts, rosters: &Rosters) -> u64 {
+    directory.changes() + accounts.changes + rosters.changes
+}
+
 /// What the roster of `user` should hold. Nothing while no roster may be changed.
 pub(super) fn plan(
     directory: &Directory,
@@ -275,14 +298,16 @@ pub(super) fn plan(
             if common.is_empty() || contact == user { Vec::new() } else { vec![(common, vec![contact])] }
         }
     };
+    let mut complete = true;
     let mut planned = Planned { plan: Plan { version, ..Plan::default() }, contacts: Vec::new() };
     for (groups, contacts) in shared {
-        let spared = |contact: &UserKey| rosters.spared.get(&user).is_some_and(|spared| spared.contains(contact));
         let labels: BTreeSet<_> = groups.iter().filter_map(|&g| directory.group(g)).map(|g| g.label()).collect();
         let labels: Vec<_> = labels.into_iter().collect();
-        let (present, others): (Vec<_>, Vec<_>) =
-            contacts.into_iter().filter(|contact| !spared(contact)).partition(|&contact| accounts.is_present(contact));
-        let others = others.into_iter().filter(|&c| !accounts.is_absent(c, now)).collect();
+        let all = contacts.len();
+        let contacts = contacts.into_iter().filter(|&contact| !rosters.is_spared(user, contact));
+        let (present, others): (Vec<_>, Vec<_>) = contacts.partition(|&contact| accounts.is_present(contact));
+        let others: Vec<_> = others.into_iter().filter(|&contact| !accounts.is_absent(contact, now)).collect();
+        complete &= present.len() + others.len() == all;
         for (verified, contacts) in [(true, present), (false, others)] {
             planned.add_section(directory, verified, &labels, contacts);
         }
@@ -294,6 +319,7 @@ pub(super) fn plan(
     };
     let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
     planned.plan.withdrawn = directory.names(&gone);
+    planned.plan.stamp = (complete && scope == Scope::All).then(|| stamp(directory, accounts, rosters));
     planned.contacts.extend(gone);
     Some(planned)
 }
