@@ -3,7 +3,6 @@
 import argparse
 import os
 import platform
-import shutil
 import signal
 import sys
 import time
@@ -44,8 +43,8 @@ def options_from(arguments):
 
 def main(arguments=None):
 	signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and with it the servers
+	_lock = settings.only_one()
 	options = options_from(arguments)
-	settings.OUT.mkdir(parents=True, exist_ok=True)
 	began = time.monotonic()
 
 	def note(text):
@@ -87,7 +86,6 @@ def hand_out(options, rows, seconds, why, busy):
 	(settings.OUT / "results.md").write_text(text)
 	(settings.OUT / "results.json").write_text(report.as_json(rows, about))
 	drawn = plots.write(rows, settings.OUT)
-	shutil.rmtree(settings.OUT / "servers", ignore_errors=True)
 	print(text)
 	print("Written to target/bench:", ", ".join(["results.md", "results.json", *drawn]))
 	return 1 if any(row.failed for row in rows) else 0

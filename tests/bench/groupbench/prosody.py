@@ -1,6 +1,8 @@
 """A Prosody of the bench's own, with our module, with another one, or with none."""
 
 import shutil
+import signal
+import sys
 import time
 
 from . import control, processes, settings, sockets, stores
@@ -58,8 +60,17 @@ class Prosody:
 		self.control = processes.wait_until(lambda: self._connect(port), f"{self.name} to start, see {log}")
 		self.pid = int(self.lua('return require "util.pposix".getpid()'))
 		if self.load and not self.lua("return groups ~= nil"):
-			raise RuntimeError(f"the module did not load in {self.name}, see {self.folder}/prosody.log")
+			raise RuntimeError(f"the module did not load in {self.name}: {self.log_text()[-500:]}")
 		return self
+
+	def log_text(self):
+		log = self.folder / "prosody.log"
+		return log.read_text(errors="replace") if log.exists() else ""
+
+	def _tell_errors(self):
+		errors = [line for line in self.log_text().splitlines() if "\terror\t" in line]
+		if errors:
+			print(f"{self.name} logged {len(errors)} errors, the first: {errors[0]}", file=sys.stderr, flush=True)
 
 	def _connect(self, port):
 		if self.process.poll() is not None:
@@ -101,17 +112,15 @@ class Prosody:
 		"""Whether our module's marker names work that is still open."""
 		return stores.open_work(self.data)
 
-	def stop(self):
+	def stop(self, sig=signal.SIGTERM):
 		if self.process:
+			self._tell_errors()
 			self.control.close()
-			processes.stop(self.process)
+			processes.stop(self.process, sig)
 			self.process = None
 
 	def kill(self):
-		if self.process:
-			self.control.close()
-			processes.stop(self.process, processes.signal.SIGKILL)
-			self.process = None
+		self.stop(signal.SIGKILL)
 
 
 def tool(name, *arguments):

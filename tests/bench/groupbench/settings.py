@@ -1,8 +1,13 @@
 """What a run is asked to do, and where things are."""
 
+import atexit
+import fcntl
+import functools
 import os
 import pathlib
 import shutil
+import sys
+import tempfile
 from dataclasses import dataclass, field
 
 TOP = pathlib.Path(__file__).resolve().parents[3]
@@ -69,7 +74,28 @@ def find_ejabberd(given=None):
 
 
 def fresh_folder(*parts):
-	folder = OUT.joinpath("servers", *parts)
+	"""A folder below this run's own, empty. All of it goes when the run ends."""
+	folder = _own_folder().joinpath(*parts)
 	shutil.rmtree(folder, ignore_errors=True)
 	folder.mkdir(parents=True)
 	return folder
+
+
+@functools.cache
+def _own_folder():
+	OUT.mkdir(parents=True, exist_ok=True)
+	folder = pathlib.Path(tempfile.mkdtemp(prefix="servers-", dir=OUT))
+	atexit.register(shutil.rmtree, folder, ignore_errors=True)
+	return folder
+
+
+def only_one():
+	"""Waits until no other run measures: two at once measure each other. Keep what is returned."""
+	OUT.mkdir(parents=True, exist_ok=True)
+	lock = (OUT / "lock").open("w")
+	try:
+		fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+	except BlockingIOError:
+		print("Another run of the bench is at work; waiting for its end ...", file=sys.stderr, flush=True)
+		fcntl.flock(lock, fcntl.LOCK_EX)
+	return lock
