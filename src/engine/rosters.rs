@@ -184,7 +184,9 @@ impl Rosters {
         };
         self.unsaved.insert(user, only);
         self.note_version(user, version);
-        self.enqueue([user], now);
+        if !self.in_hand.contains(&user) {
+            self.enqueue([user], now);
+        }
     }
 
     /// Remembers a version handed out that is not in storage.
@@ -223,6 +225,14 @@ impl Rosters {
 
     fn is_spared(&self, user: UserKey, contact: UserKey) -> bool {
         self.spared.get(&user).is_some_and(|spared| spared.contains(&contact))
+    }
+
+    /// An operation is done with a roster. What changed after it was saved is for the next one.
+    pub(super) fn let_go(&mut self, user: UserKey) {
+        self.in_hand.remove(&user);
+        if self.unsaved.contains_key(&user) && !self.failing.contains_key(&user) {
+            self.background.insert(user);
+        }
     }
 
     /// Has a contact left out of a user's plan for a while.

@@ -146,7 +146,7 @@ impl Call {
             let now = self.now();
             self.state().rosters.postpone(user, LONGEST_PAUSE, now);
         }
-        self.state().rosters.in_hand.remove(&user);
+        self.state().rosters.let_go(user);
         self.end(turn).await;
     }
 
