@@ -236,6 +236,40 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 		assert.same({ { 51 }, { 50 }, true }, { saves[2], saves[3], saves[4] });
 	end);
 
+	it("are saved by others as ever while, and after, the affiliations of one are being set", function ()
+		local id = new_group(true);
+		local jid = call("get_info", id).muc_jid;
+		-- Handlers that wait, and one that never comes back.
+		server:eval([[
+			local async = require "util.async";
+			prosody.spec_go_on = {};
+			prosody.spec_wait = function (event)
+				local wait, done = async.waiter();
+				prosody.spec_go_on[event.jid] = done;
+				wait();
+			end
+			module:context("groups.localhost"):hook("muc-set-affiliation", prosody.spec_wait, 100);
+			return true]]);
+		local adding = {};
+		for _, user in ipairs { "alice", "never", "bob" } do
+			adding[user] = server:begin("return groups.add_member(...)", id, user);
+			server:wait_for("return prosody.spec_go_on[...] ~= nil", nil, 10, user.."@localhost");
+		end
+		server:eval([[module:context("groups.localhost"):unhook("muc-set-affiliation", prosody.spec_wait) return true]]);
+		local stored_name = [[return require "core.storagemanager".open("groups.localhost", "config", "keyval"):get(...)._data.name]];
+		assert.is_true(room(jid, "room:set_name('While'); return room:save(true) and true"));
+		assert.equal("While", server:eval(stored_name, node(jid)));
+		for _, user in ipairs { "alice", "bob" } do
+			server:eval("prosody.spec_go_on[...]() return true", user.."@localhost");
+			assert.is_true(adding[user]:await());
+		end
+		assert.is_true(room(jid, "room:set_name('After'); return room:save(true) and true"));
+		assert.equal("After", server:eval(stored_name, node(jid)));
+		assert.same({ "member", "member" }, server:eval([[
+			local affiliations = require "core.storagemanager".open("groups.localhost", "config", "keyval"):get(...);
+			return { affiliations["alice@localhost"], affiliations["bob@localhost"] };]], node(jid)));
+	end);
+
 	it("report with room and user who is refused an affiliation, and let the others in", function ()
 		local id = new_group(false);
 		call("add_member", id, "alice");

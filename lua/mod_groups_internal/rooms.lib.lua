@@ -109,13 +109,50 @@ function effects.describe_room(jid, group_name)
 	};
 end
 
+-- Rooms whose affiliations are being set, and by whom: handlers may wait, so that several coroutines may be at one room, and
+-- one may never come back.
+local batches = setmetatable({}, { __mode = "k" });
+
+-- From here on, what this coroutine saves of the room is put off to the end of the batch. Returns the batch.
+local function begin_batch(room)
+	local batch = batches[room];
+	if not batch then
+		local save, depth, changed = room.save, setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" });
+		batch = { own_save = rawget(room, "save"); depth = depth; changed = changed };
+		batches[room] = batch;
+		function batch.save(...)
+			local thread = coroutine.running();
+			if not depth[thread] then return save(...); end
+			changed[thread] = true;
+			return true;
+		end
+		room.save = batch.save;
+	end
+	local thread = coroutine.running();
+	batch.depth[thread] = (batch.depth[thread] or 0) + 1;
+	return batch;
+end
+
+-- Returns whether the room is to be saved.
+local function end_batch(room, batch)
+	local thread = coroutine.running();
+	local depth = batch.depth[thread] - 1;
+	if depth > 0 then
+		batch.depth[thread] = depth;
+		return false;
+	end
+	local changed = batch.changed[thread];
+	batch.depth[thread], batch.changed[thread] = nil, nil;
+	if next(batch.depth) == nil and room.save == batch.save then
+		room.save = batch.own_save;
+		batches[room] = nil;
+	end
+	return changed;
+end
+
 -- Sets an affiliation where `applies(current)` holds. A room is saved at each change; here, once.
 local function set_affiliations(room, jids, affiliation, applies)
-	local refused, changed, save = {}, false, rawget(room, "save");
-	room.save = function ()
-		changed = true;
-		return true;
-	end;
+	local refused, batch = {}, begin_batch(room);
 	local function refuse(jid)
 		refused[#refused + 1] = jid;
 	end
@@ -124,8 +161,7 @@ local function set_affiliations(room, jids, affiliation, applies)
 			refuse(jid);
 		end
 	end, refuse);
-	room.save = save;
-	if changed then
+	if end_batch(room, batch) then
 		local saved, save_err = room:save(true);
 		if not saved then -- on SQL a second value comes with success, too
 			return nil, tostring(save_err);
