@@ -184,6 +184,10 @@ describe("a deleted account, "..title, function ()
 		world.group(server, "G", { a, b });
 		server:delete_user(b);
 		assert.equal("none,,", world.contacts(server, own)[b]);
+		assert.is_nil(server:eval("return hosts[host].roster_cache and hosts[host].roster_cache:get(...)", jid(b)));
+		server:create_user(b);
+		world.login(server, b);
+		assert.same({}, world.in_memory(server, b));
 	end);
 
 	it("takes requests for contact with it along", function ()
