@@ -178,8 +178,9 @@ function effects.save_roster(_, username, contact_jid)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err or roster[false].broken then return "broken"; end
 	local ok, save_err = rostermanager.save_roster(username, host, roster, contact_jid);
-	-- Neither yes nor a reason: the account is gone, and nothing is left to be saved.
-	if ok or (ok == nil and save_err == nil) then return true; end
+	if ok then return true; end
+	-- Neither yes nor a reason: Prosody does not know the account.
+	if ok == nil and save_err == nil then return "absent"; end
 	return nil, tostring(save_err), tonumber(roster[false].version);
 end
 

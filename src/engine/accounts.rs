@@ -49,8 +49,6 @@ impl Call {
             }
         }
         let user = self.state().directory.intern(&username);
-        let now = self.now();
-        self.state().rosters.enqueue(contacts.iter().copied(), now);
         self.queue_loaded(contacts, |_| Scope::Contact(user)).await;
         self.settle_urgent().await;
     }
@@ -58,6 +56,7 @@ impl Call {
     /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
     /// they brought; nothing if no group knows of the account.
     async fn note_departure(&self, username: &Name) -> Option<(Vec<Name>, Vec<super::directory::UserKey>)> {
+        let now = self.now();
         let (groups, contacts) = {
             let mut state = self.state();
             let namesake = state.directory.find(username).map(|(key, group)| (key, group.info.clone()));
@@ -81,6 +80,7 @@ impl Call {
             for &contact in &contacts {
                 state.rosters.withdrawals.entry(contact).or_default().insert(user);
             }
+            state.rosters.enqueue(contacts.iter().copied(), now);
             (groups, contacts)
         };
         let stored = match self.turn(Place::Marker).await {

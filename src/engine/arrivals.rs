@@ -136,11 +136,12 @@ impl Call {
     pub(super) async fn has_account(&self, user: UserKey) -> bool {
         let now = self.now();
         {
-            let state = self.state();
+            let mut state = self.state();
             if state.accounts.is_present(user) {
                 return true;
             }
             if state.accounts.is_absent(user, now) {
+                state.await_account(user);
                 return false;
             }
         }
@@ -150,18 +151,20 @@ impl Call {
     /// Asks which users have accounts; true if any has.
     pub(super) async fn ask_accounts(&self, users: &[UserKey]) -> bool {
         let names = self.state().directory.names(users);
-        let Reply::Flags(flags) = self.perform(Effect::FindAccounts(names)).await else {
-            return false;
-        };
+        let reply = self.perform(Effect::FindAccounts(names)).await;
         let now = self.now();
         let mut state = self.state();
+        let Reply::Flags(flags) = reply else {
+            users.iter().for_each(|&user| state.await_account(user));
+            return false;
+        };
         for (&user, &present) in users.iter().zip(&flags) {
             state.accounts.learn(user, present, now);
-            if present && state.rosters.awaiting.contains(&user) {
+            if !present {
+                state.await_account(user);
+            } else if state.rosters.awaiting.contains(&user) {
                 // Others look for it in vain, too: settling its own roster lets it arrive everywhere.
                 state.rosters.enqueue([user], now);
-            } else if !present && !state.directory.groups_of(user).is_empty() {
-                state.rosters.news |= state.rosters.awaiting.insert(user);
             }
         }
         flags.contains(&true)
@@ -217,6 +220,19 @@ impl Call {
 impl State {
     fn stamp(&self) -> u64 {
         rosters::stamp(&self.directory, &self.accounts, &self.rosters)
+    }
+
+    /// An account that was there is not known any more: it was removed behind our back, or the directory is down.
+    pub(super) fn lose_sight(&mut self, user: UserKey) {
+        self.accounts.forget(user);
+        self.await_account(user);
+    }
+
+    /// Nobody knows of this account. A member without one is looked for again at the next sync, or arrives when it is used.
+    fn await_account(&mut self, user: UserKey) {
+        if !self.directory.groups_of(user).is_empty() {
+            self.rosters.news |= self.rosters.awaiting.insert(user);
+        }
     }
 
     /// An account exists, and its next session begins.

@@ -151,6 +151,10 @@ impl Directory {
         self.groups.get(&key).is_some_and(|group| group.position(user).is_ok())
     }
 
+    pub(crate) fn share_a_group(&self, one: UserKey, other: UserKey) -> bool {
+        self.groups_of(one).iter().any(|&group| self.is_member(group, other))
+    }
+
     pub(crate) fn add_member(&mut self, key: GroupKey, user: UserKey, data: Value) {
         self.changes += 1;
         let data = self.intern_data(data);

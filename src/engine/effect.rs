@@ -68,7 +68,8 @@ pub enum Effect {
     /// Compare a roster in memory with what it should hold, and change what differs. `Changes`, `Absent` if it is not in
     /// memory, or `Broken`.
     Reconcile(Name, Plan),
-    /// Save a roster: all of it, or the one contact that changed. `Saved`, `Unsaved` or `Broken`.
+    /// Save a roster: all of it, or the one contact that changed. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows
+    /// the account.
     SaveRoster(Name, Option<Name>),
     /// Take a roster out of Prosody's cache. `Done`.
     ReleaseRoster(Name),
@@ -117,11 +118,11 @@ pub enum Reply {
     Loaded(bool),
     /// What reconciling a roster changed.
     Changes(Changes),
-    /// The roster is not in memory.
+    /// The roster is not in memory, or its account is not known.
     Absent,
     /// Prosody could not read the roster and has marked it broken.
     Broken,
-    /// A roster is in storage as it is in memory, or its account has vanished.
+    /// A roster is in storage as it is in memory.
     Saved,
     /// The pushes are sent; the version that the roster has now.
     Pushed(u64),

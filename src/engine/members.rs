@@ -116,7 +116,8 @@ impl Call {
             return Ok(Arrival { key, user, new: false });
         }
         // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
-        let present = !delayed && self.look_for(user).await;
+        self.state().accounts.doubt(user);
+        let present = !delayed && self.has_account(user).await;
         self.mark_unsettled(&[key]).await?;
         self.store_member(id, key, username, Some(Value::empty())).await?;
         let now = self.now();

@@ -68,6 +68,11 @@ impl Accounts {
         self.changes += 1;
     }
 
+    /// Has an account looked for again that was there.
+    pub(super) fn forget(&mut self, user: UserKey) {
+        self.present.remove(&user);
+    }
+
     /// Has an account that was not found, or was deleted, looked for again.
     pub(super) fn doubt(&mut self, user: UserKey) {
         let left_out = self.departed.remove(&user) | self.absent.remove(&user).is_some();
@@ -290,6 +295,19 @@ pub(super) fn stamp(directory: &Directory, accounts: &Accounts, rosters: &Roster
     directory.changes() + accounts.changes + rosters.changes
 }
 
+/// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
+pub(super) fn doubtful(
+    directory: &Directory,
+    accounts: &Accounts,
+    rosters: &Rosters,
+    user: UserKey,
+    now: f64,
+) -> Vec<UserKey> {
+    let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
+    let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
+    gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
+}
+
 /// What the roster of `user` should hold. Nothing while no roster may be changed.
 pub(super) fn plan(
     directory: &Directory,
@@ -323,10 +341,8 @@ pub(super) fn plan(
         }
     }
     let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
-    let wanted = |contact| {
-        !accounts.departed.contains(&contact)
-            && directory.groups_of(contact).iter().any(|&g| directory.is_member(g, user))
-    };
+    // It may have been made, and added, again.
+    let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
     let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
     planned.plan.withdrawn = directory.names(&gone);
     planned.plan.stamp = (complete && scope == Scope::All).then(|| stamp(directory, accounts, rosters));

@@ -142,12 +142,21 @@ impl Call {
                 self.state().rosters.take_in_hand(user);
             }
             self.settle_stored(user, name).await;
-        } else if self.state().rosters.withdrawals.contains_key(&user) {
-            let now = self.now();
-            self.state().rosters.postpone(user, LONGEST_PAUSE, now);
+        } else {
+            self.leave_open(user);
         }
         self.state().rosters.let_go(user);
         self.end(turn).await;
+    }
+
+    /// Leaves a roster whose account nobody knows to the next sync or login.
+    fn leave_open(&self, user: UserKey) {
+        let now = self.now();
+        let rosters = &mut self.state().rosters;
+        rosters.failing.remove(&user);
+        if rosters.withdrawals.contains_key(&user) {
+            rosters.postpone(user, LONGEST_PAUSE, now);
+        }
     }
 
     async fn settle_stored(&self, user: UserKey, name: Name) {
@@ -178,6 +187,10 @@ impl Call {
         if changed.is_some() {
             match self.perform(Effect::SaveRoster(name.clone(), only)).await {
                 Reply::Saved => {}
+                Reply::Absent => {
+                    self.state().lose_sight(user);
+                    return self.leave_open(user);
+                }
                 Reply::Unsaved(reason, version) => {
                     return self.fail_to_save(user, &reason, version).await;
                 }
@@ -194,6 +207,10 @@ impl Call {
     /// Compares a roster in memory with what it should hold, and has it changed where it differs. False if the roster is
     /// not in memory, or cannot be dealt with for now.
     pub(super) async fn reconcile(&self, user: UserKey, scope: Scope) -> bool {
+        let doubtful = self.state().doubtful(user, self.now());
+        if !doubtful.is_empty() {
+            self.ask_accounts(&doubtful).await;
+        }
         // Twice, when accounts had to be asked for; they are known then.
         for _ in 0..2 {
             let planned = self.state().plan(user, scope, self.now());
@@ -260,6 +277,10 @@ impl Call {
 }
 
 impl State {
+    fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
+        rosters::doubtful(&self.directory, &self.accounts, &self.rosters, user, now)
+    }
+
     fn plan(&self, user: UserKey, scope: Scope, now: f64) -> Option<Planned> {
         rosters::plan(&self.directory, &self.accounts, &self.rosters, user, scope, now)
     }
