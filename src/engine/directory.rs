@@ -200,9 +200,15 @@ impl Directory {
         group.members.iter().map(|&(user, d)| (self.user_name(user), data(d))).collect()
     }
 
-    /// Takes the stored members of a group in, in any order.
+    /// Takes the stored members of a group in, in any order, in place of those it had.
     pub(crate) fn load_members(&mut self, key: GroupKey, members: Vec<(Name, Value)>) {
         self.changes += 1;
+        let before = self.groups.get_mut(&key).map(|group| std::mem::take(&mut group.members));
+        for (user, _) in before.into_iter().flatten() {
+            if let Some((_, memberships)) = self.users.get_index_mut(user.0 as usize) {
+                memberships.retain(|&mut g| g != key);
+            }
+        }
         let mut loaded = Vec::with_capacity(members.len());
         for (name, data) in members {
             let user = self.intern_owned(name);
