@@ -34,6 +34,20 @@
 //! open work; it is written before the first store of an operation, so that a killed server finishes the work at its next
 //! start.
 
+//!
+//! # Choices that are not obvious
+//!
+//! - **Versions of pushes.** Roster versions promise a client that it has everything up to a number. Pushes of one change
+//!   are spread over turns of the event loop, so only the last one of a user carries a number that the roster is served
+//!   with ([`engine::Push`]).
+//! - **Stamps.** A bind compares the whole roster, unless nothing that it follows from has changed since it was last
+//!   compared, and its own version has not either ([`engine::Effect::CheckStamp`]). So a settled user's login costs
+//!   the same in one group and in a thousand.
+//! - **Names of effects** cross the border as text. A number would save some 50 ns of an effect's 500, and cost a table to be
+//!   kept in step.
+//! - **Absence is never believed for long.** Only `user-deleted` takes contacts away. A member whose account nobody knows
+//!   is listed in the marker, and looked for again at a sync, at the next start, and when the user appears.
+
 #[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
 mod binding;
 pub mod engine;
