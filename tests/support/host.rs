@@ -1,0 +1,354 @@
+//! A Prosody made of maps: stores, accounts, rosters, rooms, and a record of all that was done.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, Value};
+
+use super::roster::{Item, Items, Roster, Table, reconcile};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Room {
+    pub name: Vec<u8>,
+    pub members: BTreeSet<Name>,
+    pub destroyed: bool,
+}
+
+/// A client that keeps its roster between sessions and asks for what is new by version.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
+    pub items: Items,
+    pub version: Option<u64>,
+}
+
+#[derive(Default)]
+pub struct Host {
+    pub infos: BTreeMap<Name, Value>,
+    pub members: BTreeMap<Name, BTreeMap<Name, Value>>,
+    pub marker: Option<Value>,
+    pub accounts: BTreeSet<Name>,
+    /// Whose roster must not hold whom: members at the time when an account was deleted, until it is made again.
+    pub gone: BTreeSet<(Name, Name)>,
+    /// What users made of their contacts themselves.
+    pub own: BTreeMap<(Name, Name), Item>,
+    /// Answers "no such account" for everybody.
+    pub directory_down: bool,
+    pub stored: BTreeMap<Name, Roster>,
+    /// Users whose rosters storage cannot read.
+    pub unreadable: BTreeSet<Name>,
+    pub sessions: BTreeMap<Name, Table>,
+    /// Users whose clients have asked for the roster: only they are pushed anything.
+    pub interested: BTreeSet<Name>,
+    pub cache: BTreeMap<Name, Table>,
+    /// Users whose rosters are made good at their next login only, for a client has taken contacts off.
+    pub spared: BTreeSet<Name>,
+    pub rooms: BTreeMap<Vec<u8>, Room>,
+    /// Users whom room rules do not let in.
+    pub unwelcome: BTreeSet<Name>,
+    /// Stores that refuse everything.
+    pub down: BTreeSet<&'static str>,
+    pub log: Vec<(Level, String)>,
+    pub events: Vec<Event>,
+    /// All effects performed, in order.
+    pub trace: Vec<Effect>,
+    pub devices: BTreeMap<Name, Device>,
+    /// Every content that a client was given under a version.
+    pub seen: BTreeMap<(Name, u64), Items>,
+    /// Contents that met a version that stood for another one.
+    pub reused: Vec<(Name, u64)>,
+    pub now: f64,
+    /// How long each effect takes.
+    pub tick: f64,
+    pub next_id: u32,
+}
+
+fn failed() -> Reply {
+    Reply::Failed("the test says so".to_owned())
+}
+
+/// Which switch of `down` an effect obeys.
+pub fn area(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::ListGroups | Effect::ReadGroup(_) => "read",
+        Effect::StoreInfo(..) => "info",
+        Effect::StoreMembers(..) | Effect::StoreMember(..) => "members",
+        Effect::ReadMarker | Effect::StoreMarker(_) => "marker",
+        Effect::CreateRoom(_)
+        | Effect::DiscardRoom(_)
+        | Effect::DestroyRoom(_)
+        | Effect::RenameRoom(..)
+        | Effect::FindRooms(_)
+        | Effect::Affiliate(..)
+        | Effect::Disaffiliate(..) => "chats",
+        Effect::SaveRoster(..) => "save",
+        Effect::LoadRoster(_) => "load",
+        _ => "",
+    }
+}
+
+impl Host {
+    /// Does what the engine asks for. `context` is the roster that a hook was given.
+    pub fn perform(&mut self, effect: &Effect, context: Option<&Table>) -> Reply {
+        self.now += self.tick;
+        self.trace.push(effect.clone());
+        if self.down.contains(area(effect)) {
+            return self.fail(effect);
+        }
+        match effect {
+            Effect::Wait => {
+                self.now += 1.0;
+                Reply::Done
+            }
+            Effect::Log(level, text) => {
+                self.log.push((*level, text.clone()));
+                Reply::Done
+            }
+            Effect::NewId => Reply::Text(self.new_id("id").into()),
+            Effect::Fire(event) => {
+                self.events.push(event.clone());
+                Reply::Done
+            }
+            Effect::Wake | Effect::Invite(..) | Effect::SendPresence(..) => Reply::Done,
+            _ => self
+                .perform_store(effect)
+                .or_else(|| self.perform_room(effect))
+                .or_else(|| self.perform_roster(effect, context))
+                .unwrap_or_else(failed),
+        }
+    }
+
+    /// What an effect that fails answers. Prosody takes a new version before it saves.
+    pub fn fail(&mut self, effect: &Effect) -> Reply {
+        if let Effect::SaveRoster(user, _) = effect {
+            let Some(table) = self.loaded(user) else { return failed() };
+            let mut roster = table.borrow_mut();
+            roster.bump();
+            return Reply::Unsaved("the test says so".to_owned(), roster.version.unwrap_or(0));
+        }
+        failed()
+    }
+
+    fn new_id(&mut self, kind: &str) -> Vec<u8> {
+        self.next_id += 1;
+        format!("{kind}{}", self.next_id).into_bytes()
+    }
+
+    fn perform_store(&mut self, effect: &Effect) -> Option<Reply> {
+        match effect {
+            Effect::ListGroups => return Some(Reply::Names(self.infos.keys().cloned().collect())),
+            Effect::ReadGroup(id) => {
+                let members = self.members.get(id).map(|members| members.clone().into_iter().collect());
+                return Some(Reply::Record { info: self.infos.get(id).cloned(), members });
+            }
+            Effect::ReadMarker => return Some(Reply::Value(self.marker.clone())),
+            Effect::StoreInfo(id, Some(info)) => {
+                self.infos.insert(id.clone(), info.to_value());
+            }
+            Effect::StoreInfo(id, None) => {
+                self.infos.remove(id);
+            }
+            Effect::StoreMembers(id, Some(members)) => {
+                self.members.insert(id.clone(), members.iter().cloned().collect());
+            }
+            Effect::StoreMembers(id, None) => {
+                self.members.remove(id);
+            }
+            Effect::StoreMember(id, user, data) => {
+                let record = self.members.entry(id.clone()).or_default();
+                match data {
+                    Some(data) => record.insert(user.clone(), data.clone()),
+                    None => record.remove(user),
+                };
+                if record.is_empty() {
+                    self.members.remove(id);
+                }
+            }
+            Effect::StoreMarker(marker) => self.marker = Some(marker.to_value()),
+            _ => return None,
+        }
+        Some(Reply::Done)
+    }
+
+    fn perform_room(&mut self, effect: &Effect) -> Option<Reply> {
+        match effect {
+            Effect::CreateRoom(name) => {
+                let jid = [self.new_id("room"), b"@chats".to_vec()].concat();
+                self.rooms.insert(jid.clone(), Room { name: name.to_vec(), ..Room::default() });
+                return Some(Reply::Text(jid.into()));
+            }
+            Effect::DiscardRoom(jid) => {
+                self.rooms.remove(&**jid);
+            }
+            Effect::DestroyRoom(jid) => {
+                if let Some(room) = self.rooms.get_mut(&**jid) {
+                    room.destroyed = true;
+                }
+            }
+            Effect::RenameRoom(jid, name) => match self.rooms.get_mut(&**jid) {
+                Some(room) => room.name = name.to_vec(),
+                None => return Some(failed()),
+            },
+            Effect::FindRooms(jids) => {
+                let alive = |jid: &[u8]| self.rooms.get(jid).is_some_and(|room| !room.destroyed);
+                return Some(Reply::Flags(jids.iter().map(|jid| alive(jid)).collect()));
+            }
+            Effect::Affiliate(jid, users) => {
+                let Some(room) = self.rooms.get_mut(&**jid).filter(|room| !room.destroyed) else {
+                    return Some(failed());
+                };
+                let (refused, let_in) = users.iter().cloned().partition(|user| self.unwelcome.contains(user));
+                let let_in: Vec<_> = let_in;
+                room.members.extend(let_in);
+                return Some(Reply::Names(refused));
+            }
+            Effect::Disaffiliate(jid, users) => {
+                if let Some(room) = self.rooms.get_mut(&**jid) {
+                    room.members.retain(|member| !users.contains(member));
+                }
+                return Some(Reply::Names(Vec::new()));
+            }
+            _ => return None,
+        }
+        Some(Reply::Done)
+    }
+
+    fn perform_roster(&mut self, effect: &Effect, context: Option<&Table>) -> Option<Reply> {
+        Some(match effect {
+            Effect::FindAccounts(users) => Reply::Flags(users.iter().map(|user| self.has_account(user)).collect()),
+            Effect::FindRosters(users) => Reply::Flags(users.iter().map(|user| self.loaded(user).is_some()).collect()),
+            Effect::LoadRoster(user) => {
+                let kept = self.loaded(user).is_some();
+                if self.load(user).borrow().broken { Reply::Broken } else { Reply::Loaded(kept) }
+            }
+            Effect::CheckStamp(user, stamp) => {
+                let table = self.loaded(user);
+                let bears = table.is_some_and(|table| {
+                    let roster = table.borrow();
+                    roster.stamp == Some((*stamp, roster.version)) && !roster.virtual_version
+                });
+                Reply::Flags(vec![bears])
+            }
+            Effect::Reconcile(user, plan) => {
+                let table = context.cloned().or_else(|| self.loaded(user));
+                let Some(table) = table else { return Some(Reply::Absent) };
+                if table.borrow().broken {
+                    return Some(Reply::Broken);
+                }
+                let online = self.sessions.contains_key(user);
+                let changes = reconcile(&mut table.borrow_mut(), plan, online);
+                Reply::Changes(changes)
+            }
+            Effect::SaveRoster(user, only) => self.save(user, only.as_ref()),
+            Effect::ReleaseRoster(user) => {
+                self.cache.remove(user);
+                Reply::Done
+            }
+            Effect::Push(push) => self.push(push),
+            Effect::Depart(user, contacts) => {
+                let table = self.load(user);
+                let mut roster = table.borrow_mut();
+                roster.items.retain(|contact, _| !contacts.contains(contact));
+                roster.pending.retain(|contact| !contacts.contains(contact));
+                Reply::Done
+            }
+            _ => return None,
+        })
+    }
+
+    pub fn has_account(&self, user: &Name) -> bool {
+        !self.directory_down && self.accounts.contains(user)
+    }
+
+    /// The roster that is in memory.
+    pub fn loaded(&self, user: &Name) -> Option<Table> {
+        self.sessions.get(user).or_else(|| self.cache.get(user)).cloned()
+    }
+
+    /// What storage has of a roster, or a broken one.
+    pub fn read(&self, user: &Name) -> Roster {
+        if self.unreadable.contains(user) {
+            return Roster { broken: true, ..Roster::default() };
+        }
+        self.stored.get(user).cloned().unwrap_or_default()
+    }
+
+    /// `load_roster` where no hook is to be told.
+    fn load(&mut self, user: &Name) -> Table {
+        if let Some(table) = self.loaded(user) {
+            return table;
+        }
+        let table = Rc::new(RefCell::new(self.read(user)));
+        self.cache.insert(user.clone(), Rc::clone(&table));
+        table
+    }
+
+    /// `save_roster`: it asks for the account first, and takes a new version.
+    pub fn save(&mut self, user: &Name, only: Option<&Name>) -> Reply {
+        let table = self.load(user);
+        let mut roster = table.borrow_mut();
+        if roster.broken {
+            return Reply::Broken;
+        }
+        if !self.has_account(user) {
+            return Reply::Absent;
+        }
+        roster.bump();
+        let Some(only) = only else {
+            self.stored.insert(user.clone(), Roster { stamp: None, ..roster.clone() });
+            return Reply::Saved;
+        };
+        let stored = self.stored.entry(user.clone()).or_default();
+        stored.version = roster.version;
+        stored.pending = roster.pending.clone();
+        match roster.items.get(only) {
+            Some(item) => stored.items.insert(only.clone(), item.clone()),
+            None => stored.items.remove(only),
+        };
+        Reply::Saved
+    }
+
+    /// Only the last push of a change carries the version that the roster has afterwards.
+    fn push(&mut self, push: &Push) -> Reply {
+        let Some(table) = self.loaded(&push.user) else { return Reply::Pushed(0) };
+        let mut roster = table.borrow_mut();
+        let number = roster.version.filter(|_| !roster.virtual_version);
+        let (before, after) = (number.map(|v| v.saturating_sub(1)), number.map(|v| v + u64::from(push.last)));
+        roster.version = after.or(roster.version);
+        if self.interested.contains(&push.user) {
+            let device = self.devices.entry(push.user.clone()).or_default();
+            for contact in &push.contacts {
+                match roster.items.get(contact) {
+                    Some(item) => device.items.insert(contact.clone(), item.clone()),
+                    None => device.items.remove(contact),
+                };
+                device.version = before;
+            }
+            if push.last && !push.contacts.is_empty() {
+                device.version = after;
+            }
+        }
+        let roster = roster.clone();
+        if push.last && self.interested.contains(&push.user) {
+            self.note_seen(&push.user, &roster);
+        }
+        Reply::Pushed(after.unwrap_or(0))
+    }
+
+    /// A client may have this content under this version from now on.
+    pub fn note_seen(&mut self, user: &Name, roster: &Roster) {
+        if roster.virtual_version || roster.broken {
+            return;
+        }
+        let version = roster.served_version();
+        if version == 1 && !roster.items.is_empty() {
+            // Prosody serves the empty roster as 1, and gives its own first save that number. Ours must not.
+            assert!(roster.items.values().all(|item| item.subscription != "both"), "ours is served as 1: {roster:?}");
+            return;
+        }
+        let known = self.seen.entry((user.clone(), version)).or_insert_with(|| roster.items.clone());
+        if *known != roster.items {
+            self.reused.push((user.clone(), version));
+        }
+    }
+}
