@@ -170,6 +170,22 @@ describe("storage that fails, with Prosody "..harness.version, function ()
 		world.settle(server);
 	end);
 
+	-- A server killed in between forgets contact lists. TODO: `it`, when a restore marks its groups first.
+	pending("lets the marker be stored before the groups of a restored snapshot", function ()
+		server:call("create", { name = "G" }, false, "restored");
+		server:call("add_member", "restored", "alice");
+		server:call("add_member", "restored", "bob");
+		world.settle(server);
+		server:eval("prosody.spec_blob = groups.snapshot() return groups.delete('restored')");
+		world.settle(server);
+		server:eval("prosody.spec_failing.forget() return groups.restore(prosody.spec_blob)");
+		local first;
+		for _, call in ipairs(server:eval("return prosody.spec_failing.calls")) do
+			if call.method == "set" and not first then first = call.store; end
+		end
+		assert.equal("groups_internal", first);
+	end);
+
 	it("is not asked when there is nothing to do", function ()
 		server:call("create", { name = "G" }, false, "calm");
 		server:call("add_member", "calm", "alice");
