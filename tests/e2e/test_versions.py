@@ -115,6 +115,23 @@ class RosterVersions(ServerCase):
         await alice.login()
         self.assert_list(alice, "bob", "carol", "dave")
 
+    async def test_versions_pushed_before_a_logout_are_not_taken_again(self):
+        alice = await self.online("alice")
+        others = [f"user{number}" for number in range(8)]
+        await self.accounts(*others)
+        group = await self.group("Team", "alice")
+        await self.server.run("for _, user in ipairs(users) do groups.add_member(id, user); end", id=group, users=others[:4])
+        for user in others[:4]:
+            await alice.contact(user, "Team")
+        await alice.logout()
+        for number in range(4, 8):
+            await self.server.groups("add_member", group, others[number])
+            await self.stored_complete(["alice", *others[: number + 1]], "Team")
+            stored = (await self.stored("alice"))["version"]
+            self.assertNotEqual(stored, alice.version, f"the version that was pushed with {len(alice.items)} contacts")
+        await alice.login()
+        self.assert_list(alice, *others)
+
     async def test_versions_stay_apart_when_a_kill_follows_a_kill(self):
         alice = await self.online("alice")
         group = await self.group("Team", "alice", "bob")
