@@ -89,7 +89,7 @@ impl Call {
                 self.end(turn).await;
                 stored
             }
-            Err(_) => Err("another operation keeps it for too long".to_owned()),
+            Err(_) => Err(super::open::KEPT_TOO_LONG.to_owned()),
         };
         if let Err(reason) = stored {
             let text = "cannot be noted in storage; should the server die now, contact lists may keep it";

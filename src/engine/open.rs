@@ -10,6 +10,9 @@ use super::{Answer, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phas
 /// When a marker that could not be stored is tried again, in seconds.
 const FAILURE_PAUSE: f64 = 10.0;
 
+/// Why a turn at the marker was not had.
+pub(super) const KEPT_TOO_LONG: &str = "another operation keeps it for too long";
+
 /// When a marker that another operation is at is looked at again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
@@ -169,10 +172,31 @@ impl Call {
                 self.end(turn).await;
                 stored
             }
-            Err(_) => Err("another operation keeps it for too long".to_owned()),
+            Err(_) => Err(KEPT_TOO_LONG.to_owned()),
         };
         let Err(reason) = stored else { return Ok(()) };
         self.state().rosters.unsettled.retain(|group, _| !added.contains(group));
+        self.refuse_unmarked(&reason).await
+    }
+
+    /// Has storage know that every group is unsettled, also those that are yet to be made.
+    pub(super) async fn mark_everything(&self) -> Result<(), Error> {
+        let before = std::mem::replace(&mut self.state().rosters.everything, true);
+        let stored = match self.turn(Place::Marker).await {
+            Ok(turn) => {
+                let stored = if self.state().marker.everything { Ok(()) } else { self.store_marker().await };
+                self.end(turn).await;
+                stored
+            }
+            Err(_) => Err(KEPT_TOO_LONG.to_owned()),
+        };
+        let Err(reason) = stored else { return Ok(()) };
+        self.state().rosters.everything = before;
+        self.refuse_unmarked(&reason).await
+    }
+
+    /// What an operation answers whose work cannot be noted.
+    async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
         let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
         self.log(Level::Error, text).await;
         Err(Error::Internal)
@@ -292,7 +316,7 @@ impl State {
                 || turns.is_taken(&Place::Group(group.id.clone()))
                 || (!busy.is_empty() && group.members().any(|m| busy.contains(&m)))
         });
-        rosters.everything &= !busy.is_empty();
+        rosters.everything &= !busy.is_empty() || turns.is_taken(&Place::Restore);
         rosters.awaiting.retain(|&user| !directory.groups_of(user).is_empty());
     }
 }

@@ -54,6 +54,9 @@ struct Entry {
     members: Vec<(Name, Value)>,
 }
 
+/// A group's records in `group_info` and `groups`.
+type Records = (Info, Vec<(Name, Value)>);
+
 impl Engine {
     /// All groups and members as one blob: MessagePack behind a header with format and checksum.
     pub fn snapshot(&self) -> Vec<u8> {
@@ -86,15 +89,10 @@ impl Engine {
         let content = read(blob)?;
         Ok(self.start(move |call| async move {
             call.ready().await?;
-            let kept: Vec<_> = content.groups.iter().map(|entry| entry.id.clone()).collect();
-            for entry in content.groups {
-                call.restore_group(entry.id, Some((Info::from_value(entry.info), entry.members))).await?;
-            }
-            let present: Vec<_> = call.state().directory.groups().map(|(_, group)| group.id.clone()).collect();
-            for id in present.into_iter().filter(|id| !kept.contains(id)) {
-                call.restore_group(id, None).await?;
-            }
-            Ok(Answer::Done)
+            let turn = call.turn(Place::Restore).await?;
+            let restored = call.restore(content).await;
+            call.end(turn).await;
+            restored.map(|()| Answer::Done)
         }))
     }
 }
@@ -116,44 +114,65 @@ fn read(blob: &[u8]) -> Result<Content, SnapshotError> {
 }
 
 impl Call {
-    /// Makes a group what a snapshot says of it.
-    async fn restore_group(&self, id: Name, wanted: Option<(Info, Vec<(Name, Value)>)>) -> Result<(), Error> {
-        let turn = self.turn(Place::Group(id.clone())).await?;
-        let stored = match &wanted {
-            Some((info, members)) => self.store_whole(&id, info, members).await,
-            None => match self.done(Effect::StoreMembers(id.clone(), None)).await {
-                Ok(()) => self.done(Effect::StoreInfo(id.clone(), None)).await,
-                failed => failed,
-            },
-        };
-        let restored = match stored {
-            Ok(()) => self.take_over(&id, wanted).await,
-            Err(reason) => {
-                self.log(Level::Error, format!("Group {id} cannot be stored, the restore ends there: {reason}")).await;
-                Err(Error::Internal)
-            }
-        };
-        self.end(turn).await;
-        restored
+    /// The caller has the turn at restoring, which keeps every group unsettled in the marker.
+    async fn restore(&self, content: Content) -> Result<(), Error> {
+        self.mark_everything().await?;
+        let kept: Vec<_> = content.groups.iter().map(|entry| entry.id.clone()).collect();
+        for entry in content.groups {
+            self.restore_group(entry.id, Some((Info::from_value(entry.info), entry.members))).await?;
+        }
+        let present: Vec<_> = self.state().directory.groups().map(|(_, group)| group.id.clone()).collect();
+        for id in present.into_iter().filter(|id| !kept.contains(id)) {
+            self.restore_group(id, None).await?;
+        }
+        Ok(())
     }
 
-    async fn take_over(&self, id: &Name, wanted: Option<(Info, Vec<(Name, Value)>)>) -> Result<(), Error> {
-        let Some((info, members)) = wanted else {
-            let mut state = self.state();
-            state.directory.remove(id);
-            state.rosters.news = true;
-            return Ok(());
+    /// Makes a group what a snapshot says of it: stored, then in memory.
+    async fn restore_group(&self, id: Name, wanted: Option<Records>) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let before = {
+            let state = self.state();
+            let group = state.directory.find(&id);
+            group.map(|(key, group)| (group.info.clone(), state.directory.record(key)))
         };
-        let key = {
-            let mut state = self.state();
-            state.unreadable.remove(id);
-            let key = state.directory.insert(id.clone(), info);
-            state.directory.load_members(key, members);
-            key
-        };
-        self.mark_unsettled(&[key]).await?;
+        let stored = self.store_records(&id, wanted.as_ref()).await;
+        match &stored {
+            Ok(()) => self.take_over(&id, wanted),
+            Err(reason) => {
+                self.log(Level::Error, format!("Group {id} cannot be stored, the restore ends there: {reason}")).await;
+                // One of the two records may have been stored.
+                if let Err(reason) = self.store_records(&id, before.as_ref()).await {
+                    let text =
+                        format!("Group {id} is in storage half as it was, half restored. Restore again: {reason}");
+                    self.log(Level::Error, text).await;
+                }
+            }
+        }
+        self.end(turn).await;
+        stored.map_err(|_| Error::Internal)
+    }
+
+    /// Makes storage hold these records of a group, or none.
+    async fn store_records(&self, id: &Name, records: Option<&Records>) -> Result<(), String> {
+        if let Some((info, members)) = records {
+            return self.store_whole(id, info, members).await;
+        }
+        self.done(Effect::StoreMembers(id.clone(), None)).await?;
+        self.done(Effect::StoreInfo(id.clone(), None)).await
+    }
+
+    fn take_over(&self, id: &Name, wanted: Option<Records>) {
         let now = self.now();
-        self.state().enqueue_group(key, now);
-        Ok(())
+        let mut state = self.state();
+        state.rosters.news = true;
+        let Some((info, members)) = wanted else {
+            return state.directory.remove(id);
+        };
+        state.unreadable.remove(id);
+        let key = state.directory.insert(id.clone(), info);
+        state.directory.load_members(key, members);
+        state.rosters.unsettled.insert(key, false);
+        state.enqueue_group(key, now);
     }
 }

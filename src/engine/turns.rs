@@ -25,6 +25,8 @@ pub(super) enum Place {
     Roster(Name),
     /// The background work.
     Background,
+    /// Restoring all groups.
+    Restore,
 }
 
 type Ticket = Arc<AtomicBool>;
