@@ -77,6 +77,7 @@ impl Call {
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
             state.accounts.depart(user);
             state.rosters.drop_roster(user);
+            state.rosters.next_generation();
             for &contact in &contacts {
                 state.rosters.withdrawals.entry(contact).or_default().insert(user);
             }
@@ -96,6 +97,43 @@ impl Call {
             self.log(Level::Error, format!("The deletion of account {username} {text}: {reason}")).await;
         }
         Some((groups, contacts.into_iter().collect()))
+    }
+
+    /// Has the copy of an endangered group say what the group is about to be, in storage before the group's own records
+    /// do: at a start, the copy is what counts. Nothing, for a group that is about to be deleted. Returns the copy as it
+    /// was, for [`Call::undo_copy`].
+    pub(super) async fn renew_copy(
+        &self,
+        id: &Name,
+        renew: impl FnOnce(Copy) -> Option<Copy>,
+    ) -> Result<Option<Copy>, Error> {
+        let before = {
+            let mut state = self.state();
+            let Some(before) = state.copies.remove(id) else { return Ok(None) };
+            state.copies.extend(renew(before.clone()).map(|copy| (id.clone(), copy)));
+            before
+        };
+        let stored = match self.turn(Place::Marker).await {
+            Ok(turn) => {
+                let stored = self.store_marker().await;
+                self.end(turn).await;
+                stored
+            }
+            Err(_) => Err(super::open::KEPT_TOO_LONG.to_owned()),
+        };
+        let Err(reason) = stored else { return Ok(Some(before)) };
+        self.undo_copy(id, Some(before));
+        let text = format!("The copy of group {id} cannot be stored, so nothing is changed: {reason}");
+        self.log(Level::Error, text).await;
+        Err(Error::Internal)
+    }
+
+    /// The change that a copy was renewed for did not come about.
+    pub(super) fn undo_copy(&self, id: &Name, before: Option<Copy>) {
+        let Some(before) = before else { return };
+        let mut state = self.state();
+        state.copies.insert(id.clone(), before);
+        state.rosters.news = true;
     }
 
     async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {

@@ -173,6 +173,7 @@ impl Call {
     async fn delete(&self, id: &Name) -> Result<(Info, Vec<(Name, Value)>), Error> {
         let (key, info) = self.find(id)?;
         let members = self.state().directory.record(key);
+        let before = self.renew_copy(id, |_| None).await?;
         let mut failed = None;
         if !members.is_empty() {
             failed = self.done(Effect::StoreMembers(id.clone(), None)).await.err();
@@ -190,12 +191,12 @@ impl Call {
             }
         }
         if let Some(reason) = failed {
+            self.undo_copy(id, before);
             self.log(Level::Error, format!("Group {id} cannot be deleted: {reason}")).await;
             return Err(Error::Internal);
         }
         let mut state = self.state();
         state.directory.remove(id);
-        state.copies.remove(id);
         state.rosters.news = true;
         Ok((info, members))
     }

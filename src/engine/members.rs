@@ -4,7 +4,7 @@ use super::directory::UserKey;
 use super::effect::{Effect, Event, Level, Reply};
 use super::operation::Call;
 use super::turns::Place;
-use super::{Answer, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
+use super::{Answer, Copy, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
 
 impl Engine {
     /// Adds a user to a group. `delayed`: contact lists wait for a `sync`.
@@ -186,6 +186,13 @@ impl Call {
 
     /// Writes or removes one member in storage: the row where that is possible, otherwise the record as it stands now.
     async fn store_member(&self, id: &Name, key: GroupKey, user: &Name, data: Option<Value>) -> Result<(), Error> {
+        let before = self
+            .renew_copy(id, |mut copy| {
+                copy.members.retain(|(name, _)| name != user);
+                copy.members.extend(data.clone().map(|data| (user.clone(), data)));
+                Some(copy)
+            })
+            .await?;
         let (row_writes, mut record) = {
             let state = self.state();
             (state.options.row_writes, state.directory.record(key))
@@ -198,6 +205,7 @@ impl Call {
             Effect::StoreMembers(id.clone(), (!record.is_empty()).then_some(record))
         };
         if let Err(reason) = self.done(effect).await {
+            self.undo_copy(id, before);
             let text = format!("The members of group {id} cannot be stored, {user} stays as before: {reason}");
             self.log(Level::Error, text).await;
             return Err(Error::Internal);
@@ -223,7 +231,9 @@ impl Call {
 
     /// Writes a group's record, and takes it over. The caller has the group's turn.
     pub(super) async fn store_info(&self, id: &Name, key: GroupKey, info: Info) -> Result<(), Error> {
+        let before = self.renew_copy(id, |copy| Some(Copy { info: info.clone(), ..copy })).await?;
         if let Err(reason) = self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await {
+            self.undo_copy(id, before);
             self.log(Level::Error, format!("Group {id} cannot be stored and stays as it was: {reason}")).await;
             return Err(Error::Internal);
         }

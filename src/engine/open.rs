@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::effect::{Effect, Level, Reply};
 use super::operation::Call;
 use super::turns::Place;
-use super::{Answer, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, Value};
+use super::{Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, Value};
 
 /// When a marker that could not be stored is tried again, in seconds.
 const FAILURE_PAUSE: f64 = 10.0;
@@ -68,7 +68,7 @@ impl Call {
                 self.state().copies.insert(id.clone(), copy.clone());
             }
         }
-        self.state().take_up(marker, epoch);
+        self.state().take_up(marker);
         let turn = self.turn(Place::Marker).await?;
         let stored = self.store_marker().await;
         self.end(turn).await;
@@ -90,7 +90,7 @@ impl Call {
                 None => {
                     let text = "The record of open work is damaged: all contact lists are gone through once";
                     self.log(Level::Warn, text.to_owned()).await;
-                    Ok(Some(Marker { generation: epoch, everything: true, ..Marker::default() }))
+                    Ok(Some(Marker { generation: epoch.saturating_sub(1), everything: true, ..Marker::default() }))
                 }
             },
             other => {
@@ -118,23 +118,19 @@ impl Call {
         }
     }
 
-    /// Puts a group back whose records an account of its name took along. False if storage would not have it.
-    pub(super) async fn restore_copy(&self, id: &Name, copy: &super::Copy) -> bool {
-        let (info, members) = match self.perform(Effect::ReadGroup(id.clone())).await {
-            Reply::Record { info, members } => (info, members.unwrap_or_default()),
-            _ => return false,
-        };
-        let lost = copy.members.iter().filter(|(name, _)| !members.iter().any(|(present, _)| present == name));
-        let whole: Vec<_> = members.iter().chain(lost).cloned().collect();
-        let info = info.map_or_else(|| copy.info.clone(), Info::from_value);
-        let stored = self.store_whole(id, &info, &whole).await;
+    /// Puts a group back whose records an account of its name may have taken along. The copy is what counts: where a purge is
+    /// late, what was stored before it is gone, and rows that were stored after it are not all. False if storage would not have it.
+    pub(super) async fn restore_copy(&self, id: &Name, copy: &Copy) -> bool {
+        let Copy { info, members } = copy;
+        let stored = self.store_whole(id, info, members).await;
         if let Err(reason) = &stored {
             let text = format!("Group {id} was removed from storage along with the account of that name: {reason}");
             self.log(Level::Error, text).await;
         }
         let mut state = self.state();
-        let key = state.directory.insert(id.clone(), info);
-        state.directory.load_members(key, whole);
+        state.unreadable.remove(id);
+        let key = state.directory.insert(id.clone(), info.clone());
+        state.directory.load_members(key, members.clone());
         stored.is_ok()
     }
 
@@ -224,12 +220,12 @@ impl Call {
 
 impl State {
     /// Takes up the work that the marker says is open.
-    fn take_up(&mut self, marker: Option<Marker>, epoch: u64) {
+    fn take_up(&mut self, marker: Option<Marker>) {
         let found = marker.is_some();
         let mut marker = marker.unwrap_or_default();
         marker.everything |= !found && self.directory.groups().len() > 0;
         // One that was handed out and lost must never come again.
-        self.rosters.next_generation = if marker.generation == epoch { epoch } else { marker.generation + 1 };
+        self.rosters.next_generation = marker.generation + 1;
         self.rosters.everything = marker.everything;
         for name in &marker.awaiting {
             let user = self.directory.intern(name);
@@ -242,6 +238,8 @@ impl State {
                 self.rosters.withdrawals.entry(owner).or_default().insert(gone);
             }
         }
+        let unreadable = self.unreadable.iter().filter(|id| marker.everything || marker.unsettled.contains(*id));
+        self.rosters.unread.extend(unreadable.cloned());
         let open: Vec<_> = self
             .directory
             .groups()
@@ -292,7 +290,7 @@ impl State {
             unsettled: if rosters.everything {
                 BTreeSet::new()
             } else {
-                rosters.unsettled.keys().filter_map(id).collect()
+                rosters.unsettled.keys().filter_map(id).chain(rosters.unread.iter().cloned()).collect()
             },
             awaiting: rosters.awaiting.iter().map(name).collect(),
             withdrawals,

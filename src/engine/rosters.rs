@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use super::announcements::Outbox;
 use super::directory::{Directory, GroupKey, UserKey};
 use super::effect::{Plan, Section};
+use super::name::Name;
 
 /// How long it is believed that an account does not exist, in seconds, unless something says otherwise. Asking costs a
 /// storage or network call for each of a group's missing members at each login.
@@ -123,6 +124,8 @@ pub(super) struct Failure {
 pub(super) struct Rosters {
     /// Groups with members whose rosters are not all in storage; true for those that wait for a `sync`.
     pub(super) unsettled: BTreeMap<GroupKey, bool>,
+    /// Unsettled groups that could not be read.
+    pub(super) unread: BTreeSet<Name>,
     /// Every group was unsettled when the engine started, since there was no marker.
     pub(super) everything: bool,
     /// Contacts that a user has taken off the list, for as long as the session lasts.
@@ -282,6 +285,14 @@ impl Rosters {
         self.news = true;
         self.urgent.retain(|&(owner, _)| owner != user);
         self.pushes.remove(&user);
+    }
+
+    /// Begins a new generation: a new account of a name that was deleted must not be given the old one's versions. Rosters
+    /// are let be until the generation is in storage.
+    pub(super) fn next_generation(&mut self) {
+        if let Some(generation) = self.generation.take() {
+            self.next_generation = generation + 1;
+        }
     }
 
     fn version_floor(&self, user: UserKey) -> Option<u64> {

@@ -136,11 +136,14 @@ impl Call {
             let group = state.directory.find(&id);
             group.map(|(key, group)| (group.info.clone(), state.directory.record(key)))
         };
+        let copied = wanted.clone().map(|(info, members)| super::Copy { info, members });
+        let copy_before = self.renew_copy(&id, |_| copied).await?;
         let stored = self.store_records(&id, wanted.as_ref()).await;
         match &stored {
             Ok(()) => self.take_over(&id, wanted),
             Err(reason) => {
                 self.log(Level::Error, format!("Group {id} cannot be stored, the restore ends there: {reason}")).await;
+                self.undo_copy(&id, copy_before);
                 // One of the two records may have been stored.
                 if let Err(reason) = self.store_records(&id, before.as_ref()).await {
                     let text =
