@@ -67,6 +67,8 @@ pub struct World {
     pub engine: Engine,
     pub host: Host,
     pub options: Options,
+    /// Minutes of the calendar since [`EPOCH`].
+    pub minutes: u64,
 }
 
 impl World {
@@ -89,7 +91,7 @@ impl World {
     /// A host whose engine has not been started.
     pub fn stopped(options: Options, accounts: &[&str]) -> World {
         let host = Host { accounts: accounts.iter().map(|user| n(user)).collect(), tick: 1e-5, ..Host::default() };
-        World { engine: Engine::new(options), host, options }
+        World { engine: Engine::new(options), host, options, minutes: 0 }
     }
 
     /// A settled group `g`, named G, of these members, who all have accounts.
@@ -109,7 +111,7 @@ impl World {
 
     /// What the shim does when the module is loaded.
     pub fn start(&mut self) {
-        self.run(self.engine.load(EPOCH)).expect("storage can be read");
+        self.run(self.engine.load(EPOCH + self.minutes)).expect("storage can be read");
         let loaded = self.host.sessions.keys().chain(self.host.cache.keys()).cloned().collect::<BTreeSet<_>>();
         self.run(self.engine.adopt(loaded.into_iter().collect())).expect("rosters can be adopted");
     }

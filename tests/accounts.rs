@@ -1,0 +1,299 @@
+//! Accounts that are not there yet, not there any more, or there again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use groups_internal_native::engine::{Answer, Effect, Engine, Info, Value};
+use support::*;
+
+#[test]
+fn a_member_without_an_account_is_stored_but_nobodys_contact_until_it_appears() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.login("ann");
+    assert_eq!(world.add("g", "carl"), Ok(Answer::Done));
+    world.settle();
+    assert_eq!(world.members("g"), ["ann", "bob", "carl"]);
+    assert_eq!((world.shown("ann", "carl"), world.stored("bob", "carl")), (None, None));
+    world.sync("g");
+    world.settle();
+    assert_eq!(world.shown("ann", "carl"), None);
+    world.register("carl");
+    assert!(world.shown("ann", "carl").is_some());
+    world.settle();
+    world.check_contacts();
+    world.check_devices();
+}
+
+#[test]
+fn an_account_that_nobody_told_of_takes_part_from_its_first_login_or_the_next_sync() {
+    for by_login in [true, false] {
+        let mut world = World::with_group(&["ann", "bob"]);
+        world.login("ann");
+        world.add("g", "carl").unwrap();
+        world.settle();
+        world.crash();
+        world.host.accounts.insert(n("carl"));
+        if by_login {
+            world.login("carl")
+        } else {
+            world.sync("g")
+        }
+        world.settle();
+        world.check_contacts();
+    }
+}
+
+#[test]
+fn contacts_that_are_there_are_not_asked_about() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.crash();
+    world.login("ann");
+    world.settle();
+    let asked: Vec<_> = world
+        .host
+        .trace
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::FindAccounts(users) => Some(users.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [names(&["ann"])]);
+}
+
+#[test]
+fn a_directory_that_is_down_takes_nobody_out_and_puts_nobody_in() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.crash();
+    world.host.directory_down = true;
+    world.host.accounts.insert(n("dora"));
+    let before = world.host.stored.clone();
+    world.add("g", "dora").unwrap();
+    world.rename("g", "Better").unwrap();
+    world.sync("g");
+    world.settle();
+    for (user, roster) in &before {
+        let now: Vec<_> = world.host.stored[user].items.keys().collect();
+        assert_eq!(now, roster.items.keys().collect::<Vec<_>>(), "contacts of {user}");
+    }
+    world.host.directory_down = false;
+    world.sync("g");
+    world.settle();
+    world.check_contacts();
+    assert!(world.stored("dora", "ann").is_some());
+}
+
+#[test]
+fn a_save_that_prosody_skipped_because_the_directory_was_down_is_made_up_for() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.login("ann");
+    world.rename("g", "Better").unwrap();
+    world.host.directory_down = true;
+    world.settle();
+    world.host.directory_down = false;
+    world.sync("g");
+    world.settle();
+    world.check_contacts();
+}
+
+#[test]
+fn a_deleted_account_leaves_groups_chats_and_contact_lists() {
+    let mut world = World::new(&["ann", "bob", "carl"]);
+    world.create_with_chat("g", "G").unwrap();
+    for user in ["ann", "bob", "carl"] {
+        world.add("g", user).unwrap();
+    }
+    world.login("ann");
+    world.settle();
+    world.host.forget();
+    world.delete_account("carl");
+    assert_eq!(world.shown("ann", "carl"), None, "in memory at once");
+    assert_eq!(world.host.told(), ["-carl"]);
+    assert_eq!(world.members("g"), ["ann", "bob"]);
+    assert!(!world.host.rooms[&b"room1@chats"[..]].members.contains(&n("carl")));
+    assert_eq!(world.host.pushes(), [("ann".to_owned(), "carl".to_owned())]);
+    assert_eq!(
+        world.host.count(|e| matches!(e, Effect::Depart(user, left) if *user == n("carl") && left.len() == 2)),
+        1
+    );
+    world.settle();
+    world.check_agreement();
+    world.check_contacts();
+    world.check_devices();
+}
+
+#[test]
+fn withdrawals_survive_a_crash_before_they_are_saved() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.login("ann");
+    world.delete_account("carl");
+    world.crash();
+    world.settle();
+    world.check_contacts();
+    assert_eq!(world.host.marker.as_ref().unwrap().get("withdrawals"), None, "it is struck off");
+}
+
+#[test]
+fn an_account_made_again_under_the_same_name_is_a_contact_again_when_it_is_added() {
+    for crash in [false, true] {
+        let mut world = World::with_group(&["ann", "bob", "carl"]);
+        world.login("ann");
+        world.delete_account("carl");
+        if crash {
+            world.crash();
+        }
+        world.register("carl");
+        assert_eq!(world.shown("ann", "carl"), None);
+        world.add("g", "carl").unwrap();
+        if crash {
+            world.crash();
+        } else {
+            assert!(world.shown("ann", "carl").is_some());
+        }
+        world.settle();
+        world.check_contacts();
+    }
+}
+
+#[test]
+fn a_deleted_account_that_is_added_again_without_one_is_nobodys_contact() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.delete_account("carl");
+    world.add("g", "carl").unwrap();
+    world.settle();
+    world.check_contacts();
+    assert_eq!(world.stored("ann", "carl"), None);
+}
+
+#[test]
+fn the_deletion_of_an_account_that_no_group_knows_does_nothing() {
+    let mut world = World::with_group(&["ann"]);
+    world.delete_account("stranger");
+    assert_eq!(world.host.trace, []);
+}
+
+#[test]
+fn a_member_whose_withdrawals_wait_for_an_account_does_not_keep_the_group_open() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.add("g", "ghost").unwrap();
+    world.settle();
+    world.delete_account("bob");
+    world.settle_within(100.0);
+    world.host.forget();
+    world.sync("g");
+    let heavy = |e: &Effect| !matches!(e, Effect::FindAccounts(_));
+    assert_eq!(world.host.count(heavy), 0, "{:?}", world.host.trace);
+}
+
+// Groups that have the name of an account.
+
+/// A group `sales` of ann and bob, and an account `sales`.
+fn namesake() -> World {
+    World::new(&["ann", "bob", "sales"]).and_group("sales", "Sales", &["ann", "bob"])
+}
+
+/// Everything up to the purge, without what is done after it.
+fn deleted_and_purged() -> World {
+    let mut world = namesake();
+    world.host.lose_account("sales");
+    world.run(world.engine.account_deleted(n("sales"))).unwrap();
+    assert!(world.engine.is_endangered(&n("sales")));
+    world
+}
+
+fn survived(world: &World, members: &[&str]) {
+    assert_eq!(world.members("sales"), members);
+    assert_eq!(world.host.infos[&n("sales")].get("name"), Some(&Value::text(b"Sales")));
+    world.check_agreement();
+}
+
+#[test]
+fn a_group_survives_the_purge_of_an_account_of_its_name() {
+    let mut world = namesake();
+    world.delete_account("sales");
+    survived(&world, &["ann", "bob"]);
+    assert!(!world.engine.is_endangered(&n("sales")));
+    world.settle();
+    assert_eq!(world.host.marker.as_ref().unwrap().get("copies"), None);
+}
+
+#[test]
+fn a_group_survives_a_crash_between_the_purge_and_its_restoration() {
+    let mut world = deleted_and_purged();
+    world.purge("sales");
+    world.crash();
+    survived(&world, &["ann", "bob"]);
+    world.settle();
+    world.crash();
+    survived(&world, &["ann", "bob"]);
+    assert_eq!(world.host.marker.as_ref().unwrap().get("copies"), None);
+}
+
+#[test]
+fn a_member_with_the_name_of_its_group_leaves_it_and_the_group_survives() {
+    let mut world = namesake();
+    world.add("sales", "sales").unwrap();
+    world.settle();
+    world.delete_account("sales");
+    survived(&world, &["ann", "bob"]);
+    world.settle();
+    world.check_contacts();
+}
+
+type Change = fn(&Engine) -> groups_internal_native::engine::Operation;
+
+#[test]
+fn what_changes_in_an_endangered_group_survives_the_crash_as_well() {
+    let changes: [(&str, Change, &[&str]); 2] = [
+        ("add", |e| e.add_member(given("sales"), given("carl"), false), &["ann", "bob", "carl"]),
+        ("remove", |e| e.remove_member(given("sales"), given("bob")), &["ann"]),
+    ];
+    for (name, change, members) in changes {
+        for purged_before in [true, false] {
+            for row_writes in [true, false] {
+                eprintln!("{name}, purged before: {purged_before}, rows: {row_writes}");
+                let mut world = deleted_and_purged();
+                world.options.row_writes = row_writes;
+                world.engine.set_options(world.options);
+                if purged_before {
+                    world.purge("sales");
+                }
+                world.run(change(&world.engine)).unwrap();
+                if !purged_before {
+                    world.purge("sales");
+                }
+                world.crash();
+                survived(&world, members);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_endangered_group_that_is_deleted_does_not_come_back() {
+    for crash in [false, true] {
+        let mut world = deleted_and_purged();
+        world.delete("sales").unwrap();
+        if crash {
+            world.crash();
+        } else {
+            world.run(world.engine.account_purged(n("sales"), true)).unwrap();
+        }
+        assert!(!world.engine.exists(b"sales"), "crash: {crash}");
+        world.check_agreement();
+    }
+}
+
+#[test]
+fn a_restoration_that_storage_refuses_is_tried_again_at_the_next_start() {
+    let mut world = deleted_and_purged();
+    world.purge("sales");
+    world.host.down.insert("info");
+    assert!(world.run(world.engine.account_purged(n("sales"), true)).is_err());
+    assert_eq!(world.host.complaints().len(), 1);
+    world.host.down.clear();
+    world.crash();
+    survived(&world, &["ann", "bob"]);
+    assert_eq!(Info::from_value(world.host.infos[&n("sales")].clone()).rooms().len(), 0);
+}
