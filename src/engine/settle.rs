@@ -9,8 +9,12 @@ use super::rosters::{self, Planned, Scope, Unsaved};
 use super::turns::Place;
 use super::{Answer, Engine, Name, Operation, Phase, State};
 
-/// How long one turn of the event loop is used for, in seconds. A single roster save may take longer.
-const TURN_BUDGET: f64 = 0.004;
+/// How long one turn of the event loop is used for what clients wait for, in seconds. It is what the save of a large roster
+/// takes; between two turns the event loop is idle for a millisecond.
+const URGENT_BUDGET: f64 = 0.008;
+
+/// After how long background work ends its turn, in seconds. The save that was begun by then may take longer.
+const BACKGROUND_BUDGET: f64 = 0.002;
 
 /// How long background work rests, in parts of the time it took.
 const REST: f64 = 1.0;
@@ -78,7 +82,7 @@ impl Call {
     /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then pushes, then
     /// presence. The order is what keeps a client from hearing of someone it does not know.
     pub(super) async fn settle_urgent(&self) {
-        let ends = self.now() + TURN_BUDGET;
+        let ends = self.now() + URGENT_BUDGET;
         while self.now() < ends {
             let next = self.state().rosters.urgent.pop_front();
             if let Some((user, scope)) = next {
@@ -105,7 +109,7 @@ impl Call {
         let Some(turn) = self.try_turn(Place::Background) else {
             return;
         };
-        while self.now() < began + TURN_BUDGET && self.state().rosters.is_calm() {
+        while self.now() < began + BACKGROUND_BUDGET && self.state().rosters.is_calm() {
             let next = self.state().next_background(self.now());
             if let Some(user) = next {
                 self.settle(user).await;
