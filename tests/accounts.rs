@@ -45,6 +45,20 @@ fn an_account_that_nobody_told_of_takes_part_from_its_first_login_or_the_next_sy
 }
 
 #[test]
+fn a_roster_loaded_before_anybody_was_asked_gets_only_contacts_that_have_accounts() {
+    let mut world = World::with_group(&["ann"]);
+    world.add("g", "ghost").unwrap();
+    world.host.accounts.insert(n("bob"));
+    world.add_delayed("g", "bob").unwrap();
+    world.crash();
+    world.login("ann");
+    assert_eq!(world.shown("ann", "ghost"), None);
+    assert!(world.shown("ann", "bob").is_some());
+    world.settle();
+    world.check_contacts();
+}
+
+#[test]
 fn contacts_that_are_there_are_not_asked_about() {
     let mut world = World::with_group(&["ann", "bob", "carl"]);
     world.crash();

@@ -238,6 +238,7 @@ proptest! {
     ) {
         let mut world = World::with(Options { chats: true, row_writes }, &["ann", "bob", "carl"]);
         world.host.tick = tick;
+        world.forgives_edits = true;
         for act in acts {
             play(&mut world, act);
         }

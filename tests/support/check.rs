@@ -55,8 +55,9 @@ impl World {
         assert!(item.groups.contains(label), "{contact} has no label {label} in the roster of {user}: {item:?}");
     }
 
-    /// What holds at any time: no versions used twice, nobody a contact of oneself.
+    /// What holds at any time: no version used twice, nobody a contact of oneself, and nobody without an account a contact.
     pub fn check_decency(&self) {
+        assert!(self.host.strangers.is_empty(), "contacts without an account: {:?}", self.host.strangers);
         assert_eq!(self.host.reused, [], "a version stood for two contents");
         let rosters = self.host.stored.iter().map(|(user, roster)| (user, roster.clone()));
         let sessions = self.host.sessions.iter().map(|(user, table)| (user, table.borrow().clone()));

@@ -30,6 +30,10 @@ pub struct Host {
     pub accounts: BTreeSet<Name>,
     /// Whose roster must not hold whom: members at the time when an account was deleted, until it is made again.
     pub gone: BTreeSet<(Name, Name)>,
+    /// Names that once had an account.
+    pub former: BTreeSet<Name>,
+    /// Contacts that were put into a roster though nobody of that name ever had an account.
+    pub strangers: BTreeSet<Name>,
     /// What users made of their contacts themselves.
     pub own: BTreeMap<(Name, Name), Item>,
     /// Answers "no such account" for everybody.
@@ -236,7 +240,11 @@ impl Host {
                     return Some(Reply::Broken);
                 }
                 let online = self.sessions.contains_key(user);
+                let before: BTreeSet<_> = table.borrow().items.keys().cloned().collect();
                 let changes = reconcile(&mut table.borrow_mut(), plan, online);
+                let roster = table.borrow();
+                let new = roster.items.keys().filter(|contact| !before.contains(*contact)).cloned();
+                self.strangers.extend(new.filter(|name| !self.accounts.contains(name) && !self.former.contains(name)));
                 Reply::Changes(changes)
             }
             Effect::SaveRoster(user, only) => self.save(user, only.as_ref()),

@@ -69,6 +69,9 @@ pub struct World {
     pub options: Options,
     /// Minutes of the calendar since [`EPOCH`].
     pub minutes: u64,
+    /// A client's edit stores the version of a roster with that one item. Should the server die then, and the groups be
+    /// gone that brought the others, nobody can tell that the version stands for more than is in storage.
+    pub forgives_edits: bool,
 }
 
 impl World {
@@ -91,7 +94,7 @@ impl World {
     /// A host whose engine has not been started.
     pub fn stopped(options: Options, accounts: &[&str]) -> World {
         let host = Host { accounts: accounts.iter().map(|user| n(user)).collect(), tick: 1e-5, ..Host::default() };
-        World { engine: Engine::new(options), host, options, minutes: 0 }
+        World { engine: Engine::new(options), host, options, minutes: 0, forgives_edits: false }
     }
 
     /// A settled group `g`, named G, of these members, who all have accounts.
@@ -123,6 +126,9 @@ impl World {
     }
 
     pub fn kill(&mut self) {
+        if self.forgives_edits {
+            self.host.forget_half_saved();
+        }
         self.host.sessions.clear();
         self.host.interested.clear();
         self.host.cache.clear();
@@ -227,6 +233,18 @@ impl World {
 }
 
 impl Host {
+    /// Forgets what clients know of rosters of which storage has the version, but not all items.
+    fn forget_half_saved(&mut self) {
+        for (user, table) in self.sessions.iter().chain(&self.cache) {
+            let (stored, known) = (self.stored.get(user), table.borrow());
+            let half = stored.filter(|stored| stored.version == known.version && stored.items != known.items);
+            if let Some(version) = half.and_then(|stored| stored.version) {
+                self.devices.remove(user);
+                self.seen.remove(&(user.clone(), version));
+            }
+        }
+    }
+
     /// Forgets what was recorded so far.
     pub fn forget(&mut self) {
         self.trace.clear();

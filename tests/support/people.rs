@@ -174,6 +174,7 @@ impl Host {
     pub fn lose_account(&mut self, user: &str) {
         let user = n(user);
         self.accounts.remove(&user);
+        self.former.insert(user.clone());
         let groups = self.members.values().filter(|members| members.contains_key(&user));
         let others = groups.flat_map(|members| members.keys()).filter(|member| **member != user);
         self.gone.extend(others.map(|member| (member.clone(), user.clone())));
