@@ -68,7 +68,7 @@ class Prosody:
 		return log.read_text(errors="replace") if log.exists() else ""
 
 	def _tell_errors(self):
-		errors = [line for line in self.log_text().splitlines() if "\terror\t" in line]
+		errors = [line for line in self.log_text().splitlines() if "\terror\t" in line and "certmanager" not in line]
 		if errors:
 			print(f"{self.name} logged {len(errors)} errors, the first: {errors[0]}", file=sys.stderr, flush=True)
 
