@@ -120,7 +120,8 @@ class RosterVersions(ServerCase):
         others = [f"user{number}" for number in range(8)]
         await self.accounts(*others)
         group = await self.group("Team", "alice")
-        await self.server.run("for _, user in ipairs(users) do groups.add_member(id, user); end", id=group, users=others[:4])
+        add_all = "for _, user in ipairs(users) do groups.add_member(id, user); end"
+        await self.server.run(add_all, id=group, users=others[:4])
         for user in others[:4]:
             await alice.contact(user, "Team")
         await alice.logout()

@@ -7,7 +7,7 @@ import unittest
 from . import settings
 from .client import Device
 from .server import Server
-from .waiting import wait_until
+from .waiting import TIMEOUT, wait_until
 
 
 def jid(user):
@@ -85,7 +85,7 @@ class ServerCase(unittest.IsolatedAsyncioTestCase):
         roster["pending"] = list(roster["pending"] or [])
         return roster
 
-    async def stored_complete(self, users, *labels, timeout=60):
+    async def stored_complete(self, users, *labels, timeout=3 * TIMEOUT):
         """Waits until, in storage, each of these users has all the others, with these labels."""
         last = {}
 

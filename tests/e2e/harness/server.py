@@ -150,7 +150,7 @@ class Server:
         await self.start()
 
     async def run(self, source, **values):
-        """Runs Lua inside Prosody, in the scope of mod_spec_control, `inside` and `values`; returns its first result."""
+        """Runs Lua in Prosody, in the scope of mod_spec_control, `inside` and `values`; returns its first result."""
         results = await self.run_all(source, **values)
         return results[0] if results else None
 

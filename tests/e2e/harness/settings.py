@@ -10,6 +10,7 @@ TARGET = ROOT / "target"
 PLUGINS = pathlib.Path(os.environ.get("E2E_PLUGINS") or TARGET / "plugins")
 CONTROL_PLUGINS = ROOT / "spec" / "support" / "plugins"
 SCRATCH = TARGET / "e2e"
+TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "20"))
 LOG_LEVEL = os.environ.get("E2E_LOG_LEVEL", "info")
 
 HOST = "localhost"

@@ -4,8 +4,10 @@ import asyncio
 import inspect
 import time
 
+from . import settings
+
 #: Far above what anything takes on a slow machine: reaching it is a failure.
-TIMEOUT = 20.0
+TIMEOUT = settings.TIMEOUT
 STEP = 0.01
 
 
