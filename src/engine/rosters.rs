@@ -146,6 +146,8 @@ pub(super) struct Rosters {
     pub(super) invites: Outbox<Box<[u8]>>,
     /// Rosters to be brought up to date in storage.
     pub(super) background: BTreeSet<UserKey>,
+    /// The roster that the background work has read from storage in its last turn, to settle it in the next.
+    pub(super) fetched: Option<UserKey>,
     /// Rosters that an operation is bringing up to date in storage. One stays here if its operation dies.
     pub(super) in_hand: BTreeSet<UserKey>,
     /// Rosters in memory with changes of ours that are not in storage.
@@ -235,6 +237,15 @@ impl Rosters {
         self.spared.get(&user).is_some_and(|spared| spared.contains(&contact))
     }
 
+    /// Whether the background work has read this roster a turn ago.
+    pub(super) fn take_fetched(&mut self, user: UserKey) -> bool {
+        let fetched = self.fetched == Some(user);
+        if fetched {
+            self.fetched = None;
+        }
+        fetched
+    }
+
     /// An operation is done with a roster. What changed after it was saved is for the next one.
     pub(super) fn let_go(&mut self, user: UserKey) {
         self.in_hand.remove(&user);
@@ -274,6 +285,7 @@ impl Rosters {
     pub(super) fn drop_roster(&mut self, user: UserKey) {
         self.background.remove(&user);
         self.in_hand.remove(&user);
+        self.take_fetched(user);
         self.unsaved.remove(&user);
         self.saving.remove(&user);
         self.versions.remove(&user);

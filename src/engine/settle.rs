@@ -50,7 +50,7 @@ impl Engine {
         if state.turns.is_taken(&Place::Background) {
             return None;
         }
-        if !state.rosters.background.is_empty() || state.rosters.news {
+        if !state.rosters.background.is_empty() || state.rosters.news || state.rosters.fetched.is_some() {
             return Some((state.rosters.due - now).max(0.0));
         }
         if !state.rosters.in_hand.is_empty() {
@@ -112,7 +112,9 @@ impl Call {
         while self.now() < began + BACKGROUND_BUDGET && self.state().rosters.is_calm() {
             let next = self.state().next_background(self.now());
             if let Some(user) = next {
-                self.settle(user).await;
+                if !self.fetch(user).await {
+                    self.settle(user).await;
+                }
                 continue;
             }
             if self.state().rosters.news {
@@ -125,6 +127,27 @@ impl Call {
         self.end(turn).await;
     }
 
+    /// Reads a roster from storage, for the next turn to settle it: either takes as long as the roster is large. False if
+    /// there is no need to, and it can be settled now.
+    async fn fetch(&self, user: UserKey) -> bool {
+        if self.state().rosters.fetched == Some(user) || !self.has_account(user).await {
+            return false;
+        }
+        let name = self.state().directory.user_name(user);
+        self.state().rosters.take_in_hand(user);
+        match self.perform(Effect::LoadRoster(name.clone())).await {
+            Reply::Loaded(false) => {
+                self.state().rosters.fetched = Some(user);
+                return true;
+            }
+            Reply::Loaded(true) => return false,
+            Reply::Failed(reason) => self.fail(user, &reason).await,
+            _ => self.fail_broken(user, name).await,
+        }
+        self.state().rosters.let_go(user);
+        true
+    }
+
     /// Leaves the server its share of the time.
     fn rest_after(&self, began: f64) {
         let now = self.now();
@@ -135,6 +158,7 @@ impl Call {
     /// Loads a roster, reconciles it and saves what changed.
     pub(super) async fn settle(&self, user: UserKey) {
         let name = self.state().directory.user_name(user);
+        let fetched = self.state().rosters.take_fetched(user);
         let Some(turn) = self.try_turn(Place::Roster(name.clone())) else {
             let now = self.now();
             return self.state().rosters.postpone(user, BUSY_PAUSE, now);
@@ -145,7 +169,7 @@ impl Call {
                 self.arrive(user).await;
                 self.state().rosters.take_in_hand(user);
             }
-            self.settle_stored(user, name).await;
+            self.settle_stored(user, name, fetched).await;
         } else {
             self.leave_open(user);
         }
@@ -163,9 +187,10 @@ impl Call {
         }
     }
 
-    async fn settle_stored(&self, user: UserKey, name: Name) {
+    /// `fetched`: the roster is in memory because the background work has read it.
+    async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool) {
         let kept = match self.perform(Effect::LoadRoster(name.clone())).await {
-            Reply::Loaded(kept) => kept,
+            Reply::Loaded(kept) => kept && !fetched,
             Reply::Failed(reason) => return self.fail(user, &reason).await,
             _ => return self.fail_broken(user, name).await,
         };
@@ -295,6 +320,9 @@ impl State {
         let rosters = &mut self.rosters;
         rosters.generation?;
         rosters.begin();
+        if rosters.fetched.is_some() {
+            return rosters.fetched;
+        }
         let retried = rosters.failing.iter_mut().find(|(_, failure)| failure.retry_at <= now);
         if let Some((&user, failure)) = retried {
             // It stays listed, for the pause is to grow should it fail again.
