@@ -56,14 +56,22 @@ def main(arguments=None):
 	server, why = ejabberd.start_or_explain(options)
 	if not server:
 		note(f"ejabberd is not measured: {why}")
-	for measure, keys in SCENES:
-		if options.wants(*keys):
-			for row in guarded(measure, keys, options, server, note):
-				rows.append(row)
-				note("  " + "; ".join(f"{name} {report.number(value, row.unit)}" for name, value in row.values.items()))
+	early = ""
+	try:
+		for row in all_rows(options, server, note):
+			rows.append(row)
+			note("  " + "; ".join(f"{name} {report.number(value, row.unit)}" for name, value in row.values.items()))
+	except (SystemExit, KeyboardInterrupt):
+		early = "; ENDED EARLY: rows are missing"
 	if server:
 		server.stop()
-	return hand_out(options, rows, time.monotonic() - began, why, busy)
+	return hand_out(options, rows, time.monotonic() - began, why, busy, early)
+
+
+def all_rows(options, server, note):
+	for measure, keys in SCENES:
+		if options.wants(*keys):
+			yield from guarded(measure, keys, options, server, note)
 
 
 def guarded(measure, keys, options, server, note):
@@ -75,12 +83,12 @@ def guarded(measure, keys, options, server, note):
 		yield report.Row(keys[0], f"{', '.join(keys)}: broke down", "", failed=f"{type(problem).__name__}: {problem}")
 
 
-def hand_out(options, rows, seconds, why, busy):
+def hand_out(options, rows, seconds, why, busy, early):
 	about = (
 		f"Prosody {options.prosody_version}, file storage, {os.cpu_count()} cores ({platform.machine()}), clients over "
 		f"loopback TCP with quick acknowledgements, medians of {options.runs}, {seconds / 60:.1f} minutes in all"
 		+ (f"; the machine was {busy:.0%} busy before the start: do it again when it is idle" if busy > 0.1 else "")
-		+ (f"; ejabberd not measured: {why}" if why else "") + ("; QUICK: no verdict to rely on" if options.quick else "") + "."
+		+ (f"; ejabberd not measured: {why}" if why else "") + ("; QUICK: no verdict to rely on" if options.quick else "") + early + "."
 	)
 	text = report.document(rows, about, options.peer is not None)
 	(settings.OUT / "results.md").write_text(text)
@@ -88,4 +96,4 @@ def hand_out(options, rows, seconds, why, busy):
 	drawn = plots.write(rows, settings.OUT)
 	print(text)
 	print("Written to target/bench:", ", ".join(["results.md", "results.json", *drawn]))
-	return 1 if any(row.failed for row in rows) else 0
+	return 1 if early or any(row.failed for row in rows) else 0

@@ -67,6 +67,7 @@ class Scene:
 			server.lua(f"return groups.create({{ name = '{LABEL}' }}, false, '{group}')")
 			server.tool("add_delayed", group, users)
 			request = prosody.tool("time_sync", group)
+		server.tool("forget_rosters")
 		server.settle(marked=False)  # delayed additions stay open until the sync
 		return self._timed(server, "return " + request, Watcher(server.data, users))
 
