@@ -211,7 +211,8 @@ def scene_rows(options, scene, note):
 		scene.repeat("stall", scene.stall_of_add)
 		save, worst = scene.save_seen()
 		promise = f"≤ floor + one save of {size} ({save:.1f} ms)"
-		notes = [f"one save of {size} by Prosody alone stalls the pinging client for {save:.1f} ms (median of {SAVES}; longest {worst:.1f} ms)"]
+		alone = f"one save of {size} by Prosody alone stalls the pinging client for {save:.1f} ms (median of {SAVES}; "
+		notes = [alone + f"longest {worst:.1f} ms)"]
 		yield scene.row("stall", "stall", f"longest stall as one is added to {size}", promise, notes).at_most(1, plus=save)
 	if options.wants("delete") and size == max(SIZES) or options.quick and options.wants("delete"):
 		note(f"group of {size}: stall of a deleted account")

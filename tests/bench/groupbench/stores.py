@@ -64,7 +64,10 @@ def last_write(data):
 	return latest / 1e9
 
 
+OPEN_WORK = (b'"unsettled"', b'"everything"', b'"withdrawals"')
+
+
 def open_work(data):
 	"""Whether a record under the host's own key says that contact lists are still to be settled."""
 	root = pathlib.Path(data) / encode(HOST)
-	return any(word in path.read_bytes() for path in root.glob("*.dat") for word in (b'"unsettled"', b'"everything"', b'"withdrawals"'))
+	return any(word in path.read_bytes() for path in root.glob("*.dat") for word in OPEN_WORK)
