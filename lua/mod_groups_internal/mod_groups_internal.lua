@@ -24,6 +24,18 @@ local load_retry = 30;
 -- the purge follows the event, and storage that waits may be late.
 local purge_watch = { 0, 1, 10 };
 
+-- Ends loading with one line in the log. Prosody adds a traceback to an error that is a string; to its other code this one
+-- looks like a string.
+local function refuse(text)
+	error(setmetatable({}, {
+		__tostring = function () return text; end;
+		__concat = function (left, right) return tostring(left)..tostring(right); end;
+		__index = function (_, method)
+			return function (_, ...) return string[method](text, ...); end;
+		end;
+	}), 0);
+end
+
 local function load_native()
 	local directory = module:get_directory();
 	local pattern = directory.."/?.so";
@@ -34,15 +46,15 @@ local function load_native()
 	if not ok then
 		local path = package.searchpath("groups_internal_native", package.cpath);
 		if not path then
-			error("groups_internal_native.so is missing in "..directory..": run 'make install', then restart Prosody", 0);
+			refuse("groups_internal_native.so is missing in "..directory..": run 'make install', then restart Prosody");
 		end
-		error(path.." cannot be loaded, it must be built for ".._VERSION.." on this machine: run 'make install', then restart Prosody ("
-			..tostring(native):match("[^\n]*")..")", 0);
+		refuse(path.." cannot be loaded, it must be built for ".._VERSION.." on this machine: run 'make install', then restart Prosody ("
+			..tostring(native):gsub("%s+", " ")..")");
 	end
 	local version = type(native) == "table" and native.version or "unknown";
 	if version ~= VERSION then
-		error("groups_internal_native.so has version "..tostring(version)..", but mod_groups_internal.lua has version "..VERSION
-			..": run 'make install', then restart Prosody", 0);
+		refuse("groups_internal_native.so has version "..tostring(version)..", but mod_groups_internal.lua has version "..VERSION
+			..": run 'make install', then restart Prosody");
 	end
 	return native;
 end

@@ -177,8 +177,20 @@ end
 function effects.save_roster(_, username, contact_jid)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err or roster[false].broken then return "broken"; end
-	local ok, save_err = rostermanager.save_roster(username, host, roster, contact_jid);
-	if ok then return true; end
+	local metadata = roster[false];
+	local version = metadata.version;
+	-- Saving raises the version. The one that was pushed says the same, and a client that has it needs no other.
+	if type(version) == "number" then
+		metadata.version = version - 1;
+	end
+	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
+	if called and ok then return true; end
+	if type(version) == "number" then
+		metadata.version = max(metadata.version, version);
+	end
+	if not called then
+		return nil, tostring(ok), tonumber(metadata.version);
+	end
 	-- Neither yes nor a reason: Prosody does not know the account.
 	if ok == nil and save_err == nil then return "absent"; end
 	return nil, tostring(save_err), tonumber(roster[false].version);

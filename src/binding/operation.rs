@@ -251,5 +251,9 @@ fn numbers(list: &LuaValue) -> Option<Vec<u32>> {
 }
 
 fn version_number(value: &LuaValue) -> u64 {
-    value.as_f64().map_or(0, |version| version as u64)
+    match *value {
+        LuaValue::Integer(version) => u64::try_from(version).unwrap_or(0),
+        LuaValue::Number(version) => version as u64,
+        _ => 0,
+    }
 }
