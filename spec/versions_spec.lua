@@ -65,9 +65,9 @@ describe("roster versions with Prosody "..harness.version.." and storage "..harn
 		local a, b = accounts(2);
 		world.login(server, a);
 		world.group(server, "G", { a, b });
-		assert.is_true(version(a) > 2 ^ 24);
-		assert.is_true(stored_version(a) > 2 ^ 24);
-		assert.is_true(stored_version(b) > 2 ^ 24);
+		assert.is_true(version(a) >= 2 ^ 24);
+		assert.is_true(stored_version(a) >= 2 ^ 24);
+		assert.is_true(stored_version(b) >= 2 ^ 24);
 	end);
 
 	it("that are text become numbers", function ()
