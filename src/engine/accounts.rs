@@ -84,14 +84,7 @@ impl Call {
             state.rosters.enqueue(contacts.iter().copied(), now);
             (groups, contacts)
         };
-        let stored = match self.turn(Place::Marker).await {
-            Ok(turn) => {
-                let stored = self.store_marker().await;
-                self.end(turn).await;
-                stored
-            }
-            Err(_) => Err(super::open::KEPT_TOO_LONG.to_owned()),
-        };
+        let stored = self.take_turn_and_store_marker(|_| false).await;
         if let Err(reason) = stored {
             let text = "cannot be noted in storage; should the server die now, contact lists may keep it";
             self.log(Level::Error, format!("The deletion of account {username} {text}: {reason}")).await;
@@ -113,14 +106,7 @@ impl Call {
             state.copies.extend(renew(before.clone()).map(|copy| (id.clone(), copy)));
             before
         };
-        let stored = match self.turn(Place::Marker).await {
-            Ok(turn) => {
-                let stored = self.store_marker().await;
-                self.end(turn).await;
-                stored
-            }
-            Err(_) => Err(super::open::KEPT_TOO_LONG.to_owned()),
-        };
+        let stored = self.take_turn_and_store_marker(|_| false).await;
         let Err(reason) = stored else { return Ok(Some(before)) };
         self.undo_copy(id, Some(before));
         let text = format!("The copy of group {id} cannot be stored, so nothing is changed: {reason}");

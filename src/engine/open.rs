@@ -10,9 +10,6 @@ use super::{Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation
 /// When a marker that could not be stored is tried again, in seconds.
 const FAILURE_PAUSE: f64 = 10.0;
 
-/// Why a turn at the marker was not had.
-pub(super) const KEPT_TOO_LONG: &str = "another operation keeps it for too long";
-
 /// When a marker that another operation is at is looked at again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
@@ -161,15 +158,7 @@ impl Call {
             }
             before
         };
-        let stored = match self.turn(Place::Marker).await {
-            Ok(turn) => {
-                let covered = self.state().marker_covers(groups);
-                let stored = if covered { Ok(()) } else { self.store_marker().await };
-                self.end(turn).await;
-                stored
-            }
-            Err(_) => Err(KEPT_TOO_LONG.to_owned()),
-        };
+        let stored = self.take_turn_and_store_marker(|state| state.marker_covers(groups)).await;
         let Err(reason) = stored else { return Ok(()) };
         self.state().rosters.unsettled.retain(|group, _| !added.contains(group));
         self.refuse_unmarked(&reason).await
@@ -178,17 +167,21 @@ impl Call {
     /// Has storage know that every group is unsettled, also those that are yet to be made.
     pub(super) async fn mark_everything(&self) -> Result<(), Error> {
         let before = std::mem::replace(&mut self.state().rosters.everything, true);
-        let stored = match self.turn(Place::Marker).await {
-            Ok(turn) => {
-                let stored = if self.state().marker.everything { Ok(()) } else { self.store_marker().await };
-                self.end(turn).await;
-                stored
-            }
-            Err(_) => Err(KEPT_TOO_LONG.to_owned()),
-        };
+        let stored = self.take_turn_and_store_marker(|state| state.marker.everything).await;
         let Err(reason) = stored else { return Ok(()) };
         self.state().rosters.everything = before;
         self.refuse_unmarked(&reason).await
+    }
+
+    /// Stores the marker as it should be when its turn has come, unless the one in storage will do by then.
+    pub(super) async fn take_turn_and_store_marker(&self, will_do: impl FnOnce(&State) -> bool) -> Result<(), String> {
+        let Ok(turn) = self.turn(Place::Marker).await else {
+            return Err("another operation keeps it for too long".to_owned());
+        };
+        let will_do = will_do(&self.state());
+        let stored = if will_do { Ok(()) } else { self.store_marker().await };
+        self.end(turn).await;
+        stored
     }
 
     /// What an operation answers whose work cannot be noted.
