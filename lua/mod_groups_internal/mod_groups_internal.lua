@@ -82,17 +82,21 @@ end
 
 -- Does what the engine asks for. `context` is what a hook knows and no effect says.
 local function perform(context, name, ...)
-	if not name then return; end
 	return finish(name, xpcall(effects[name], traceback, context, ...));
 end
 
 local plan_work; -- forward declaration
 
+-- Takes the time after the reply is there: budgets are to see how long it took.
+local function resume(operation, ...)
+	return operation:resume(monotonic(), ...);
+end
+
 -- Drives an operation to its end, in the caller's coroutine. Returns what the operation does.
 local function run(operation, context)
-	local effect, a, b, c, d, e = operation:resume(monotonic());
+	local effect, a, b, c, d, e = resume(operation);
 	while effect do
-		effect, a, b, c, d, e = operation:resume(monotonic(), perform(context, effect, a, b, c, d, e));
+		effect, a, b, c, d, e = resume(operation, perform(context, effect, a, b, c, d, e));
 	end
 	if c then
 		module:log("error", "An operation failed by a bug in groups_internal_native.so: %s", c);
@@ -147,7 +151,7 @@ local function load_groups()
 	spawn(function ()
 		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
-			run(handle:adopt(effects.rosters_in_memory()));
+			run(handle:adopt(effects.list_rosters(nil, math.huge)));
 		else
 			module:set_status("error", "Groups cannot be read from storage (see log)");
 			module:add_timer(load_retry, load_groups);

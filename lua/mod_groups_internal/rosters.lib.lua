@@ -30,13 +30,17 @@ local function get_loaded(username)
 	return cache and cache:get(username.."@"..host);
 end
 
-function effects.rosters_in_memory()
-	local usernames = {};
+function effects.list_rosters(_, limit)
+	local cache = host_session.roster_cache;
+	local n, usernames = cache and cache:count() or 0, {};
 	for username in pairs(host_session.sessions) do
+		n = n + 1;
+		if n > limit then return nil, "there are more"; end
 		usernames[#usernames + 1] = username;
 	end
-	if host_session.roster_cache then
-		for jid in host_session.roster_cache:items() do
+	if n > limit then return nil, "there are more"; end
+	if cache then
+		for jid in cache:items() do
 			usernames[#usernames + 1] = jid_split(jid);
 		end
 	end

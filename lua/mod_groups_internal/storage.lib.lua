@@ -11,6 +11,8 @@ local members_map = assert(module:open_store("groups", "map"));
 local marker_store = assert(module:open_store("groups_internal"));
 
 local concat, find = table.concat, string.find;
+-- Locals, for they are called for each of a million members at a start.
+local next, pairs, type = next, pairs, type;
 
 local effects = {};
 
@@ -90,13 +92,16 @@ local names = {};
 local function pack_members(members)
 	local n, others = 0, nil;
 	for name, data in pairs(members) do
-		if type(name) == "string" and type(data) == "table" and next(data) == nil and not find(name, "\0", 1, true) then
+		if type(data) == "table" and next(data) == nil and type(name) == "string" then
 			n = n + 1;
 			names[n] = name;
 		else
 			others = others or {};
 			others[name] = data;
 		end
+	end
+	if find(concat(names, "", 1, n), "\0", 1, true) then
+		return "", members;
 	end
 	names[n + 1] = "";
 	return concat(names, "\0", 1, n + 1), others;

@@ -103,13 +103,8 @@ pub(super) fn members(lua: &Lua, members: &[(Name, Value)]) -> LuaResult<LuaTabl
     Ok(table)
 }
 
-/// The members of a record of the store `groups` for whom the empty table is stored. Text is read in one piece much faster
-/// than a table entry by entry.
-pub(super) fn packed_members(names: &[u8]) -> impl Iterator<Item = (Name, Value)> {
-    names.split_inclusive(|&byte| byte == 0).map(|name| (Name::raw(&name[..name.len() - 1]), Value::empty()))
-}
-
-/// A record of the store `groups`, read from it. What has no name for a key is no member.
+/// What of a record of the store `groups` is not read in one piece, which is much faster than entry by entry. What has no
+/// name for a key is no member.
 pub(super) fn from_members(table: &LuaTable) -> LuaResult<Vec<(Name, Value)>> {
     let mut members = Vec::new();
     table.for_each(|user: LuaValue, data: LuaValue| {

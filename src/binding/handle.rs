@@ -5,18 +5,19 @@ use std::rc::Rc;
 use mlua::prelude::*;
 
 use super::convert;
-use super::operation::Running;
+use super::operation::{Host, Running};
+use super::records::LastRecord;
 use crate::engine::{Engine, Name, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
     engine: Engine,
-    host: Rc<str>,
+    host: Rc<Host>,
 }
 
 impl Handle {
     pub(super) fn new(engine: Engine, host: String) -> Handle {
-        Handle { engine, host: host.into() }
+        Handle { engine, host: Rc::new(Host { name: host, last_record: LastRecord::default() }) }
     }
 
     fn run(&self, operation: Operation) -> LuaResult<Running> {
@@ -30,7 +31,7 @@ impl LuaUserData for Handle {
         add_changes(methods);
         add_rosters(methods);
         methods.add_method("close", |_, this, ()| {
-            super::close(&this.host);
+            super::close(&this.host.name);
             Ok(())
         });
     }

@@ -7,6 +7,7 @@
 mod convert;
 mod handle;
 mod operation;
+mod records;
 
 use std::collections::HashMap;
 

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use mlua::prelude::*;
 
 use super::convert;
-use crate::engine::{Answer, Changes, Effect, Error, Level, Name, Operation, Plan, Reply, Step};
+use super::records::LastRecord;
+use crate::engine::{Answer, Changes, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers};
 
 /// What the shim's function for an effect returns when it has succeeded.
 #[derive(Clone, Copy)]
@@ -42,11 +43,19 @@ enum Expected {
 pub(super) struct Running {
     operation: Option<Operation>,
     expected: Expected,
-    host: Rc<str>,
+    host: Rc<Host>,
+}
+
+/// What the operations of a handle share.
+pub(super) struct Host {
+    /// The host's name.
+    pub(super) name: String,
+    /// The record of `groups` stored last.
+    pub(super) last_record: LastRecord,
 }
 
 impl Running {
-    pub(super) fn new(operation: Operation, host: Rc<str>) -> Running {
+    pub(super) fn new(operation: Operation, host: Rc<Host>) -> Running {
         Running { operation: Some(operation), expected: Expected::Done, host }
     }
 
@@ -97,7 +106,9 @@ fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMulti
 fn expected(effect: &Effect) -> Expected {
     match effect {
         Effect::NewId | Effect::CreateRoom(_) => Expected::Text,
-        Effect::ListGroups | Effect::Affiliate(..) | Effect::Disaffiliate(..) => Expected::Names,
+        Effect::ListGroups | Effect::ListRosters(_) | Effect::Affiliate(..) | Effect::Disaffiliate(..) => {
+            Expected::Names
+        }
         Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
             Expected::Flags
         }
@@ -112,11 +123,11 @@ fn expected(effect: &Effect) -> Expected {
 }
 
 /// The name of an effect and its arguments.
-fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiValue> {
+fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiValue> {
     let text = |bytes: &[u8]| convert::string(lua, bytes);
     let name = |name: &Name| convert::name(lua, name);
     let names = |names: &[Name]| convert::names(lua, names);
-    let jids = |names: &[Name]| convert::jids(lua, names, host);
+    let jids = |names: &[Name]| convert::jids(lua, names, &host.name);
     match effect {
         Effect::Wait => "wait".into_lua_multi(lua),
         Effect::Wake => "wake".into_lua_multi(lua),
@@ -129,7 +140,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiVa
             ("store_info", name(id)?, record).into_lua_multi(lua)
         }
         Effect::StoreMembers(id, members) => {
-            let record = members.as_ref().map(|members| convert::members(lua, members)).transpose()?;
+            let record = members.as_ref().map(|members| host.last_record.table(lua, id, members)).transpose()?;
             ("store_members", name(id)?, record).into_lua_multi(lua)
         }
         Effect::StoreMember(id, user, data) => {
@@ -149,15 +160,16 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &str) -> LuaResult<LuaMultiVa
         Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Fire(event) => {
-            let (event_name, payload) = convert::event(lua, event, host)?;
+            let (event_name, payload) = convert::event(lua, event, &host.name)?;
             ("fire", event_name, payload).into_lua_multi(lua)
         }
         Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
+        Effect::ListRosters(limit) => ("list_rosters", *limit).into_lua_multi(lua),
         Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
         Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
         Effect::Reconcile(user, plan) => {
-            let sections = sections(lua, plan, host)?;
+            let sections = sections(lua, plan, &host.name)?;
             let withdrawn = (!plan.withdrawn.is_empty()).then(|| jids(&plan.withdrawn)).transpose()?;
             ("reconcile", name(user)?, sections, withdrawn, plan.version, plan.stamp).into_lua_multi(lua)
         }
@@ -227,10 +239,9 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         Expected::Value => Reply::Value(convert::from_lua(&next())),
         Expected::Record => {
             let info = convert::from_lua(&next());
-            let packed = convert::bytes(&next());
+            let plain = convert::bytes(&next());
             let others = next().as_table().map(convert::from_members).transpose().ok()?;
-            let members =
-                packed.map(|names| convert::packed_members(&names).chain(others.unwrap_or_default()).collect());
+            let members = plain.map(|names| StoredMembers::new(names.into(), others.unwrap_or_default()));
             Reply::Record { info, members }
         }
         Expected::Loaded => Reply::Loaded(convert::truth(&next())),

@@ -1,5 +1,7 @@
 //! Who is there: accounts that appear, rosters that come into memory, and what that sets in motion.
 
+use std::collections::HashSet;
+
 use super::directory::UserKey;
 use super::effect::{Effect, Push, Reply};
 use super::operation::Call;
@@ -208,12 +210,29 @@ impl Call {
     }
 
     pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) {
+        let loaded = self.with_loaded_rosters(users).await;
+        self.state().rosters.urgent.extend(loaded.into_iter().map(|user| (user, scope(user))));
+    }
+
+    /// Those of these users whose rosters are in memory. Whichever list is shorter is gone through: theirs, or that of all
+    /// rosters in memory.
+    async fn with_loaded_rosters(&self, mut users: Vec<UserKey>) -> Vec<UserKey> {
+        if users.is_empty() {
+            return users;
+        }
+        if let Reply::Names(names) = self.perform(Effect::ListRosters(users.len())).await {
+            let loaded: HashSet<_> = {
+                let state = self.state();
+                names.iter().filter_map(|name| state.directory.find_user(name)).collect()
+            };
+            users.retain(|user| loaded.contains(user));
+            return users;
+        }
         let names = self.state().directory.names(&users);
         let Reply::Flags(loaded) = self.perform(Effect::FindRosters(names)).await else {
-            return;
+            return Vec::new();
         };
-        let loaded = users.into_iter().zip(loaded).filter(|&(_, loaded)| loaded);
-        self.state().rosters.urgent.extend(loaded.map(|(user, _)| (user, scope(user))));
+        users.into_iter().zip(loaded).filter(|&(_, loaded)| loaded).map(|(user, _)| user).collect()
     }
 }
 

@@ -201,7 +201,7 @@ impl Directory {
     }
 
     /// Takes the stored members of a group in, in any order, in place of those it had.
-    pub(crate) fn load_members(&mut self, key: GroupKey, members: Vec<(Name, Value)>) {
+    pub(crate) fn load_members(&mut self, key: GroupKey, members: impl IntoIterator<Item = (Name, Value)>) {
         self.changes += 1;
         let before = self.groups.get_mut(&key).map(|group| std::mem::take(&mut group.members));
         for (user, _) in before.into_iter().flatten() {
@@ -209,11 +209,9 @@ impl Directory {
                 memberships.retain(|&mut g| g != key);
             }
         }
-        let mut loaded = Vec::with_capacity(members.len());
-        for (name, data) in members {
-            let user = self.intern_owned(name);
-            let data = self.intern_data(data);
-            loaded.push((user, data));
+        let mut loaded: Vec<_> =
+            members.into_iter().map(|(name, data)| (self.intern_owned(name), self.intern_data(data))).collect();
+        for &(user, _) in &loaded {
             if let Some((_, memberships)) = self.users.get_index_mut(user.0 as usize)
                 && let Err(at) = memberships.binary_search(&key)
             {

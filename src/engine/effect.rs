@@ -6,6 +6,7 @@
 use super::info::Info;
 use super::marker::Marker;
 use super::name::Name;
+use super::stored::StoredMembers;
 use super::value::Value;
 
 /// One thing for Prosody to do. The reply that belongs to each is named in its description; any effect may also be
@@ -58,6 +59,8 @@ pub enum Effect {
 
     /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
     FindAccounts(Vec<Name>),
+    /// List the users whose rosters are in memory. `Names`, or `Failed` if it would be more than this many.
+    ListRosters(usize),
     /// Which of these users' rosters are in memory? `Flags`.
     FindRosters(Vec<Name>),
     /// Bring a roster into memory. `Loaded`, or `Broken`.
@@ -112,7 +115,7 @@ pub enum Reply {
         /// The record in `group_info`.
         info: Option<Value>,
         /// The record in `groups`.
-        members: Option<Vec<(Name, Value)>>,
+        members: Option<StoredMembers>,
     },
     /// A roster is in memory. True if it was there before.
     Loaded(bool),

@@ -187,7 +187,7 @@ impl Call {
             {
                 let text = format!("Group {id} could not be deleted, and its members are lost from storage: {reason}");
                 self.log(Level::Error, text).await;
-                self.state().directory.load_members(key, Vec::new());
+                self.state().directory.load_members(key, []);
             }
         }
         if let Some(reason) = failed {

@@ -28,6 +28,7 @@ mod operation;
 mod rosters;
 mod settle;
 mod snapshot;
+mod stored;
 mod turns;
 mod value;
 
@@ -44,6 +45,7 @@ pub use marker::{Copy, Marker};
 pub use name::{MAX_NAME_BYTES, Name, display_name};
 pub use operation::{Answer, Operation, Step, remember_panics};
 pub use snapshot::SnapshotError;
+pub use stored::StoredMembers;
 pub use value::{Text, Value};
 
 use directory::{Directory, GroupKey};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::effect::{Effect, Level, Reply};
 use super::operation::Call;
 use super::turns::Place;
-use super::{Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, Value};
+use super::{Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value};
 
 /// When a marker that could not be stored is tried again, in seconds.
 const FAILURE_PAUSE: f64 = 10.0;
@@ -57,9 +57,11 @@ impl Call {
                 return Err(Error::Internal);
             }
         };
+        let mut records = Vec::with_capacity(ids.len());
         for id in ids {
-            self.load_group(id).await;
+            records.extend(self.read_group(id).await);
         }
+        self.state().take_in(records);
         for (id, copy) in marker.iter().flat_map(|marker| &marker.copies) {
             if !self.restore_copy(id, copy).await {
                 self.state().copies.insert(id.clone(), copy.clone());
@@ -98,19 +100,15 @@ impl Call {
         }
     }
 
-    async fn load_group(&self, id: Name) {
+    async fn read_group(&self, id: Name) -> Option<(Name, Info, StoredMembers)> {
         match self.perform(Effect::ReadGroup(id.clone())).await {
-            Reply::Record { info: Some(info), members } => {
-                let mut state = self.state();
-                let key = state.directory.insert(id, Info::from_value(info));
-                state.directory.load_members(key, members.unwrap_or_default());
-            }
-            Reply::Record { info: None, .. } => {}
+            Reply::Record { info, members } => Some((id, Info::from_value(info?), members.unwrap_or_default())),
             other => {
                 let text =
                     format!("Group {id} cannot be read and is left out until the module is loaded again: {other:?}");
                 self.log(Level::Error, text).await;
                 self.state().unreadable.insert(id);
+                None
             }
         }
     }
@@ -127,7 +125,7 @@ impl Call {
         let mut state = self.state();
         state.unreadable.remove(id);
         let key = state.directory.insert(id.clone(), info.clone());
-        state.directory.load_members(key, members.clone());
+        state.directory.load_members(key, members.iter().cloned());
         stored.is_ok()
     }
 
@@ -212,6 +210,14 @@ impl Call {
 }
 
 impl State {
+    /// Takes in groups that were read from storage.
+    fn take_in(&mut self, records: Vec<(Name, Info, StoredMembers)>) {
+        for (id, info, members) in records {
+            let key = self.directory.insert(id, info);
+            self.directory.load_members(key, members.iter());
+        }
+    }
+
     /// Takes up the work that the marker says is open.
     fn take_up(&mut self, marker: Option<Marker>) {
         let found = marker.is_some();

@@ -73,7 +73,11 @@ impl Operation {
         if self.shared.tick(now) {
             return Step::Done(Err(Error::Internal));
         }
-        self.slot.lock().reply = Some(reply);
+        {
+            let mut exchange = self.slot.lock();
+            exchange.reply = Some(reply);
+            exchange.began.get_or_insert(now);
+        }
         let mut context = Context::from_waker(Waker::noop());
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context))) {
             Ok(Poll::Ready(result)) => Step::Done(result),
@@ -97,6 +101,7 @@ struct Slot(Mutex<Exchange>);
 struct Exchange {
     effect: Option<Effect>,
     reply: Option<Reply>,
+    began: Option<f64>,
 }
 
 impl Slot {
@@ -138,6 +143,11 @@ impl Call {
     /// The time of the last resume, in seconds.
     pub(super) fn now(&self) -> f64 {
         self.shared.now()
+    }
+
+    /// The time of the operation's first resume, in seconds.
+    pub(super) fn began(&self) -> f64 {
+        self.slot.lock().began.unwrap_or_else(|| self.now())
     }
 }
 

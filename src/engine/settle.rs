@@ -9,9 +9,12 @@ use super::rosters::{self, Planned, Scope, Unsaved};
 use super::turns::Place;
 use super::{Answer, Engine, Name, Operation, Phase, State};
 
-/// How long one turn of the event loop is used for what clients wait for, in seconds. It is what the save of a large roster
-/// takes; between two turns the event loop is idle for a millisecond.
+/// How long one turn of the event loop is used for what clients wait for, in seconds, with all that the operation did
+/// before. It is what the save of a large roster takes; between two turns the event loop is idle for a millisecond.
 const URGENT_BUDGET: f64 = 0.008;
+
+/// How long it is used for that at the least: an operation that has waited for storage does not know when its turn began.
+const LEAST_BUDGET: f64 = 0.003;
 
 /// After how long background work ends its turn, in seconds. The save that was begun by then may take longer.
 const BACKGROUND_BUDGET: f64 = 0.002;
@@ -31,9 +34,8 @@ impl Engine {
     pub fn work(&self) -> Operation {
         self.start(|call| async move {
             call.ready().await?;
-            let began = call.now();
             call.settle_urgent().await;
-            call.settle_background(began).await;
+            call.settle_background().await;
             Ok(Answer::Done)
         })
     }
@@ -82,7 +84,7 @@ impl Call {
     /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then pushes, then
     /// presence. The order is what keeps a client from hearing of someone it does not know.
     pub(super) async fn settle_urgent(&self) {
-        let ends = self.now() + URGENT_BUDGET;
+        let ends = (self.began() + URGENT_BUDGET).max(self.now() + LEAST_BUDGET);
         while self.now() < ends {
             let next = self.state().rosters.urgent.pop_front();
             if let Some((user, scope)) = next {
@@ -101,7 +103,8 @@ impl Call {
     }
 
     /// Brings rosters up to date in storage, one at a time, until the budget is used up.
-    async fn settle_background(&self, began: f64) {
+    async fn settle_background(&self) {
+        let began = self.began();
         // What is urgent may have called before the burst is over.
         if self.now() < self.state().rosters.due {
             return;

@@ -24,12 +24,15 @@ pub enum Strike {
 /// Whether Prosody may put the caller to sleep in the midst of an effect: in storage, in authentication, in other modules'
 /// handlers. The others are done in one go, so nothing can come between them and their replies.
 pub fn can_wait(effect: &Effect) -> bool {
-    use Effect::{CheckStamp, FindRosters, Invite, Log, NewId, Push, Reconcile, ReleaseRoster, SendPresence, Wake};
+    use Effect::{
+        CheckStamp, FindRosters, Invite, ListRosters, Log, NewId, Push, Reconcile, ReleaseRoster, SendPresence, Wake,
+    };
     !matches!(
         effect,
         Wake | Log(..)
             | NewId
             | FindRosters(_)
+            | ListRosters(_)
             | CheckStamp(..)
             | Reconcile(..)
             | ReleaseRoster(_)

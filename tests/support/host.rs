@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, Value};
+use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, StoredMembers, Value};
 
 use super::roster::{Item, Items, Roster, Table, reconcile};
 
@@ -142,7 +142,10 @@ impl Host {
         match effect {
             Effect::ListGroups => return Some(Reply::Names(self.infos.keys().cloned().collect())),
             Effect::ReadGroup(id) => {
-                let members = self.members.get(id).map(|members| members.clone().into_iter().collect());
+                let members = self
+                    .members
+                    .get(id)
+                    .map(|members| StoredMembers::new(Box::default(), members.clone().into_iter().collect()));
                 return Some(Reply::Record { info: self.infos.get(id).cloned(), members });
             }
             Effect::ReadMarker => return Some(Reply::Value(self.marker.clone())),
@@ -220,6 +223,13 @@ impl Host {
     fn perform_roster(&mut self, effect: &Effect, context: Option<&Table>) -> Option<Reply> {
         Some(match effect {
             Effect::FindAccounts(users) => Reply::Flags(users.iter().map(|user| self.has_account(user)).collect()),
+            Effect::ListRosters(limit) => {
+                let names: BTreeSet<_> = self.sessions.keys().chain(self.cache.keys()).cloned().collect();
+                if names.len() > *limit {
+                    return Some(Reply::Failed("there are more".to_owned()));
+                }
+                Reply::Names(names.into_iter().collect())
+            }
             Effect::FindRosters(users) => Reply::Flags(users.iter().map(|user| self.loaded(user).is_some()).collect()),
             Effect::LoadRoster(user) => {
                 let kept = self.loaded(user).is_some();
