@@ -149,6 +149,41 @@ fn withdrawals_survive_a_crash_before_they_are_saved() {
 }
 
 #[test]
+fn a_deleted_account_that_storage_would_not_let_go_is_let_go_later() {
+    for crash in [false, true] {
+        let mut world = World::with_group(&["ann", "bob", "carl"]);
+        world.host.down.insert("members");
+        world.delete_account("carl");
+        assert_eq!(world.members("g"), ["ann", "bob", "carl"]);
+        assert_eq!(world.host.complaints().len(), 2, "{:?}", world.host.log);
+        world.host.down.clear();
+        if crash {
+            world.crash();
+        }
+        world.settle_within(60.0);
+        assert_eq!(world.members("g"), ["ann", "bob"]);
+        assert_eq!(world.host.told(), ["-carl"]);
+        world.check_agreement();
+        world.check_contacts();
+        assert_eq!(world.host.marker.as_ref().unwrap().get("departures"), None, "it is struck off");
+    }
+}
+
+#[test]
+fn an_account_that_was_not_let_go_but_is_added_again_stays() {
+    let mut world = World::with_group(&["ann", "carl"]);
+    world.host.down.insert("members");
+    world.delete_account("carl");
+    world.host.down.clear();
+    world.register("carl");
+    world.remove("g", "carl").unwrap();
+    world.add("g", "carl").unwrap();
+    world.settle_within(60.0);
+    assert_eq!(world.members("g"), ["ann", "carl"]);
+    world.check_contacts();
+}
+
+#[test]
 fn an_account_made_again_under_the_same_name_is_a_contact_again_when_it_is_added() {
     for crash in [false, true] {
         let mut world = World::with_group(&["ann", "bob", "carl"]);

@@ -37,6 +37,19 @@ fn a_group_without_an_id_gets_one_that_is_free() {
 }
 
 #[test]
+fn a_group_that_is_in_storage_but_unknown_is_taken_in_when_its_id_is_asked_for() {
+    let mut world = World::new(&["ann", "bob"]);
+    let operation = world.engine.create(given("G"), false, Some(given("g")));
+    world.run_struck(operation, 1, Strike::DropAfter).unwrap();
+    assert!(!world.engine.exists(b"g"));
+    world.host.members.insert(n("g"), [(n("ann"), Value::empty()), (n("bob"), Value::empty())].into());
+    assert_eq!(world.create("g", "Other"), Err(Error::Conflict));
+    world.settle();
+    world.check_agreement();
+    world.check_contacts();
+}
+
+#[test]
 fn a_taken_id_is_a_conflict_whoever_has_it() {
     let mut world = World::new(&[]);
     world.create("g", "G").unwrap();

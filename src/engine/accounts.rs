@@ -6,7 +6,10 @@ use super::effect::{Effect, Level};
 use super::operation::Call;
 use super::rosters::Scope;
 use super::turns::Place;
-use super::{Answer, Copy, Engine, Error, Name, Operation};
+use super::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
+
+/// When groups that an account could not be taken out of are tried again, in seconds.
+const DEPARTURE_PAUSE: f64 = 10.0;
 
 impl Engine {
     /// An account is being deleted (`user-deleted`, before Prosody purges its records): it leaves all groups and all
@@ -44,7 +47,7 @@ impl Call {
         self.done(Effect::Depart(username.clone(), names)).await.ok();
         for id in groups {
             if self.dismiss(&id, &username).await.is_err() {
-                let text = format!("Account {username} is deleted but still in group {id}: remove it there");
+                let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
                 self.log(Level::Error, text).await;
             }
         }
@@ -77,6 +80,10 @@ impl Call {
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
             state.accounts.depart(user);
             state.rosters.drop_roster(user);
+            if !keys.is_empty() {
+                state.rosters.departures.insert(user, keys.into_iter().collect());
+                state.rosters.departures_due = now + DEPARTURE_PAUSE;
+            }
             state.rosters.next_generation();
             for &contact in &contacts {
                 state.rosters.withdrawals.entry(contact).or_default().insert(user);
@@ -90,6 +97,35 @@ impl Call {
             self.log(Level::Error, format!("The deletion of account {username} {text}: {reason}")).await;
         }
         Some((groups, contacts.into_iter().collect()))
+    }
+
+    /// Takes accounts that are gone out of groups that have not let them go: storage failed, or the server was killed.
+    pub(super) async fn finish_departures(&self) {
+        if self.now() < self.state().rosters.departures_due {
+            return;
+        }
+        let open: Vec<_> = {
+            let state = self.state();
+            let ids = |groups: &BTreeSet<GroupKey>| -> Vec<_> {
+                groups.iter().filter_map(|&key| Some(state.directory.group(key)?.id.clone())).collect()
+            };
+            state
+                .rosters
+                .departures
+                .iter()
+                .map(|(&user, groups)| (state.directory.user_name(user), ids(groups)))
+                .collect()
+        };
+        for (username, groups) in open {
+            for id in groups {
+                // What failed has been logged.
+                self.dismiss(&id, &username).await.ok();
+            }
+        }
+        let now = self.now();
+        let rosters = &mut self.state().rosters;
+        rosters.departures_due = now + DEPARTURE_PAUSE;
+        rosters.news = true;
     }
 
     /// Has the copy of an endangered group say what the group is about to be, in storage before the group's own records

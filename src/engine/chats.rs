@@ -6,6 +6,9 @@ use super::operation::Call;
 use super::turns::Place;
 use super::{Answer, Engine, Error, Given, Info, Name, Operation, display_name, node};
 
+/// How often an affiliation is set until it agrees with a membership that changes meanwhile.
+const ALIGN_TRIES: usize = 8;
+
 impl Engine {
     /// Adds a chat of this name to a group, with all its members.
     ///
@@ -119,7 +122,12 @@ impl Call {
             return;
         }
         let names = self.state().directory.names(&members);
-        self.affiliate(jid, names).await;
+        self.affiliate(jid, names.clone()).await;
+        for name in names {
+            if !self.state().is_member(id, &name) {
+                self.align_affiliation(id, jid, &name).await;
+            }
+        }
         self.state().rosters.invites.add(jid.into(), members);
     }
 
@@ -134,14 +142,30 @@ impl Call {
         self.done(Effect::Fire(Event::ChatRemoved { id: id.clone(), info, jid })).await.ok();
     }
 
+    /// Gives a user the affiliation to a room that membership says, or takes it away. Membership may change while that goes
+    /// on: whoever sees that it has goes on until the two agree.
+    pub(super) async fn align_affiliation(&self, id: &Name, room: &[u8], user: &Name) {
+        for _ in 0..ALIGN_TRIES {
+            let member = self.state().is_member(id, user);
+            if member {
+                self.affiliate(room, vec![user.clone()]).await;
+            } else {
+                self.disaffiliate(room, vec![user.clone()]).await;
+            }
+            if self.state().is_member(id, user) == member {
+                return;
+            }
+        }
+    }
+
     /// Makes users members of a room. A refusal is the room's affair: it is logged, and adding the member again heals it.
-    pub(super) async fn affiliate(&self, room: &[u8], users: Vec<Name>) {
+    async fn affiliate(&self, room: &[u8], users: Vec<Name>) {
         let reply = self.perform(Effect::Affiliate(room.into(), users)).await;
         self.report_refusals(room, reply, "become members of").await;
     }
 
     /// Takes the affiliation of users to a room away.
-    pub(super) async fn disaffiliate(&self, room: &[u8], users: Vec<Name>) {
+    async fn disaffiliate(&self, room: &[u8], users: Vec<Name>) {
         let reply = self.perform(Effect::Disaffiliate(room.into(), users)).await;
         self.report_refusals(room, reply, "lose their affiliation to").await;
     }
@@ -164,5 +188,13 @@ impl Call {
 
     pub(super) async fn invite(&self, room: &[u8], users: Vec<Name>) {
         self.done(Effect::Invite(room.into(), users)).await.ok();
+    }
+}
+
+impl super::State {
+    fn is_member(&self, id: &Name, user: &Name) -> bool {
+        let key = self.directory.find(id).map(|(key, _)| key);
+        let user = self.directory.find_user(user);
+        matches!((key, user), (Some(key), Some(user)) if self.directory.is_member(key, user))
     }
 }

@@ -4,7 +4,7 @@ use super::effect::{Effect, Event, Level, Reply};
 use super::members::given_id;
 use super::operation::Call;
 use super::turns::Place;
-use super::{Answer, Engine, Error, Given, Info, Name, Operation, Value, display_name};
+use super::{Answer, Engine, Error, Given, Info, Name, Operation, StoredMembers, Value, display_name};
 
 /// How often a new id is made when the last one was taken.
 const ID_TRIES: usize = 8;
@@ -122,7 +122,12 @@ impl Call {
         self.free_id(id.clone())?;
         match self.perform(Effect::ReadGroup(id.clone())).await {
             Reply::Record { info: None, members: None } => {}
-            Reply::Record { .. } => return Err(Error::Conflict),
+            Reply::Record { info, members } => {
+                if let Some(info) = info {
+                    self.adopt_group(id, Info::from_value(info), members.unwrap_or_default()).await;
+                }
+                return Err(Error::Conflict);
+            }
             other => {
                 let text = format!("Storage does not say whether group {id} exists, so it is not created: {other:?}");
                 self.log(Level::Error, text).await;
@@ -135,6 +140,20 @@ impl Call {
         }
         self.state().directory.insert(id.clone(), info);
         Ok(())
+    }
+
+    /// Takes in a group that is in storage but was not known: its creation was cut off, or it was written by hand.
+    async fn adopt_group(&self, id: &Name, info: Info, members: StoredMembers) {
+        let key = {
+            let mut state = self.state();
+            let key = state.directory.insert(id.clone(), info);
+            state.directory.load_members(key, members.iter());
+            key
+        };
+        if self.mark_unsettled(&[key]).await.is_ok() {
+            let now = self.now();
+            self.state().enqueue_group(key, now);
+        }
     }
 
     /// Stores a group's new name. Nothing if it has that name already.
@@ -177,17 +196,22 @@ impl Call {
         let mut failed = None;
         if !members.is_empty() {
             failed = self.done(Effect::StoreMembers(id.clone(), None)).await.err();
+            if failed.is_none() {
+                self.state().directory.load_members(key, []);
+            }
         }
         if failed.is_none()
             && let Err(reason) = self.done(Effect::StoreInfo(id.clone(), None)).await
         {
             failed = Some(reason);
-            if !members.is_empty()
-                && let Err(reason) = self.done(Effect::StoreMembers(id.clone(), Some(members.clone()))).await
-            {
-                let text = format!("Group {id} could not be deleted, and its members are lost from storage: {reason}");
-                self.log(Level::Error, text).await;
-                self.state().directory.load_members(key, []);
+            if !members.is_empty() {
+                match self.done(Effect::StoreMembers(id.clone(), Some(members.clone()))).await {
+                    Ok(()) => self.state().directory.load_members(key, members.iter().cloned()),
+                    Err(reason) => {
+                        let text = "could not be deleted, and its members are lost from storage";
+                        self.log(Level::Error, format!("Group {id} {text}: {reason}")).await;
+                    }
+                }
             }
         }
         if let Some(reason) = failed {

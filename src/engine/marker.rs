@@ -22,6 +22,8 @@ pub struct Marker {
     pub awaiting: BTreeSet<Name>,
     /// For each account that is gone, the users whose rosters in storage may still hold it.
     pub withdrawals: BTreeMap<Name, BTreeSet<Name>>,
+    /// For each account that is gone, the groups that may still have it as a member.
+    pub departures: BTreeMap<Name, BTreeSet<Name>>,
     /// Groups whose records an account of the same name takes with it when it is purged.
     pub copies: BTreeMap<Name, Copy>,
 }
@@ -55,6 +57,9 @@ impl Marker {
         for (gone, owners) in value.get("withdrawals").map_or(&[][..], Value::entries) {
             marker.withdrawals.insert(Name::raw(gone.as_bytes()?), names(Some(owners)));
         }
+        for (gone, groups) in value.get("departures").map_or(&[][..], Value::entries) {
+            marker.departures.insert(Name::raw(gone.as_bytes()?), names(Some(groups)));
+        }
         for (id, copy) in value.get("copies").map_or(&[][..], Value::entries) {
             let info = Info::from_value(copy.get("info")?.clone());
             let member = |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
@@ -85,6 +90,10 @@ impl Marker {
         if !self.withdrawals.is_empty() {
             let table = self.withdrawals.iter().map(|(gone, owners)| (text(gone), set(owners)));
             put(b"withdrawals", Value::table(table.collect()));
+        }
+        if !self.departures.is_empty() {
+            let table = self.departures.iter().map(|(gone, groups)| (text(gone), set(groups)));
+            put(b"departures", Value::table(table.collect()));
         }
         if !self.copies.is_empty() {
             let table = self.copies.iter().map(|(id, copy)| (text(id), copy.to_value()));
@@ -121,6 +130,7 @@ mod tests {
             unsettled: [name("a"), name("b")].into(),
             awaiting: [name("carl")].into(),
             withdrawals: [(name("gone"), [name("ann")].into())].into(),
+            departures: [(name("gone"), [name("a")].into())].into(),
             copies: [(name("c"), copy)].into(),
         }
     }

@@ -25,7 +25,7 @@ impl Engine {
             let (_, info) = call.find(&id)?;
             let name = call.state().directory.user_name(arrival.user);
             for room in info.rooms() {
-                call.affiliate(&room, vec![name.clone()]).await;
+                call.align_affiliation(&id, &room, &name).await;
                 call.invite(&room, vec![name.clone()]).await;
             }
             call.done(Effect::Fire(Event::UserAdded { id, user: name, info })).await.ok();
@@ -123,6 +123,7 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
+        state.rosters.stay(user, key);
         state.rosters.news = true;
         if delayed {
             state.rosters.unsettled.insert(key, true);
@@ -161,7 +162,7 @@ impl Call {
         self.end(turn).await;
         let Some(info) = stored? else { return Ok(()) };
         for room in info.rooms() {
-            self.disaffiliate(&room, vec![username.clone()]).await;
+            self.align_affiliation(id, &room, username).await;
         }
         let event = Event::UserRemoved { id: id.clone(), user: username.clone(), info };
         self.done(Effect::Fire(event)).await.ok();

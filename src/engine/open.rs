@@ -148,26 +148,22 @@ impl Call {
 
     /// Has storage know that groups are unsettled before anything that makes them so is stored.
     pub(super) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
-        let added: Vec<_> = {
+        {
             let unsettled = &mut self.state().rosters.unsettled;
-            let before: Vec<_> = groups.iter().filter(|group| !unsettled.contains_key(group)).copied().collect();
             for &group in groups {
                 unsettled.entry(group).or_insert(false);
             }
-            before
-        };
+        }
         let stored = self.take_turn_and_store_marker(|state| state.marker_covers(groups)).await;
         let Err(reason) = stored else { return Ok(()) };
-        self.state().rosters.unsettled.retain(|group, _| !added.contains(group));
         self.refuse_unmarked(&reason).await
     }
 
     /// Has storage know that every group is unsettled, also those that are yet to be made.
     pub(super) async fn mark_everything(&self) -> Result<(), Error> {
-        let before = std::mem::replace(&mut self.state().rosters.everything, true);
+        self.state().rosters.everything = true;
         let stored = self.take_turn_and_store_marker(|state| state.marker.everything).await;
         let Err(reason) = stored else { return Ok(()) };
-        self.state().rosters.everything = before;
         self.refuse_unmarked(&reason).await
     }
 
@@ -182,8 +178,10 @@ impl Call {
         stored
     }
 
-    /// What an operation answers whose work cannot be noted.
+    /// What an operation answers whose work cannot be noted. What it has listed stays until the list is next looked through:
+    /// another operation may rely on it by now.
     async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
+        self.state().rosters.news = true;
         let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
         self.log(Level::Error, text).await;
         Err(Error::Internal)
@@ -235,6 +233,14 @@ impl State {
             for owner in owners {
                 let owner = self.directory.intern(owner);
                 self.rosters.withdrawals.entry(owner).or_default().insert(gone);
+            }
+        }
+        for (gone, groups) in &marker.departures {
+            let gone = self.directory.intern(gone);
+            let groups: BTreeSet<_> = groups.iter().filter_map(|id| Some(self.directory.find(id)?.0)).collect();
+            if groups.iter().any(|&key| self.directory.is_member(key, gone)) {
+                self.accounts.depart(gone);
+                self.rosters.departures.insert(gone, groups);
             }
         }
         let unreadable = self.unreadable.iter().filter(|id| marker.everything || marker.unsettled.contains(*id));
@@ -293,6 +299,11 @@ impl State {
             },
             awaiting: rosters.awaiting.iter().map(name).collect(),
             withdrawals,
+            departures: rosters
+                .departures
+                .iter()
+                .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
+                .collect(),
             copies: self.copies.clone(),
         }
     }
@@ -314,6 +325,10 @@ impl State {
                 || (!busy.is_empty() && group.members().any(|m| busy.contains(&m)))
         });
         rosters.everything &= !busy.is_empty() || turns.is_taken(&Place::Restore);
+        rosters.departures.retain(|&user, groups| {
+            groups.retain(|&key| directory.is_member(key, user));
+            !groups.is_empty()
+        });
         rosters.awaiting.retain(|&user| !directory.groups_of(user).is_empty());
     }
 }

@@ -136,6 +136,10 @@ pub(super) struct Rosters {
     pub(super) awaiting: BTreeSet<UserKey>,
     /// For each roster, the vanished accounts that it may still hold.
     pub(super) withdrawals: BTreeMap<UserKey, BTreeSet<UserKey>>,
+    /// For each vanished account, the groups that have not let it go.
+    pub(super) departures: BTreeMap<UserKey, BTreeSet<GroupKey>>,
+    /// When they are tried again.
+    pub(super) departures_due: f64,
     /// Rosters in memory to be brought up to date, in turn.
     pub(super) urgent: VecDeque<(UserKey, Scope)>,
     /// Contacts to be pushed to a user.
@@ -279,6 +283,13 @@ impl Rosters {
     /// Whether nothing is to be done before the next background work.
     pub(super) fn is_calm(&self) -> bool {
         self.urgent.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
+    }
+
+    /// An account that was gone is a member again: the group need not let it go.
+    pub(super) fn stay(&mut self, user: UserKey, group: GroupKey) {
+        if let Some(groups) = self.departures.get_mut(&user) {
+            groups.remove(&group);
+        }
     }
 
     /// Forgets all work on the roster of an account that is gone.

@@ -35,6 +35,7 @@ impl Engine {
         self.start(|call| async move {
             call.ready().await?;
             call.settle_urgent().await;
+            call.finish_departures().await;
             call.settle_background().await;
             Ok(Answer::Done)
         })
@@ -58,8 +59,11 @@ impl Engine {
         if !state.rosters.in_hand.is_empty() {
             return Some(BUSY_PAUSE);
         }
-        let retry_at = state.rosters.failing.values().map(|failure| failure.retry_at).reduce(f64::min)?;
-        Some((retry_at.max(state.rosters.due) - now).max(0.0))
+        let rosters = &state.rosters;
+        let departures = (!rosters.departures.is_empty()).then_some(rosters.departures_due);
+        let retried = rosters.failing.values().map(|failure| failure.retry_at.max(rosters.due));
+        let next = retried.chain(departures).reduce(f64::min)?;
+        Some((next - now).max(0.0))
     }
 
     /// Saves the rosters that have changes of ours in memory only: before an unload, or before the server stops. After

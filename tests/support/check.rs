@@ -66,6 +66,27 @@ impl World {
         }
     }
 
+    /// The members of each group's rooms are the group's.
+    pub fn check_rooms(&self) {
+        for (id, info) in self.engine.groups() {
+            let members: BTreeSet<_> = self.engine.members(id.as_bytes()).into_iter().map(|(user, _)| user).collect();
+            for jid in info.rooms() {
+                if let Some(room) = self.host.rooms.get(&jid[..]).filter(|room| !room.destroyed) {
+                    assert_eq!(room.members, members, "members of a room of {id}");
+                }
+            }
+        }
+    }
+
+    /// No group in storage has an account that was deleted.
+    pub fn check_departures(&self) {
+        for (_, gone) in &self.host.gone {
+            for (id, members) in &self.host.members {
+                assert!(!members.contains_key(gone), "{gone} is gone, but in group {id}");
+            }
+        }
+    }
+
     /// No member's roster in storage holds an account that was deleted.
     fn check_gone(&self) {
         for (user, gone) in self.host.gone.iter().filter(|(user, _)| self.host.accounts.contains(user)) {

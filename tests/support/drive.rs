@@ -136,7 +136,7 @@ impl Together {
     }
 
     /// Runs all to their ends; `choose` picks among those that can go on. With `late`, what an operation asked for is done
-    /// when it is chosen next, otherwise at once. Returns the results, and the number of seconds spent with all waiting.
+    /// when it is chosen next if it can wait, otherwise at once. Returns the results, and the number of seconds spent with all waiting.
     pub fn run(
         mut self,
         world: &mut World,
@@ -181,8 +181,9 @@ impl Together {
                 task.reply = Some(Reply::Done);
             }
             Step::Effect(effect) => {
+                let at_once = !can_wait(&effect);
                 task.effect = Some(effect);
-                if !late {
+                if at_once || !late {
                     self.step(world, chosen, late);
                 }
             }

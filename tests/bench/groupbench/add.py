@@ -25,6 +25,10 @@ class Scene:
 		self.samples = {}
 		self.sides = self._sides(ejabberd)
 
+	def keep(self, *names):
+		self.sides = [side for side in self.sides if side.name in names]
+		return self
+
 	def _sides(self, ejabberd):
 		options, found = self.options, []
 		if options.module:
@@ -188,6 +192,8 @@ def rows(options, ejabberd, note):
 			yield from scene_rows(options, scene, note)
 		finally:
 			scene.end()
+		if options.wants("delete") and (size == max(SIZES) or options.quick):
+			yield delete_row(options, scene, note)
 
 
 def scene_rows(options, scene, note):
@@ -209,18 +215,27 @@ def scene_rows(options, scene, note):
 	if options.wants("stall", "delete"):
 		note(f"group of {size}: stall of an add")
 		scene.repeat("stall", scene.stall_of_add)
-		save, worst = scene.save_seen()
+		save, worst = scene.samples["save"] = scene.save_seen()
 		promise = f"≤ floor + one save of {size} ({save:.1f} ms)"
 		alone = f"one save of {size} by Prosody alone stalls the pinging client for {save:.1f} ms (median of {SAVES}; "
 		notes = [alone + f"longest {worst:.1f} ms)"]
 		yield scene.row("stall", "stall", f"longest stall as one is added to {size}", promise, notes).at_most(1, plus=save)
-	if options.wants("delete") and size == max(SIZES) or options.quick and options.wants("delete"):
+
+
+def delete_row(options, measured, note):
+	"""On servers of its own: those added and removed before are contacts for good, and Prosody itself unsubscribes from them."""
+	size = measured.size
+	scene = Scene(options, size, None).keep("ours", "peer")
+	try:
 		note(f"group of {size}: stall of a deleted account")
-		scene.repeat("delete", scene.stall_of_delete, only=("ours", "peer"))
-		row = scene.row("delete", "delete", f"longest stall as the account of a member of {size} is deleted", "")
-		row.promise = "as for an add: ≤ floor's add + one save"
-		row.values["floor"] = statistics.median(scene.samples["stall"]["floor"])
-		yield row.at_most(1, plus=save)
+		scene.start()
+		scene.repeat("delete", scene.stall_of_delete)
+	finally:
+		scene.end()
+	row = scene.row("delete", "delete", f"longest stall as the account of a member of {size} is deleted", "")
+	row.promise = "as for an add: ≤ floor's add + one save"
+	row.values["floor"] = statistics.median(measured.samples["stall"]["floor"])
+	return row.at_most(1, plus=measured.samples["save"][0])
 
 
 NO_PRESENCE = ["ejabberd sends the pushes only, no presence"]
