@@ -14,9 +14,16 @@ local for_each = module:require "each";
 -- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
 local being_settled = module:shared("rosters_being_settled");
 
--- What rosters were found, or made, to be settled as of, and the version they had then. By roster, for as long as it lives.
-local stamps = setmetatable({}, { __mode = "k" });
-local stamped_versions = setmetatable({}, { __mode = "k" });
+-- What a roster was found, or made, to be settled as of, and the version it had then, are kept in a metatable of its metadata:
+-- there they last as long as the roster in memory, are never stored, and cost Lua's collector less than a weak table.
+local function set_stamp(metadata, stamp)
+	setmetatable(metadata, { groups_stamp = stamp; groups_version = tonumber(metadata.version) });
+end
+
+local function has_stamp(metadata, stamp)
+	local settled = getmetatable(metadata);
+	return settled ~= nil and settled.groups_stamp == stamp and settled.groups_version == metadata.version;
+end
 
 local effects = {};
 
@@ -125,7 +132,7 @@ end
 
 function effects.check_stamp(_, username, stamp)
 	local roster = get_loaded(username);
-	return { roster ~= nil and stamps[roster] == stamp and stamped_versions[roster] == roster[false].version };
+	return { roster ~= nil and has_stamp(roster[false], stamp) };
 end
 
 -- What differs is defined in src/engine/effect.rs, at Plan.
@@ -135,6 +142,7 @@ function effects.reconcile(context, username, sections, withdrawn, least_version
 	local metadata = roster[false];
 	if not metadata or metadata.broken then return "broken"; end
 	local pending = metadata.pending or {};
+	local own_jid = username.."@"..host;
 	local changed, gained, missing, quiet = {}, {}, {}, false;
 	local number = 0;
 	for s = 1, #sections, 3 do
@@ -142,9 +150,9 @@ function effects.reconcile(context, username, sections, withdrawn, least_version
 		for c = 1, #contacts do
 			local jid = contacts[c];
 			number = number + 1;
-			if not verified and not roster[jid] then
+			if not verified and not roster[jid] and jid ~= own_jid then
 				missing[#missing + 1] = number;
-			else
+			elseif jid ~= own_jid then
 				local is_changed, is_gained = reconcile_contact(roster, jid, labels);
 				if is_changed then changed[#changed + 1] = number; end
 				if is_gained then gained[#gained + 1] = number; end
@@ -172,8 +180,7 @@ function effects.reconcile(context, username, sections, withdrawn, least_version
 		version = next_version(metadata, least_version);
 	end
 	if not missing[1] then
-		stamps[roster] = stamp;
-		stamped_versions[roster] = tonumber(metadata.version);
+		set_stamp(metadata, stamp);
 	end
 	return true, changed, gained, missing, quiet, version, host_session.sessions[username] ~= nil;
 end

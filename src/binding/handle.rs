@@ -5,8 +5,8 @@ use std::rc::Rc;
 use mlua::prelude::*;
 
 use super::convert;
+use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
-use super::records::LastRecord;
 use crate::engine::{Engine, Name, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
@@ -17,7 +17,10 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new(engine: Engine, host: String) -> Handle {
-        Handle { engine, host: Rc::new(Host { name: host, last_record: LastRecord::default() }) }
+        Handle {
+            engine,
+            host: Rc::new(Host { name: host, last_record: LastRecord::default(), last_lists: LastLists::default() }),
+        }
     }
 
     fn run(&self, operation: Operation) -> LuaResult<Running> {

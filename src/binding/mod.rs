@@ -6,8 +6,8 @@
 
 mod convert;
 mod handle;
+mod kept;
 mod operation;
-mod records;
 
 use std::collections::HashMap;
 
@@ -46,7 +46,9 @@ fn close(host: &str) {
     }
 }
 
-#[mlua::lua_module(name = "groups_internal_native")]
+// `skip_memory_check`: Prosody sets Lua no limit of memory, and nobody survives the system having none. Checking for it at
+// each string of a long list takes longer than making the string.
+#[mlua::lua_module(name = "groups_internal_native", skip_memory_check)]
 fn library(lua: &Lua) -> LuaResult<LuaTable> {
     remember_panics();
     let exports = lua.create_table()?;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use mlua::prelude::*;
 
 use super::convert;
-use super::records::LastRecord;
+use super::kept::{LastLists, LastRecord};
 use crate::engine::{Answer, Changes, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers};
 
 /// What the shim's function for an effect returns when it has succeeded.
@@ -52,6 +52,8 @@ pub(super) struct Host {
     pub(super) name: String,
     /// The record of `groups` stored last.
     pub(super) last_record: LastRecord,
+    /// The long lists of contacts handed out last.
+    pub(super) last_lists: LastLists,
 }
 
 impl Running {
@@ -169,7 +171,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
         Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
         Effect::Reconcile(user, plan) => {
-            let sections = sections(lua, plan, &host.name)?;
+            let sections = sections(lua, plan, host)?;
             let withdrawn = (!plan.withdrawn.is_empty()).then(|| jids(&plan.withdrawn)).transpose()?;
             ("reconcile", name(user)?, sections, withdrawn, plan.version, plan.stamp).into_lua_multi(lua)
         }
@@ -185,12 +187,12 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
 }
 
 /// A plan's sections, flat: `verified, labels, contacts` for each.
-fn sections(lua: &Lua, plan: &Plan, host: &str) -> LuaResult<LuaTable> {
+fn sections(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
     let flat = lua.create_table_with_capacity(plan.sections.len() * 3, 0)?;
     for section in &plan.sections {
         flat.raw_push(section.verified)?;
         flat.raw_push(convert::list(lua, section.labels.iter().map(AsRef::as_ref))?)?;
-        flat.raw_push(convert::jids(lua, &section.contacts, host)?)?;
+        flat.raw_push(host.last_lists.jids(lua, &section.contacts, &host.name)?)?;
     }
     Ok(flat)
 }

@@ -150,6 +150,16 @@ impl Call {
         self.ask_accounts(&[user]).await
     }
 
+    /// Whether any of these users has an account. Those of whom it is not known are asked for.
+    pub(super) async fn any_has_account(&self, users: &[UserKey]) -> bool {
+        let unknown: Vec<_> = {
+            let state = self.state();
+            users.iter().copied().filter(|&user| !state.accounts.is_present(user)).collect()
+        };
+        let found = !unknown.is_empty() && self.ask_accounts(&unknown).await;
+        found || unknown.len() < users.len()
+    }
+
     /// Asks which users have accounts; true if any has.
     pub(super) async fn ask_accounts(&self, users: &[UserKey]) -> bool {
         let names = self.state().directory.names(users);

@@ -145,6 +145,8 @@ pub enum Reply {
 /// - one of the labels is not among its groups: the label is added. Name and other groups stay; or
 /// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
 ///
+/// The owner of the roster may be among the contacts of a section, and is passed over.
+///
 /// A withdrawn contact differs if it has an item or a pending request: both go.
 ///
 /// A roster in which nothing differs keeps its version, and nothing is stored. One that changes takes the next version,

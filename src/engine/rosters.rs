@@ -342,13 +342,15 @@ pub(super) fn doubtful(
     gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
 }
 
-/// What the roster of `user` should hold. Nothing while no roster may be changed.
+/// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
+/// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
 pub(super) fn plan(
     directory: &Directory,
     accounts: &Accounts,
     rosters: &Rosters,
     user: UserKey,
     scope: Scope,
+    split: bool,
     now: f64,
 ) -> Option<Planned> {
     let version = rosters.version_floor(user)?;
@@ -367,10 +369,15 @@ pub(super) fn plan(
         let labels: Vec<_> = labels.into_iter().collect();
         let all = contacts.len();
         let contacts = contacts.into_iter().filter(|&contact| !rosters.is_spared(user, contact));
-        let (present, others): (Vec<_>, Vec<_>) = contacts.partition(|&contact| accounts.is_present(contact));
-        let others: Vec<_> = others.into_iter().filter(|&contact| !accounts.is_absent(contact, now)).collect();
-        complete &= present.len() + others.len() == all;
-        for (verified, contacts) in [(true, present), (false, others)] {
+        let possible = |contact: &UserKey| accounts.is_present(*contact) || !accounts.is_absent(*contact, now);
+        let contacts: Vec<_> = contacts.filter(possible).collect();
+        complete &= contacts.len() == all;
+        let verified = contacts.iter().all(|&contact| accounts.is_present(contact));
+        if split && !verified {
+            let (present, others) = contacts.into_iter().partition(|&contact| accounts.is_present(contact));
+            planned.add_section(directory, true, &labels, present);
+            planned.add_section(directory, false, &labels, others);
+        } else {
             planned.add_section(directory, verified, &labels, contacts);
         }
     }
@@ -395,12 +402,14 @@ impl Planned {
     }
 }
 
-/// The other members of a user's groups, by the groups they share.
+/// The members of a user's groups, by the groups they share with the user. The user may be among them: the list of a
+/// group's members is the same for all then.
 fn shared_groups(directory: &Directory, user: UserKey) -> Vec<(Vec<GroupKey>, Vec<UserKey>)> {
     let groups = directory.groups_of(user);
     let members = |key: GroupKey| directory.group(key).into_iter().flat_map(|g| g.members());
     if let &[group] = groups {
-        return vec![(vec![group], members(group).filter(|&member| member != user).collect())];
+        let all: Vec<_> = members(group).collect();
+        return if all.len() > 1 { vec![(vec![group], all)] } else { Vec::new() };
     }
     let mut pairs: Vec<_> = groups.iter().flat_map(|&g| members(g).map(move |member| (member, g))).collect();
     pairs.sort_unstable();

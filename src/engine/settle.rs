@@ -17,7 +17,7 @@ const URGENT_BUDGET: f64 = 0.008;
 const LEAST_BUDGET: f64 = 0.003;
 
 /// After how long background work ends its turn, in seconds. The save that was begun by then may take longer.
-const BACKGROUND_BUDGET: f64 = 0.002;
+const BACKGROUND_BUDGET: f64 = 0.001;
 
 /// How long background work rests, in parts of the time it took.
 const REST: f64 = 1.0;
@@ -247,9 +247,9 @@ impl Call {
         if !doubtful.is_empty() {
             self.ask_accounts(&doubtful).await;
         }
-        // Twice, when accounts had to be asked for; they are known then.
-        for _ in 0..2 {
-            let planned = self.state().plan(user, scope, self.now());
+        // Twice, when contacts are missing: it is known then who of them has an account.
+        for split in [false, true] {
+            let planned = self.state().plan(user, scope, split, self.now());
             let Some(planned) = planned else {
                 let now = self.now();
                 self.state().rosters.enqueue([user], now);
@@ -274,7 +274,7 @@ impl Call {
             let now = self.now();
             self.state().note_changes(user, &planned, &changes, now);
             let missing = planned.resolve(&changes.missing);
-            if missing.is_empty() || !self.ask_accounts(&missing).await {
+            if missing.is_empty() || !self.any_has_account(&missing).await {
                 return true;
             }
         }
@@ -317,8 +317,8 @@ impl State {
         rosters::doubtful(&self.directory, &self.accounts, &self.rosters, user, now)
     }
 
-    fn plan(&self, user: UserKey, scope: Scope, now: f64) -> Option<Planned> {
-        rosters::plan(&self.directory, &self.accounts, &self.rosters, user, scope, now)
+    fn plan(&self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
+        rosters::plan(&self.directory, &self.accounts, &self.rosters, user, scope, split, now)
     }
 
     /// The next roster for the background work: one that failed a while ago, or one that is due. None while no roster may

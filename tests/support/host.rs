@@ -251,7 +251,7 @@ impl Host {
                 }
                 let online = self.sessions.contains_key(user);
                 let before: BTreeSet<_> = table.borrow().items.keys().cloned().collect();
-                let changes = reconcile(&mut table.borrow_mut(), plan, online);
+                let changes = reconcile(&mut table.borrow_mut(), user, plan, online);
                 let roster = table.borrow();
                 let new = roster.items.keys().filter(|contact| !before.contains(*contact)).cloned();
                 self.strangers.extend(new.filter(|name| !self.accounts.contains(name) && !self.former.contains(name)));

@@ -79,12 +79,15 @@ fn mend(roster: &mut Roster, contact: &Name, labels: &[Box<[u8]>]) -> (bool, boo
 }
 
 /// `Effect::Reconcile`, from what `Plan` says in words.
-pub fn reconcile(roster: &mut Roster, plan: &Plan, online: bool) -> Changes {
+pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -> Changes {
     let mut changes = Changes { online, ..Changes::default() };
     let mut number = 0;
     for section in &plan.sections {
         for contact in &section.contacts {
             number += 1;
+            if contact == owner {
+                continue;
+            }
             if !section.verified && !roster.items.contains_key(contact) {
                 changes.missing.push(number);
                 continue;

@@ -1,6 +1,7 @@
-//! The record of the store `groups` that was handed out last.
+//! Tables that were handed out and are likely to be wanted again.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 
 use mlua::prelude::*;
 
@@ -65,4 +66,29 @@ fn change(lua: &Lua, table: &LuaTable, before: &[(Name, Value)], after: &[(Name,
         table.raw_set(convert::name(lua, user)?, convert::to_lua(lua, data)?)?;
     }
     Ok(true)
+}
+
+/// From how many names on a list is kept, and how many lists.
+const LONG: usize = 64;
+const LISTS: usize = 4;
+
+/// When many members of a group log in, one after the other, each has the same contacts.
+#[derive(Default)]
+pub(super) struct LastLists(RefCell<VecDeque<(Vec<Name>, LuaTable)>>);
+
+impl LastLists {
+    /// The bare JIDs of users of a host. The table is not to be changed.
+    pub(super) fn jids(&self, lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable> {
+        if names.len() < LONG {
+            return convert::jids(lua, names, host);
+        }
+        let mut lists = self.0.borrow_mut();
+        if let Some((_, table)) = lists.iter().find(|(listed, _)| listed == names) {
+            return Ok(table.clone());
+        }
+        let table = convert::jids(lua, names, host)?;
+        lists.truncate(LISTS - 1);
+        lists.push_front((names.to_vec(), table.clone()));
+        Ok(table)
+    }
 }
