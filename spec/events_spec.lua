@@ -8,7 +8,8 @@ local record = [[
 	local recorded = {};
 	prosody.spec_events = recorded;
 	local stores = { info = module:open_store("group_info"); members = module:open_store("groups") };
-	for _, name in ipairs { "group-user-added", "group-user-removed", "group-chat-added", "group-chat-removed" } do
+	for _, name in ipairs { "group-user-added", "group-user-removed", "group-chat-added", "group-chat-removed",
+		"group-created", "group-updated", "group-deleted", "group-chat-renamed" } do
 		module:hook(name, function (event)
 			local id = event.id or event.group_id;
 			local info, members = stores.info:get(id), stores.members:get(id);
@@ -145,7 +146,30 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		assert.same({ name = "G"; mucs = {} }, events()[1].event.group_info);
 	end);
 
-	it("delete tells of every member, with the chats, and then of every chat", function ()
+	it("group-created comes when the group and its chat are in storage", function ()
+		call("create", { name = "H" }, true, "h");
+		finally(function () call("delete", "h"); end);
+		local entry = events()[1];
+		assert.same({ "group-created" }, names());
+		assert.same({ group_id = "h"; group_info = call("get_info", "h") }, entry.event);
+		assert.equal("H", entry.stored_name);
+		assert.is_true(entry.room);
+	end);
+
+	it("set_info tells of the group, with its old record, and of its default chat", function ()
+		local old = call("get_info", "g");
+		call("set_info", "g", { name = "Better" });
+		local info = call("get_info", "g");
+		assert.same({ "group-updated", "group-chat-renamed" }, names());
+		assert.same({ group_id = "g"; group_info = info; old_info = old }, events()[1].event);
+		assert.equal("Better", events()[1].stored_name);
+		assert.same({ group_id = "g"; group_info = info; muc = { jid = info.muc_jid; name = "Better" }; old_name = "G" }, events()[2].event);
+		forget();
+		call("set_info", "g", { name = "Better" });
+		assert.same({}, names());
+	end);
+
+	it("delete tells of every member, with the chats, then of every chat, and then of the group", function ()
 		call("add_member", "g", "alice");
 		call("add_member", "g", "bob");
 		local chat = call("add_group_chat", "g", "More");
@@ -154,7 +178,7 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		call("delete", "g");
 		local list = names();
 		table.sort(list, function (a, b) return a > b; end);
-		assert.same({ "group-user-removed bob", "group-user-removed alice", "group-chat-removed", "group-chat-removed" }, list);
+		assert.same({ "group-user-removed bob", "group-user-removed alice", "group-deleted", "group-chat-removed", "group-chat-removed" }, list);
 		local told = events();
 		for i = 1, 2 do
 			assert.equal("group-user-removed", told[i].name);
@@ -162,6 +186,9 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 			assert.equal("localhost", told[i].event.host);
 			assert.is_nil(told[i].stored_name);
 		end
+		assert.equal("group-deleted", told[5].name);
+		assert.same({ group_id = "g"; group_info = { name = "G"; mucs = {} } }, told[5].event);
+		assert.is_nil(told[5].stored_name);
 		local gone = {};
 		for i = 3, 4 do
 			assert.equal("group-chat-removed", told[i].name);

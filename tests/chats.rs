@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Error, Event};
+use groups_internal_native::engine::{Answer, Effect, Error, Event, Options};
 use support::*;
 
 fn jid(room: &str) -> Box<[u8]> {
@@ -160,4 +160,123 @@ fn invitations_wait_until_contact_lists_have_been_told() {
     let invite = world.host.places(|e| matches!(e, Effect::Invite(..)))[0];
     assert!(last_push < invite);
     assert_eq!(world.host.count(|e| matches!(e, Effect::Invite(..))), 1);
+}
+
+// Rooms to which something has happened.
+
+/// Group g of ann and bob with a chat, in which bob has lost his affiliation and eve has one.
+fn meddled_with(options: Options) -> World {
+    let mut world = World::with(options, &["ann", "bob"]);
+    world.create_with_chat("g", "G").unwrap();
+    world.add("g", "ann").unwrap();
+    world.add("g", "bob").unwrap();
+    world.settle();
+    let room = world.host.rooms.get_mut(&b"room1@chats"[..]).unwrap();
+    room.members.remove(&n("bob"));
+    room.members.insert(n("eve"));
+    world.host.forget();
+    world
+}
+
+fn with_chats() -> Options {
+    Options { chats: true, ..Options::default() }
+}
+
+fn let_in(world: &World) -> Vec<String> {
+    world.host.rooms[&b"room1@chats"[..]].members.iter().map(|name| name.to_string()).collect()
+}
+
+fn looks(world: &World) -> usize {
+    world.host.count(|effect| matches!(effect, Effect::AlignRoom(..)))
+}
+
+#[test]
+fn a_sync_lets_members_into_rooms_again_and_leaves_strangers_there() {
+    let mut world = meddled_with(with_chats());
+    world.sync("g");
+    assert_eq!(let_in(&world), ["ann", "bob", "eve"]);
+    assert_eq!(world.host.complaints(), [""; 0]);
+}
+
+#[test]
+fn with_the_option_a_sync_takes_strangers_out_of_rooms() {
+    let mut world = meddled_with(Options { enforce_affiliations: true, ..with_chats() });
+    world.sync("g");
+    assert_eq!(let_in(&world), ["ann", "bob"]);
+}
+
+#[test]
+fn a_room_is_looked_after_once_until_something_happens_to_it() {
+    let mut world = meddled_with(with_chats());
+    world.sync("g");
+    world.sync("g");
+    assert_eq!(looks(&world), 1);
+    world.engine.room_touched(b"room1@chats");
+    world.sync("g");
+    assert_eq!(looks(&world), 2);
+    world.engine.set_options(Options { enforce_affiliations: true, ..with_chats() });
+    world.sync("g");
+    assert_eq!((looks(&world), let_in(&world)), (3, vec!["ann".to_owned(), "bob".to_owned()]));
+}
+
+#[test]
+fn a_room_that_is_read_from_storage_is_looked_after() {
+    let mut world = meddled_with(with_chats());
+    world.run(world.engine.room_restored(b"room1@chats")).unwrap();
+    world.run(world.engine.room_restored(b"other@chats")).unwrap();
+    assert_eq!((looks(&world), let_in(&world).len()), (1, 3));
+}
+
+#[test]
+fn a_ban_given_by_hand_stays_and_is_told_of_with_room_and_user() {
+    let mut world = meddled_with(with_chats());
+    world.host.banned.insert(n("bob"));
+    world.sync("g");
+    assert_eq!(let_in(&world), ["ann", "eve"]);
+    let [line] = world.host.complaints()[..] else { panic!("{:?}", world.host.log) };
+    assert!(line.contains("bob") && line.contains("room1@chats"), "{line}");
+}
+
+#[test]
+fn a_room_that_cannot_be_looked_after_is_tried_again_at_the_next_sync() {
+    let mut world = meddled_with(with_chats());
+    world.host.down.insert("chats");
+    world.sync("g");
+    world.host.down.clear();
+    world.sync("g");
+    assert_eq!(let_in(&world), ["ann", "bob", "eve"]);
+}
+
+#[test]
+fn who_leaves_while_a_room_is_looked_after_is_not_let_in() {
+    let mut world = meddled_with(with_chats());
+    world.run(world.engine.remove_member(given("g"), given("bob"))).unwrap();
+    world.add("g", "bob").unwrap();
+    for steps in 0..12 {
+        world.engine.room_touched(b"room1@chats");
+        let operations = [world.engine.sync(given("g")), world.engine.remove_member(given("g"), given("bob"))];
+        let mut taken = 0;
+        Together::new(operations).run(&mut world, true, |runnable| {
+            taken += 1;
+            let preferred = usize::from(taken > steps);
+            if runnable.contains(&preferred) { preferred } else { runnable[0] }
+        });
+        assert_eq!(let_in(&world), ["ann", "eve"], "changed over after {steps}");
+        world.add("g", "bob").unwrap();
+    }
+}
+
+#[test]
+fn a_member_who_was_refused_is_let_in_by_a_later_sync() {
+    let mut world = meddled_with(with_chats());
+    world.sync("g");
+    world.host.accounts.insert(n("carl"));
+    world.host.unwelcome.insert(n("carl"));
+    world.add("g", "carl").unwrap();
+    world.sync("g");
+    assert_eq!(let_in(&world), ["ann", "bob", "eve"]);
+    assert_eq!(world.host.complaints().len(), 2, "{:?}", world.host.log);
+    world.host.unwelcome.clear();
+    world.sync("g");
+    assert_eq!(let_in(&world), ["ann", "bob", "carl", "eve"]);
 }

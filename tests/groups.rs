@@ -91,7 +91,7 @@ fn a_default_chat_is_made_before_the_group_and_named_by_it() {
 
 #[test]
 fn without_a_chat_host_a_chat_is_unavailable_and_nothing_is_stored() {
-    let mut world = World::with(Options { chats: false, row_writes: false }, &[]);
+    let mut world = World::with(Options { chats: false, row_writes: false, ..Options::default() }, &[]);
     world.create("g", "G").unwrap();
     world.host.forget();
     assert_eq!(world.create_with_chat("h", "H"), Err(Error::ServiceUnavailable));
@@ -156,7 +156,7 @@ fn changes_refuse_other_arguments_that_cannot_be() {
 
 #[test]
 fn a_rename_keeps_everything_else_and_renames_the_default_chat() {
-    let mut world = World::stopped(Options { chats: true, row_writes: false }, &["ann", "bob"]);
+    let mut world = World::stopped(Options { chats: true, row_writes: false, ..Options::default() }, &["ann", "bob"]);
     let stored = Value::table(vec![
         (Value::text(b"name"), Value::text(b"Old")),
         (Value::text(b"muc_jid"), Value::text(b"r@chats")),
@@ -171,6 +171,34 @@ fn a_rename_keeps_everything_else_and_renames_the_default_chat() {
     assert_eq!(world.host.infos[&n("g")].get("muc_jid"), Some(&Value::text(b"r@chats")));
     assert_eq!(world.host.rooms[&b"r@chats"[..]].name, b"New");
     world.check_agreement();
+    let (id, info) = (n("g"), world.engine.info(b"g").unwrap());
+    let old = Info { name: (*b"Old").into(), ..info.clone() };
+    let (jid, name, old_name) = ((*b"r@chats").into(), info.name.clone(), old.name.clone());
+    let updated = Event::Updated { id: id.clone(), info: info.clone(), old };
+    assert_eq!(world.host.events, [updated, Event::ChatRenamed { id, info, jid, name, old_name }]);
+}
+
+#[test]
+fn a_chat_that_keeps_its_name_is_not_told_of_as_renamed() {
+    let mut world = World::new(&["ann"]);
+    world.create_with_chat("g", "Old").unwrap();
+    world.host.down.insert("chats");
+    world.host.forget();
+    assert_eq!(world.rename("g", "New"), Ok(Answer::Done));
+    assert_eq!(world.host.told(), ["=group"]);
+    assert_eq!(world.host.complaints().len(), 1);
+}
+
+#[test]
+fn a_group_is_told_of_when_it_is_stored_and_not_when_it_is_not() {
+    let mut world = World::new(&[]);
+    world.create_with_chat("g", "G").unwrap();
+    assert_eq!(world.host.events, [Event::Created { id: n("g"), info: world.engine.info(b"g").unwrap() }]);
+    world.host.forget();
+    world.create("g", "G").unwrap_err();
+    world.host.down.insert("info");
+    world.create("h", "H").unwrap_err();
+    assert_eq!(world.host.events, []);
 }
 
 #[test]
@@ -204,17 +232,19 @@ fn a_deleted_group_leaves_nothing_but_contacts_and_tells_everybody() {
     let rooms = world.engine.info(b"g").unwrap().rooms();
     world.host.forget();
     assert_eq!(world.delete("g"), Ok(Answer::Done));
-    assert_eq!(world.host.told(), ["-ann", "-bob", "-chat", "-chat"]);
+    assert_eq!(world.host.told(), ["-ann", "-bob", "-chat", "-chat", "-group"]);
     let left: Vec<_> = world
         .host
         .events
         .iter()
         .map(|event| match event {
-            Event::UserRemoved { info, .. } | Event::ChatRemoved { info, .. } => info.rooms().len(),
+            Event::UserRemoved { info, .. } | Event::ChatRemoved { info, .. } | Event::Deleted { info, .. } => {
+                info.rooms().len()
+            }
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(left, [2, 2, 1, 0], "the record names the chats that are left");
+    assert_eq!(left, [2, 2, 1, 0, 0], "the record names the chats that are left");
     assert!(rooms.iter().all(|room| world.host.rooms[&**room].destroyed));
     assert!(world.host.infos.is_empty() && world.host.members.is_empty());
     assert_eq!(world.engine.groups_of(b"ann"), []);
@@ -266,7 +296,7 @@ fn all_groups_are_listed_in_the_order_in_which_they_became_known() {
 
 #[test]
 fn ids_and_names_in_storage_load_whatever_they_are() {
-    let mut world = World::stopped(Options { chats: true, row_writes: false }, &["ann", "bob"]);
+    let mut world = World::stopped(Options { chats: true, row_writes: false, ..Options::default() }, &["ann", "bob"]);
     let odd = [&b"With Space"[..], b"a@b", b"\xff"];
     for id in odd {
         world.host.infos.insert(Name::raw(id), Info::named(id.into()).to_value());
@@ -302,7 +332,7 @@ fn a_closed_engine_answers_internal_at_the_next_step() {
 
 #[test]
 fn operations_begun_before_storage_was_read_go_on_when_it_is() {
-    let mut world = World::stopped(Options { chats: true, row_writes: false }, &["ann"]);
+    let mut world = World::stopped(Options { chats: true, row_writes: false, ..Options::default() }, &["ann"]);
     world.host.infos.insert(n("g"), Info::named((*b"G").into()).to_value());
     let add = world.engine.add_member(given("g"), given("ann"), false);
     let load = world.engine.load(EPOCH);
@@ -313,7 +343,7 @@ fn operations_begun_before_storage_was_read_go_on_when_it_is() {
 
 #[test]
 fn an_operation_that_cannot_wait_for_storage_answers_internal() {
-    let world = World::stopped(Options { chats: true, row_writes: false }, &[]);
+    let world = World::stopped(Options { chats: true, row_writes: false, ..Options::default() }, &[]);
     let mut add = world.engine.add_member(given("g"), given("ann"), false);
     assert_eq!(add.resume(0.0, Reply::Done), Step::Effect(Effect::Wait));
     let cannot = Reply::Failed("the caller cannot wait".into());

@@ -21,7 +21,7 @@ fn from_the_lua_module(world: &mut World) {
 }
 
 fn stopped() -> World {
-    World::stopped(Options { chats: true, row_writes: false }, &["ann", "bob", "carl"])
+    World::stopped(Options { chats: true, row_writes: false, ..Options::default() }, &["ann", "bob", "carl"])
 }
 
 #[test]

@@ -97,7 +97,8 @@ fn adding_a_member_again_writes_nothing_but_heals_the_chat_and_tells_again() {
 
 #[test]
 fn usernames_are_normalised_but_a_stored_raw_one_is_matched_first() {
-    let mut world = World::stopped(Options { chats: false, row_writes: false }, &["ann", "alice"]);
+    let mut world =
+        World::stopped(Options { chats: false, row_writes: false, ..Options::default() }, &["ann", "alice"]);
     world.host.infos.insert(n("g"), Info::named((*b"G").into()).to_value());
     world.host.members.insert(n("g"), [(n("Alice"), Value::Bool(true))].into());
     world.start();
@@ -117,7 +118,7 @@ fn usernames_are_normalised_but_a_stored_raw_one_is_matched_first() {
 
 #[test]
 fn what_others_stored_for_a_member_is_kept() {
-    let mut world = World::stopped(Options { chats: false, row_writes: false }, &["ann", "bob"]);
+    let mut world = World::stopped(Options { chats: false, row_writes: false, ..Options::default() }, &["ann", "bob"]);
     world.host.infos.insert(n("g"), Info::named((*b"G").into()).to_value());
     let role = Value::table(vec![(Value::text(b"role"), Value::text(b"boss"))]);
     world.host.members.insert(n("g"), [(n("ann"), role.clone())].into());

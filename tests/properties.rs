@@ -236,7 +236,7 @@ proptest! {
         row_writes in any::<bool>(),
         tick in prop_oneof![Just(1e-5), Just(1e-3), Just(6e-3)],
     ) {
-        let mut world = World::with(Options { chats: true, row_writes }, &["ann", "bob", "carl"]);
+        let mut world = World::with(Options { chats: true, row_writes, ..Options::default() }, &["ann", "bob", "carl"]);
         world.host.tick = tick;
         world.forgives_edits = true;
         for act in acts {

@@ -341,7 +341,8 @@ fn a_roster_whose_version_another_module_keeps_true_stays_so() {
 fn background_work_leaves_the_server_time_between_its_turns() {
     let users: Vec<String> = (0..40).map(|number| format!("user{number}")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
-    let mut world = World::with(Options { chats: false, row_writes: false }, &users).and_group("g", "G", &users);
+    let mut world = World::with(Options { chats: false, row_writes: false, ..Options::default() }, &users)
+        .and_group("g", "G", &users);
     world.host.tick = 0.002;
     world.rename("g", "Better").unwrap();
     let (began, mut worked, mut longest) = (world.host.now, 0.0_f64, 0.0_f64);

@@ -70,7 +70,11 @@ end
 
 local rosters_being_settled = module:shared("rosters_being_settled");
 
-local handle = native.open(host, module.reloading or false, muc_host ~= nil, effects.has_row_writes());
+local handle = native.open(host, module.reloading or false, {
+	chats = muc_host ~= nil;
+	row_writes = effects.has_row_writes();
+	enforce_affiliations = module:get_option_boolean("groups_muc_enforce", false);
+});
 
 -- Operations
 
@@ -344,6 +348,30 @@ end, -1000);
 
 module:hook_global("server-stopping", function ()
 	run_hook(handle:flush(flush_time));
+end);
+
+-- Hooks on the chat host, which has other events each time it is activated.
+local function watch_chat_host()
+	if not muc_host or not prosody.hosts[muc_host] then return; end
+	local chats = module:context(muc_host);
+	-- In a timer: the room may be read in the midst of an effect.
+	chats:hook("muc-room-restored", function (event)
+		module:add_timer(0, function ()
+			spawn(function () run(handle:room_restored(event.room.jid)); end);
+		end);
+	end);
+	chats:hook("muc-set-affiliation", function (event)
+		if not effects.is_in_batch(event.room) then
+			handle:room_touched(event.room.jid);
+		end
+	end);
+end
+
+watch_chat_host();
+module:hook_global("host-activated", function (activated)
+	if activated == muc_host then
+		watch_chat_host();
+	end
 end);
 
 local function check_muc_host()

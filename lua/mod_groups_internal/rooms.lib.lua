@@ -133,6 +133,12 @@ local function begin_batch(room)
 	return batch;
 end
 
+-- Whether it is us who are at a room.
+function effects.is_in_batch(room)
+	local batch = batches[room];
+	return batch ~= nil and batch.depth[coroutine.running()] ~= nil;
+end
+
 -- Returns whether the room is to be saved.
 local function end_batch(room, batch)
 	local thread = coroutine.running();
@@ -150,7 +156,7 @@ local function end_batch(room, batch)
 	return changed;
 end
 
--- Sets an affiliation where `applies(current)` holds. A room is saved at each change; here, once.
+-- Sets an affiliation where `applies(current)` holds. A room is saved at each change; here, once. Returns who was refused.
 local function set_affiliations(room, jids, affiliation, applies)
 	local refused, batch = {}, begin_batch(room);
 	local function refuse(jid)
@@ -193,6 +199,37 @@ function effects.disaffiliate(_, jid, users)
 	local room = get_room(muc, jid);
 	if not room then return {}; end
 	return set_affiliations(room, users, nil, can_be_taken);
+end
+
+function effects.align_room(_, jid, users, enforce)
+	local muc = get_muc();
+	if not muc then return nil, no_muc; end
+	local room = get_room(muc, jid);
+	if not room then return nil, "there is no such room"; end
+	local banned, is_member = {}, {};
+	for _, user_jid in ipairs(users) do
+		is_member[user_jid] = true;
+		if room:get_affiliation(user_jid) == "outcast" then
+			banned[#banned + 1] = user_jid;
+		end
+	end
+	local refused, err = set_affiliations(room, users, "member", is_unaffiliated);
+	if not refused then return nil, err; end
+	if enforce then
+		local strangers = {};
+		for user_jid in room:each_affiliation("member") do
+			if not is_member[user_jid] then
+				strangers[#strangers + 1] = user_jid;
+			end
+		end
+		local kept;
+		kept, err = set_affiliations(room, strangers, nil, can_be_taken);
+		if not kept then return nil, err; end
+		for _, user_jid in ipairs(kept) do
+			refused[#refused + 1] = user_jid;
+		end
+	end
+	return refused, banned;
 end
 
 function effects.invite(_, room_jid, users)

@@ -132,6 +132,19 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
+fn put_group(lua: &Lua, payload: &LuaTable, id: &Name, record: &Info) -> LuaResult<()> {
+    payload.raw_set("group_id", name(lua, id)?)?;
+    payload.raw_set("group_info", info(lua, record)?)
+}
+
+/// A chat as functions and events name it.
+pub(super) fn chat(lua: &Lua, jid: &[u8], title: &[u8]) -> LuaResult<LuaTable> {
+    let chat = lua.create_table()?;
+    chat.raw_set("jid", lua.create_string(jid)?)?;
+    chat.raw_set("name", lua.create_string(title)?)?;
+    Ok(chat)
+}
+
 /// An event's name and payload.
 pub(super) fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTable)> {
     let payload = lua.create_table()?;
@@ -143,21 +156,31 @@ pub(super) fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static
             payload.raw_set("group_info", info(lua, record)?)?;
             if matches!(event, Event::UserAdded { .. }) { "group-user-added" } else { "group-user-removed" }
         }
+        Event::Created { id, info: record } | Event::Deleted { id, info: record } => {
+            put_group(lua, &payload, id, record)?;
+            if matches!(event, Event::Created { .. }) { "group-created" } else { "group-deleted" }
+        }
+        Event::Updated { id, info: record, old } => {
+            put_group(lua, &payload, id, record)?;
+            payload.raw_set("old_info", info(lua, old)?)?;
+            "group-updated"
+        }
         Event::ChatAdded { id, info: record, jid, name: title } => {
-            let muc = lua.create_table()?;
-            muc.raw_set("jid", lua.create_string(jid)?)?;
-            muc.raw_set("name", lua.create_string(title)?)?;
-            payload.raw_set("group_id", name(lua, id)?)?;
-            payload.raw_set("group_info", info(lua, record)?)?;
-            payload.raw_set("muc", muc)?;
+            put_group(lua, &payload, id, record)?;
+            payload.raw_set("muc", chat(lua, jid, title)?)?;
             "group-chat-added"
+        }
+        Event::ChatRenamed { id, info: record, jid, name: title, old_name } => {
+            put_group(lua, &payload, id, record)?;
+            payload.raw_set("muc", chat(lua, jid, title)?)?;
+            payload.raw_set("old_name", lua.create_string(old_name)?)?;
+            "group-chat-renamed"
         }
         Event::ChatRemoved { id, info: record, jid } => {
             let muc = lua.create_table()?;
             muc.raw_set("id", lua.create_string(node(jid))?)?;
             muc.raw_set("jid", lua.create_string(jid)?)?;
-            payload.raw_set("group_id", name(lua, id)?)?;
-            payload.raw_set("group_info", info(lua, record)?)?;
+            put_group(lua, &payload, id, record)?;
             payload.raw_set("muc", muc)?;
             "group-chat-removed"
         }

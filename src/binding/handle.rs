@@ -133,6 +133,11 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("account_purged", |_, this, (user, last): (LuaString, bool)| {
         this.run(this.engine.account_purged(username(&user), last))
     });
+    methods.add_method("room_restored", |_, this, jid: LuaString| this.run(this.engine.room_restored(&jid.as_bytes())));
+    methods.add_method("room_touched", |_, this, jid: LuaString| {
+        this.engine.room_touched(&jid.as_bytes());
+        Ok(())
+    });
     methods.add_method("is_endangered", |_, this, user: LuaString| Ok(this.engine.is_endangered(&username(&user))));
     methods.add_method("flush", |_, this, seconds: f64| this.run(this.engine.flush(seconds)));
     methods.add_method("work", |_, this, ()| this.run(this.engine.work()));

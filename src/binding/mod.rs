@@ -1,6 +1,6 @@
 //! The engine as a Lua library. Nothing else knows mlua.
 //!
-//! `require "groups_internal_native"` gives a table with `version` and `open(host, kept, chats, row_writes)`.
+//! `require "groups_internal_native"` gives a table with `version` and `open(host, kept, options)`.
 //! A handle's methods either answer from memory or start an operation, which is driven with `operation:resume(now, …)`;
 //! see [`operation`]. A call that can fail as expected returns `nil, "error"`; Lua errors are for bugs.
 
@@ -22,8 +22,13 @@ use handle::Handle;
 static HOSTS: Lazy<Mutex<HashMap<String, Engine>>> = Lazy::new(Mutex::default);
 
 /// Opens the engine of a host: the one that a reload left, if `kept` is true and there is one, otherwise a new one.
-fn open(_: &Lua, (host, kept, chats, row_writes): (String, bool, bool, bool)) -> LuaResult<Handle> {
-    let options = Options { chats, row_writes };
+fn open(_: &Lua, (host, kept, options): (String, bool, LuaTable)) -> LuaResult<Handle> {
+    let option = |name: &str| options.raw_get::<Option<bool>>(name).map(Option::unwrap_or_default);
+    let options = Options {
+        chats: option("chats")?,
+        row_writes: option("row_writes")?,
+        enforce_affiliations: option("enforce_affiliations")?,
+    };
     let mut hosts = HOSTS.lock();
     let engine = match hosts.get(&host).filter(|_| kept) {
         Some(engine) => engine.clone(),

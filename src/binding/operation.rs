@@ -35,6 +35,8 @@ enum Expected {
     Changes,
     /// `true` and a version.
     Pushed,
+    /// Two arrays of strings.
+    Room,
     /// `true`; `nil`, a reason and a version; or `"broken"`.
     Saved,
 }
@@ -96,9 +98,7 @@ fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMulti
         Ok(Answer::Done) => (LuaValue::Nil, true).into_lua_multi(lua),
         Ok(Answer::Id(id)) => (LuaValue::Nil, convert::name(lua, &id)?).into_lua_multi(lua),
         Ok(Answer::Chat { jid, name }) => {
-            let chat = lua.create_table()?;
-            chat.raw_set("jid", lua.create_string(&jid)?)?;
-            chat.raw_set("name", lua.create_string(&name)?)?;
+            let chat = convert::chat(lua, &jid, &name)?;
             (LuaValue::Nil, chat).into_lua_multi(lua)
         }
         Err(error) => (LuaValue::Nil, LuaValue::Nil, error.as_str()).into_lua_multi(lua),
@@ -114,6 +114,7 @@ fn expected(effect: &Effect) -> Expected {
         Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
             Expected::Flags
         }
+        Effect::AlignRoom(..) => Expected::Room,
         Effect::ReadMarker => Expected::Value,
         Effect::ReadGroup(_) => Expected::Record,
         Effect::LoadRoster(_) => Expected::Loaded,
@@ -160,6 +161,9 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         }
         Effect::Affiliate(room, users) => ("affiliate", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),
+        Effect::AlignRoom(room, users, enforce) => {
+            ("align_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
+        }
         Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Fire(event) => {
             let (event_name, payload) = convert::event(lua, event, &host.name)?;
@@ -233,10 +237,8 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         Expected::Done => Reply::Done,
         Expected::Saved => Reply::Saved,
         Expected::Text => Reply::Text(convert::bytes(&first)?.into()),
-        Expected::Names => {
-            let names = first.as_table()?.sequence_values::<LuaString>();
-            Reply::Names(names.map(|name| name.map(|name| Name::raw(&name.as_bytes()))).collect::<LuaResult<_>>().ok()?)
-        }
+        Expected::Names => Reply::Names(names(&first)?),
+        Expected::Room => Reply::Room { refused: names(&first)?, banned: names(&next())? },
         Expected::Flags => Reply::Flags(first.as_table()?.sequence_values::<bool>().collect::<LuaResult<_>>().ok()?),
         Expected::Value => Reply::Value(convert::from_lua(&next())),
         Expected::Record => {
@@ -257,6 +259,11 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         }),
         Expected::Pushed => Reply::Pushed(version_number(&next())),
     })
+}
+
+fn names(list: &LuaValue) -> Option<Vec<Name>> {
+    let names = list.as_table()?.sequence_values::<LuaString>();
+    names.map(|name| name.map(|name| Name::raw(&name.as_bytes()))).collect::<LuaResult<_>>().ok()
 }
 
 fn numbers(list: &LuaValue) -> Option<Vec<u32>> {

@@ -73,10 +73,10 @@ impl Engine {
         let id = id.map(Name::raw);
         self.start(move |call| async move {
             call.ready().await?;
-            let Some((key, _)) = id.and_then(|id| call.find(&id).ok()) else {
-                return Ok(Answer::Done);
-            };
+            let Some(id) = id else { return Ok(Answer::Done) };
+            let Ok((key, _)) = call.find(&id) else { return Ok(Answer::Done) };
             call.sync(key).await;
+            call.align_rooms(&id).await;
             Ok(Answer::Done)
         })
     }

@@ -39,7 +39,7 @@ impl Engine {
             };
             call.open_room(&id, &jid).await;
             let event = Event::ChatAdded { id, info, jid: jid.clone(), name: name.clone() };
-            call.done(Effect::Fire(event)).await.ok();
+            call.fire(event).await;
             call.settle_urgent().await;
             Ok(Answer::Chat { jid, name })
         })
@@ -123,11 +123,7 @@ impl Call {
         }
         let names = self.state().directory.names(&members);
         self.affiliate(jid, names.clone()).await;
-        for name in names {
-            if !self.state().is_member(id, &name) {
-                self.align_affiliation(id, jid, &name).await;
-            }
-        }
+        self.recheck_room(id, jid, &names.into_iter().collect()).await;
         self.state().rosters.invites.add(jid.into(), members);
     }
 
@@ -139,7 +135,7 @@ impl Call {
                 format!("Room {room} of group {id} is no longer the group's, but could not be destroyed: {reason}");
             self.log(Level::Warn, text).await;
         }
-        self.done(Effect::Fire(Event::ChatRemoved { id: id.clone(), info, jid })).await.ok();
+        self.fire(Event::ChatRemoved { id: id.clone(), info, jid }).await;
     }
 
     /// Gives a user the affiliation to a room that membership says, or takes it away. Membership may change while that goes
@@ -170,20 +166,19 @@ impl Call {
         self.report_refusals(room, reply, "lose their affiliation to").await;
     }
 
-    async fn report_refusals(&self, room: &[u8], reply: Reply, what: &str) {
-        let room = String::from_utf8_lossy(room);
-        match reply {
+    /// Logs who was refused what; the next sync tries again.
+    async fn report_refusals(&self, jid: &[u8], reply: Reply, what: &str) {
+        let room = String::from_utf8_lossy(jid);
+        let text = match reply {
             Reply::Names(refused) if !refused.is_empty() => {
                 let users: Vec<_> = refused.iter().map(Name::to_string).collect();
-                let text =
-                    format!("These users could not {what} room {room}, its rules forbid it: {}", users.join(", "));
-                self.log(Level::Warn, text).await;
+                format!("These users could not {what} room {room}, its rules forbid it: {}", users.join(", "))
             }
-            Reply::Failed(reason) => {
-                self.log(Level::Warn, format!("Users could not {what} room {room}: {reason}")).await;
-            }
-            _ => {}
-        }
+            Reply::Failed(reason) => format!("Users could not {what} room {room}: {reason}"),
+            _ => return,
+        };
+        self.state().aligned.remove(jid);
+        self.log(Level::Warn, text).await;
     }
 
     pub(super) async fn invite(&self, room: &[u8], users: Vec<Name>) {

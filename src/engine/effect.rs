@@ -51,6 +51,9 @@ pub enum Effect {
     Affiliate(Box<[u8]>, Vec<Name>),
     /// Take the affiliation of users to a room away, and save it once. `Names`: the refused.
     Disaffiliate(Box<[u8]>, Vec<Name>),
+    /// Make users members of a room who have no affiliation, and save it once. With `true`, take the affiliation `member` of
+    /// everybody else away. `Room`.
+    AlignRoom(Box<[u8]>, Vec<Name>, bool),
     /// Invite users to a room. `Done`.
     Invite(Box<[u8]>, Vec<Name>),
 
@@ -116,6 +119,13 @@ pub enum Reply {
         info: Option<Value>,
         /// The record in `groups`.
         members: Option<StoredMembers>,
+    },
+    /// A room's affiliations were looked after.
+    Room {
+        /// Whose affiliation another module would not have changed.
+        refused: Vec<Name>,
+        /// Who is banned.
+        banned: Vec<Name>,
     },
     /// A roster is in memory. True if it was there before.
     Loaded(bool),
@@ -235,6 +245,29 @@ pub enum Event {
         /// The group's record.
         info: Info,
     },
+    /// `group-created`
+    Created {
+        /// The group.
+        id: Name,
+        /// The group's record.
+        info: Info,
+    },
+    /// `group-updated`
+    Updated {
+        /// The group.
+        id: Name,
+        /// The group's record.
+        info: Info,
+        /// The record as it was before.
+        old: Info,
+    },
+    /// `group-deleted`
+    Deleted {
+        /// The group.
+        id: Name,
+        /// The record as it was at last.
+        info: Info,
+    },
     /// `group-chat-added`
     ChatAdded {
         /// The group.
@@ -245,6 +278,19 @@ pub enum Event {
         jid: Box<[u8]>,
         /// The chat's name.
         name: Box<[u8]>,
+    },
+    /// `group-chat-renamed`
+    ChatRenamed {
+        /// The group.
+        id: Name,
+        /// The group's record.
+        info: Info,
+        /// The chat's room.
+        jid: Box<[u8]>,
+        /// The chat's name.
+        name: Box<[u8]>,
+        /// The name it had before.
+        old_name: Box<[u8]>,
     },
     /// `group-chat-removed`
     ChatRemoved {

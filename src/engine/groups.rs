@@ -32,11 +32,14 @@ impl Engine {
                 None => call.new_id().await?,
             };
             let room = if chat { Some(call.create_room(&name).await?) } else { None };
-            let stored = call.create(&id, Info { muc_jid: room.clone(), ..Info::named(name) }).await;
+            let info = Info { muc_jid: room.clone(), ..Info::named(name) };
+            let stored = call.create(&id, info.clone()).await;
             if let (Err(_), Some(room)) = (&stored, &room) {
                 call.discard_room(room).await;
             }
-            stored.map(|()| Answer::Id(id))
+            stored?;
+            call.fire(Event::Created { id: id.clone(), info }).await;
+            Ok(Answer::Id(id))
         })
     }
 
@@ -54,8 +57,8 @@ impl Engine {
             let turn = call.turn(Place::Group(id.clone())).await?;
             let stored = call.rename(&id, name).await;
             call.end(turn).await;
-            if let Some(info) = stored? {
-                call.publish_name(&id, &info).await;
+            if let Some((info, old)) = stored? {
+                call.publish_name(&id, info, old).await;
             }
             Ok(Answer::Done)
         })
@@ -77,12 +80,13 @@ impl Engine {
             let (mut info, members) = deleted?;
             for (user, _) in members {
                 let event = Event::UserRemoved { id: id.clone(), user, info: info.clone() };
-                call.done(Effect::Fire(event)).await.ok();
+                call.fire(event).await;
             }
             for jid in info.rooms() {
                 info = info.without_rooms(|other| *other == *jid);
                 call.close_room(&id, jid, info.clone()).await;
             }
+            call.fire(Event::Deleted { id, info }).await;
             Ok(Answer::Done)
         })
     }
@@ -156,31 +160,43 @@ impl Call {
         }
     }
 
-    /// Stores a group's new name. Nothing if it has that name already.
-    async fn rename(&self, id: &Name, name: Box<[u8]>) -> Result<Option<Info>, Error> {
-        let (key, info) = self.find(id)?;
-        if info.name == name {
+    /// Stores a group's new name. Returns the record as it is and as it was; nothing if it has that name already.
+    async fn rename(&self, id: &Name, name: Box<[u8]>) -> Result<Option<(Info, Info)>, Error> {
+        let (key, old) = self.find(id)?;
+        if old.name == name {
             return Ok(None);
         }
         self.mark_unsettled(&[key]).await?;
-        let info = Info { name, ..info };
+        let info = Info { name, ..old.clone() };
         let stored = self.store_info(id, key, info.clone()).await;
         let now = self.now();
         let mut state = self.state();
         state.rosters.news = true;
         stored?;
         state.enqueue_group(key, now);
-        Ok(Some(info))
+        Ok(Some((info, old)))
     }
 
     /// Gives a renamed group's default chat its name, and the contacts its label.
-    async fn publish_name(&self, id: &Name, info: &Info) {
-        if let Some(room) = &info.muc_jid
-            && let Err(reason) = self.done(Effect::RenameRoom(room.clone(), info.name.clone())).await
-        {
-            let room = String::from_utf8_lossy(room);
-            self.log(Level::Warn, format!("Room {room} keeps its name, though group {id} has another now: {reason}"))
-                .await;
+    async fn publish_name(&self, id: &Name, info: Info, old: Info) {
+        let room = info.muc_jid.clone();
+        let renamed = match &room {
+            Some(room) => self.done(Effect::RenameRoom(room.clone(), info.name.clone())).await,
+            None => Ok(()),
+        };
+        let event = Event::Updated { id: id.clone(), info: info.clone(), old: old.clone() };
+        self.fire(event).await;
+        match (room, renamed) {
+            (Some(jid), Ok(())) => {
+                let name = info.name.clone();
+                self.fire(Event::ChatRenamed { id: id.clone(), info, jid, name, old_name: old.name }).await;
+            }
+            (Some(room), Err(reason)) => {
+                let room = String::from_utf8_lossy(&room);
+                let text = format!("Room {room} keeps its name, though group {id} has another now: {reason}");
+                self.log(Level::Warn, text).await;
+            }
+            (None, _) => {}
         }
         if let Ok((key, _)) = self.find(id) {
             self.spread_all(key).await;

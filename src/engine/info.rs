@@ -61,6 +61,11 @@ impl Info {
         self.mucs.iter().flatten().chain(&self.muc_jid).cloned().collect()
     }
 
+    /// Whether one of the group's chats has this room.
+    pub fn has_room(&self, jid: &[u8]) -> bool {
+        self.mucs.iter().flatten().chain(&self.muc_jid).any(|room| **room == *jid)
+    }
+
     /// This record with one more chat. The default chat of a group that had no other follows the new one.
     pub fn with_room(&self, jid: Box<[u8]>) -> Info {
         let mut info = self.clone();

@@ -28,7 +28,7 @@ impl Engine {
                 call.align_affiliation(&id, &room, &name).await;
                 call.invite(&room, vec![name.clone()]).await;
             }
-            call.done(Effect::Fire(Event::UserAdded { id, user: name, info })).await.ok();
+            call.fire(Event::UserAdded { id, user: name, info }).await;
             if !delayed {
                 call.welcome(arrival).await;
             }
@@ -61,7 +61,7 @@ impl Engine {
             let (key, info) = call.find_given(&id)?;
             let members = call.state().directory.record(key);
             for (user, _) in members {
-                call.done(Effect::Fire(Event::UserAdded { id: id.clone(), user, info: info.clone() })).await.ok();
+                call.fire(Event::UserAdded { id: id.clone(), user, info: info.clone() }).await;
             }
             Ok(Answer::Done)
         })
@@ -165,7 +165,7 @@ impl Call {
             self.align_affiliation(id, &room, username).await;
         }
         let event = Event::UserRemoved { id: id.clone(), user: username.clone(), info };
-        self.done(Effect::Fire(event)).await.ok();
+        self.fire(event).await;
         Ok(())
     }
 

@@ -25,6 +25,7 @@ mod members;
 mod name;
 mod open;
 mod operation;
+mod rooms;
 mod rosters;
 mod settle;
 mod snapshot;
@@ -32,7 +33,7 @@ mod stored;
 mod turns;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -60,6 +61,8 @@ pub struct Options {
     pub chats: bool,
     /// Storage can write one row of a record for less than the whole (SQL can, files cannot).
     pub row_writes: bool,
+    /// Whoever is no member of a group loses the affiliation `member` to its rooms.
+    pub enforce_affiliations: bool,
 }
 
 /// The groups of one host. Clones are the same engine.
@@ -88,6 +91,8 @@ struct State {
     marker: Marker,
     /// Records of groups that the purge of an account of their name takes along.
     copies: BTreeMap<Name, Copy>,
+    /// Rooms whose affiliations are as membership says, as far as is known.
+    aligned: HashSet<Box<[u8]>>,
     turns: Turns,
 }
 
@@ -122,6 +127,7 @@ impl Engine {
             unreadable: BTreeSet::new(),
             marker: Marker::default(),
             copies: BTreeMap::new(),
+            aligned: HashSet::new(),
             turns: Turns::default(),
         };
         Engine(Arc::new(Shared { state: Mutex::new(state), now: AtomicU64::new(0), closed: AtomicBool::new(false) }))
@@ -129,7 +135,11 @@ impl Engine {
 
     /// Takes in options that may have changed while the engine was kept.
     pub fn set_options(&self, options: Options) {
-        self.0.state.lock().options = options;
+        let mut state = self.0.state.lock();
+        if state.options != options {
+            state.aligned.clear();
+        }
+        state.options = options;
     }
 
     /// Whether storage has been read.

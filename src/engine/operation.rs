@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::effect::{Effect, Level, Reply};
+use super::effect::{Effect, Event, Level, Reply};
 use super::{Error, Shared, State};
 
 /// What an operation wants when it stops.
@@ -133,6 +133,11 @@ impl Call {
             Reply::Failed(reason) => Err(reason),
             _ => Ok(()),
         }
+    }
+
+    /// Tells other modules. One that throws is logged by the shim, and nobody else's affair.
+    pub(super) async fn fire(&self, event: Event) {
+        self.done(Effect::Fire(event)).await.ok();
     }
 
     /// Writes a line to Prosody's log.

@@ -18,7 +18,8 @@ pub struct Case {
 
 /// Group g of ann, bob and carl with a chat, group h of ann; ann and bob are online, carl has own contacts.
 pub fn busy_world(row_writes: bool) -> World {
-    let mut world = World::with(Options { chats: true, row_writes }, &["ann", "bob", "carl", "dora"]);
+    let mut world =
+        World::with(Options { chats: true, row_writes, ..Options::default() }, &["ann", "bob", "carl", "dora"]);
     world.store_item("carl", "friend", Item::new("both").called("Old friend"));
     world.store_item("bob", "dora", Item::new("from").called("Dora!").labelled("Work"));
     world.create_with_chat("g", "G").expect("created");

@@ -62,6 +62,8 @@ pub struct Host {
     /// Contents that met a version that stood for another one.
     pub reused: Vec<(Name, u64)>,
     pub now: f64,
+    /// Who is banned from every room.
+    pub banned: BTreeSet<Name>,
     /// How long each effect takes.
     pub tick: f64,
     pub next_id: u32,
@@ -84,6 +86,7 @@ pub fn area(effect: &Effect) -> &'static str {
         | Effect::RenameRoom(..)
         | Effect::FindRooms(_)
         | Effect::Affiliate(..)
+        | Effect::AlignRoom(..)
         | Effect::Disaffiliate(..) => "chats",
         Effect::SaveRoster(..) => "save",
         Effect::LoadRoster(_) => "load",
@@ -208,6 +211,20 @@ impl Host {
                 let let_in: Vec<_> = let_in;
                 room.members.extend(let_in);
                 return Some(Reply::Names(refused));
+            }
+            Effect::AlignRoom(jid, users, enforce) => {
+                let among = |list: &BTreeSet<Name>| users.iter().filter(|user| list.contains(*user)).cloned().collect();
+                let (banned, unwelcome): (Vec<_>, Vec<_>) = (among(&self.banned), among(&self.unwelcome));
+                let Some(room) = self.rooms.get_mut(&jid[..]).filter(|room| !room.destroyed) else {
+                    return Some(failed());
+                };
+                let refused: Vec<_> = unwelcome.into_iter().filter(|user| !room.members.contains(user)).collect();
+                let let_in = users.iter().filter(|user| !banned.contains(user) && !refused.contains(user));
+                room.members.extend(let_in.cloned());
+                if *enforce {
+                    room.members.retain(|user| users.contains(user));
+                }
+                return Some(Reply::Room { refused, banned });
             }
             Effect::Disaffiliate(jid, users) => {
                 if let Some(room) = self.rooms.get_mut(&**jid) {

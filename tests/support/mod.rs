@@ -77,12 +77,12 @@ pub struct World {
 impl World {
     /// A host without groups whose engine has been started, with these accounts.
     pub fn new(accounts: &[&str]) -> World {
-        World::with(Options { chats: true, row_writes: false }, accounts)
+        World::with(Options { chats: true, row_writes: false, ..Options::default() }, accounts)
     }
 
     /// The same, on storage that writes single rows.
     pub fn on_rows(accounts: &[&str]) -> World {
-        World::with(Options { chats: true, row_writes: true }, accounts)
+        World::with(Options { chats: true, row_writes: true, ..Options::default() }, accounts)
     }
 
     pub fn with(options: Options, accounts: &[&str]) -> World {
@@ -289,9 +289,13 @@ impl Host {
         self.log.iter().filter(|(level, _)| *level != Level::Debug).map(|(_, text)| text.as_str()).collect()
     }
 
-    /// The events as `+user`, `-user`, `+chat`, `-chat`.
+    /// The events as `+group`, `=group`, `-group`, `+user`, `-user`, `+chat`, `=chat`, `-chat`; `=` is for a change.
     pub fn told(&self) -> Vec<String> {
         let word = |event: &Event| match event {
+            Event::Created { .. } => "+group".to_owned(),
+            Event::Updated { .. } => "=group".to_owned(),
+            Event::Deleted { .. } => "-group".to_owned(),
+            Event::ChatRenamed { .. } => "=chat".to_owned(),
             Event::UserAdded { user, .. } => format!("+{user}"),
             Event::UserRemoved { user, .. } => format!("-{user}"),
             Event::ChatAdded { .. } => "+chat".to_owned(),

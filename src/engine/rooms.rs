@@ -1,0 +1,100 @@
+//! Rooms and membership: affiliations are reconciled, as contact lists are.
+//!
+//! Each member of a group has at least the affiliation `member` in each of the group's rooms. It is given when a member or a
+//! chat is added; here, it is looked after later: when a room is read from storage, and at a `sync`, if anything happened to
+//! the room since. What was given by hand, a higher affiliation or a ban, stays.
+
+use std::collections::BTreeSet;
+
+use super::effect::{Effect, Level, Reply};
+use super::operation::Call;
+use super::{Answer, Engine, Name, Operation};
+
+impl Engine {
+    /// A room has been read from storage (`muc-room-restored`): if it is a group's, its affiliations are looked after.
+    pub fn room_restored(&self, jid: &[u8]) -> Operation {
+        let jid: Box<[u8]> = jid.into();
+        self.start(move |call| async move {
+            call.ready().await?;
+            let id = {
+                let mut state = call.state();
+                state.aligned.remove(&jid);
+                state.directory.groups().find(|(_, group)| group.info.has_room(&jid)).map(|(_, group)| group.id.clone())
+            };
+            if let Some(id) = id {
+                call.align_room(&id, &jid).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Somebody else has set an affiliation in a room: the next `sync` of its group looks after it.
+    pub fn room_touched(&self, jid: &[u8]) {
+        self.0.state.lock().aligned.remove(jid);
+    }
+}
+
+impl Call {
+    /// Looks after the rooms of a group to which something may have happened.
+    pub(super) async fn align_rooms(&self, id: &Name) {
+        let Ok((_, info)) = self.find(id) else { return };
+        for jid in info.rooms() {
+            let aligned = self.state().aligned.contains(&jid);
+            if !aligned {
+                self.align_room(id, &jid).await;
+            }
+        }
+    }
+
+    async fn align_room(&self, id: &Name, jid: &[u8]) {
+        let members = self.state().member_names(id);
+        let enforce = self.state().options.enforce_affiliations;
+        let reply = self.perform(Effect::AlignRoom(jid.into(), members.iter().cloned().collect(), enforce)).await;
+        let room = String::from_utf8_lossy(jid);
+        match reply {
+            Reply::Room { refused, banned } => {
+                if !refused.is_empty() {
+                    let text = "could not be brought in line with the group, another module forbids it; the next sync tries again";
+                    self.log(
+                        Level::Warn,
+                        format!("Affiliations to room {room} of group {id} {text}: {}", list(&refused)),
+                    )
+                    .await;
+                }
+                if !banned.is_empty() {
+                    let text = "are banned from its room by hand, which stays as it is";
+                    self.log(Level::Warn, format!("Members of group {id} {text}: room {room}, {}", list(&banned)))
+                        .await;
+                }
+                self.recheck_room(id, jid, &members).await;
+                if refused.is_empty() {
+                    self.state().aligned.insert(jid.into());
+                }
+            }
+            Reply::Failed(reason) => {
+                let text = "cannot be brought in line with the group now, the next sync tries again";
+                self.log(Level::Debug, format!("Affiliations to room {room} of group {id} {text}: {reason}")).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Members who came or went while the affiliations of `members` were set.
+    pub(super) async fn recheck_room(&self, id: &Name, jid: &[u8], members: &BTreeSet<Name>) {
+        let now = self.state().member_names(id);
+        for name in now.symmetric_difference(members) {
+            self.align_affiliation(id, jid, name).await;
+        }
+    }
+}
+
+fn list(names: &[Name]) -> String {
+    names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl super::State {
+    pub(super) fn member_names(&self, id: &Name) -> BTreeSet<Name> {
+        let group = self.directory.find(id).map(|(_, group)| group);
+        group.into_iter().flat_map(|group| group.members()).map(|user| self.directory.user_name(user)).collect()
+    }
+}
