@@ -4,7 +4,9 @@ local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
 for _, enforced in ipairs { false, true } do
-	describe("rooms of groups with groups_muc_enforce = "..tostring(enforced).." with Prosody "..harness.version.." and storage "..harness.storage, function ()
+	local where = ("with groups_muc_enforce = %s, Prosody %s and storage %s"):format(enforced, harness.version, harness.storage);
+
+	describe("rooms of groups "..where, function ()
 		local server, jid;
 
 		local function call(...) return server:call(...); end
