@@ -263,3 +263,36 @@ describe("a deleted account, "..title, function ()
 		assert.same(before, world.marker(server));
 	end);
 end);
+
+describe("an account deleted behind the server's back, "..title, function ()
+	it("is found by check(), and by repair() taken out of groups, chats and contact lists", function ()
+		server = world.new();
+		finally(function () server:destroy(); end);
+		local a, b, gone = accounts(3);
+		local id = world.group(server, "Haunted", { a, b, gone, "unborn" });
+		world.settle(server);
+		assert.same({}, call("check"));
+		-- As a server that does not have the module would do it.
+		server:stop();
+		server.settings.modules = {};
+		server:start();
+		server:eval([[
+			local storage = require "core.storagemanager";
+			assert(storage.open(host, "accounts", "keyval"):set(..., nil));
+			storage.open(host, "roster", "keyval"):set(..., nil);
+			return true]], gone);
+		server:stop();
+		server.settings.modules = { "spec_clients", "groups_internal" };
+		server:start();
+		world.settle(server);
+		local found = { { problem = "account-missing"; user = gone; groups = { id } } };
+		assert.same(found, call("check"));
+		assert.truthy(call("get_members", id)[gone]);
+		assert.same(found, call("repair"));
+		world.wait_until(function () return not world.contacts(server, b)[gone]; end, "the contact is gone from storage");
+		assert.same({}, call("check"));
+		assert.is_nil(call("get_members", id)[gone]);
+		assert.truthy(call("get_members", id).unborn);
+		assert.same(world.mutual(b, { a, b }, "Haunted"), world.contacts(server, b));
+	end);
+end);

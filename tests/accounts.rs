@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Engine, Info, Value};
+use groups_internal_native::engine::{Answer, Effect, Engine, Error, Info, Operation, Problem, Value};
 use support::*;
 
 #[test]
@@ -233,6 +233,70 @@ fn a_member_whose_withdrawals_wait_for_an_account_does_not_keep_the_group_open()
     world.sync("g");
     let heavy = |e: &Effect| !matches!(e, Effect::FindAccounts(_));
     assert_eq!(world.host.count(heavy), 0, "{:?}", world.host.trace);
+}
+
+// Accounts that were deleted while nobody was looking.
+
+/// Group g of ann, bob and carl, whose account was deleted while the server was down; `ed` is to get one.
+fn deleted_behind_our_back() -> World {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.add("g", "ed").unwrap();
+    world.settle();
+    world.kill();
+    world.host.lose_account("carl");
+    world.start();
+    world.settle();
+    world
+}
+
+fn problems(world: &mut World, operation: fn(&Engine) -> Operation) -> Vec<Problem> {
+    match world.run(operation(&world.engine)) {
+        Ok(Answer::Problems(problems)) => problems,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_account_deleted_while_the_server_was_down_is_reported_and_mended_and_one_to_come_is_not() {
+    let mut world = deleted_behind_our_back();
+    let found = [Problem::AccountMissing { user: n("carl"), groups: names(&["g"]) }];
+    assert_eq!(problems(&mut world, Engine::check), found);
+    assert_eq!(world.members("g"), ["ann", "bob", "carl", "ed"], "a check changes nothing");
+    assert_eq!(problems(&mut world, Engine::repair), found);
+    world.settle_within(100.0);
+    assert_eq!(world.members("g"), ["ann", "bob", "ed"]);
+    assert_eq!((world.stored("ann", "carl"), world.stored("bob", "carl")), (None, None));
+    assert_eq!(problems(&mut world, Engine::check), []);
+    world.check_agreement();
+    world.check_contacts();
+}
+
+#[test]
+fn a_directory_that_is_down_has_nobody_taken_for_deleted() {
+    let mut world = deleted_behind_our_back();
+    world.host.accounts.clear();
+    assert_eq!(problems(&mut world, Engine::repair), []);
+    world.host.down.insert("accounts");
+    assert_eq!(world.run(world.engine.repair()), Err(Error::Internal));
+    assert_eq!(world.members("g"), ["ann", "bob", "carl", "ed"]);
+    assert_eq!(world.host.complaints().len(), 1);
+}
+
+#[test]
+fn a_chat_without_a_room_is_reported_and_leaves_its_group() {
+    let mut world = World::new(&["ann"]);
+    world.create_with_chat("g", "G").unwrap();
+    world.add_chat("g", "More").unwrap();
+    let jid: Box<[u8]> = (*b"room1@chats").into();
+    world.host.rooms.remove(&jid[..]);
+    let found = [Problem::ChatMissing { id: n("g"), jid: jid.clone() }];
+    assert_eq!(problems(&mut world, Engine::check), found);
+    world.host.forget();
+    assert_eq!(problems(&mut world, Engine::repair), found);
+    assert_eq!(world.host.told(), ["-chat"]);
+    assert_eq!(world.engine.info(b"g").unwrap().rooms().len(), 1);
+    assert_eq!(problems(&mut world, Engine::check), []);
+    world.check_agreement();
 }
 
 // Groups that have the name of an account.

@@ -262,6 +262,16 @@ function groups()
 	});
 end
 
+-- Returns an array of what is wrong: { problem = "account-missing", user, groups } and { problem = "chat-missing", group_id, jid }.
+function check()
+	return run(handle:check());
+end
+
+-- Mends what check() reports, and returns what it was.
+function repair()
+	return run(handle:repair());
+end
+
 -- Returns all groups and members as one string.
 function snapshot()
 	await_groups();

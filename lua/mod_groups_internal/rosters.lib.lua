@@ -1,7 +1,8 @@
 -- Effects on accounts, rosters and presence.
 
 local rostermanager = require "core.rostermanager";
-local user_exists = require "core.usermanager".user_exists;
+local usermanager = require "core.usermanager";
+local user_exists, users = usermanager.user_exists, usermanager.users;
 local jid_split = require "util.jid".split;
 local st = require "util.stanza";
 
@@ -73,6 +74,26 @@ function effects.find_rosters(_, usernames)
 		found[i] = get_loaded(username) ~= nil;
 	end
 	return found;
+end
+
+function effects.list_accounts()
+	local usernames = {};
+	for username in users(host) do
+		usernames[#usernames + 1] = username;
+	end
+	return usernames;
+end
+
+function effects.has_contact(_, username, jid)
+	local was_loaded = get_loaded(username) ~= nil;
+	being_settled[username] = true;
+	local ok, roster, err = pcall(rostermanager.load_roster, username, host);
+	being_settled[username] = nil;
+	if not was_loaded then
+		effects.release_roster(nil, username);
+	end
+	if not ok or err then return nil, tostring(err or roster); end
+	return { roster[jid] ~= nil };
 end
 
 function effects.load_roster(_, username)

@@ -2,7 +2,7 @@
 
 use mlua::prelude::*;
 
-use crate::engine::{Event, Info, Name, Text, Value, node};
+use crate::engine::{Event, Info, Name, Problem, Text, Value, node};
 
 /// How deep a stored table may be nested.
 const MAX_DEPTH: usize = 32;
@@ -130,6 +130,28 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
         table.raw_set("mucs", list(lua, mucs.iter().map(AsRef::as_ref))?)?;
     }
     Ok(table)
+}
+
+/// What was found wrong: `{ problem = "account-missing", user, groups }` and `{ problem = "chat-missing", group_id, jid }`.
+pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
+    let list = lua.create_table_with_capacity(problems.len(), 0)?;
+    for problem in problems {
+        let entry = lua.create_table()?;
+        match problem {
+            Problem::AccountMissing { user, groups } => {
+                entry.raw_set("problem", "account-missing")?;
+                entry.raw_set("user", name(lua, user)?)?;
+                entry.raw_set("groups", names(lua, groups)?)?;
+            }
+            Problem::ChatMissing { id, jid } => {
+                entry.raw_set("problem", "chat-missing")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+                entry.raw_set("jid", lua.create_string(jid)?)?;
+            }
+        }
+        list.raw_push(entry)?;
+    }
+    Ok(list)
 }
 
 fn put_group(lua: &Lua, payload: &LuaTable, id: &Name, record: &Info) -> LuaResult<()> {

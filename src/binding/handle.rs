@@ -85,6 +85,8 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         let (id, name) = (convert::bytes(&id), convert::bytes(&name));
         this.run(this.engine.set_info(id.as_deref(), name.as_deref()))
     });
+    methods.add_method("check", |_, this, ()| this.run(this.engine.check()));
+    methods.add_method("repair", |_, this, ()| this.run(this.engine.repair()));
     methods.add_method("delete", |_, this, id: LuaValue| this.run(this.engine.delete(convert::bytes(&id).as_deref())));
     methods.add_method("add_member", |_, this, (id, user, delayed): (LuaValue, LuaValue, LuaValue)| {
         let (id, user) = (convert::bytes(&id), convert::bytes(&user));

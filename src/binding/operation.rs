@@ -96,6 +96,7 @@ impl LuaUserData for Running {
 fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMultiValue> {
     match result {
         Ok(Answer::Done) => (LuaValue::Nil, true).into_lua_multi(lua),
+        Ok(Answer::Problems(problems)) => (LuaValue::Nil, convert::problems(lua, &problems)?).into_lua_multi(lua),
         Ok(Answer::Id(id)) => (LuaValue::Nil, convert::name(lua, &id)?).into_lua_multi(lua),
         Ok(Answer::Chat { jid, name }) => {
             let chat = convert::chat(lua, &jid, &name)?;
@@ -108,12 +109,16 @@ fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMulti
 fn expected(effect: &Effect) -> Expected {
     match effect {
         Effect::NewId | Effect::CreateRoom(_) => Expected::Text,
-        Effect::ListGroups | Effect::ListRosters(_) | Effect::Affiliate(..) | Effect::Disaffiliate(..) => {
-            Expected::Names
-        }
-        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
-            Expected::Flags
-        }
+        Effect::ListGroups
+        | Effect::ListAccounts
+        | Effect::ListRosters(_)
+        | Effect::Affiliate(..)
+        | Effect::Disaffiliate(..) => Expected::Names,
+        Effect::FindRooms(_)
+        | Effect::FindAccounts(_)
+        | Effect::FindRosters(_)
+        | Effect::HasContact(..)
+        | Effect::CheckStamp(..) => Expected::Flags,
         Effect::AlignRoom(..) => Expected::Room,
         Effect::ReadMarker => Expected::Value,
         Effect::ReadGroup(_) => Expected::Record,
@@ -170,6 +175,11 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             ("fire", event_name, payload).into_lua_multi(lua)
         }
         Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
+        Effect::ListAccounts => "list_accounts".into_lua_multi(lua),
+        Effect::HasContact(user, contact) => {
+            ("has_contact", name(user)?, jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1)?)
+                .into_lua_multi(lua)
+        }
         Effect::ListRosters(limit) => ("list_rosters", *limit).into_lua_multi(lua),
         Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),

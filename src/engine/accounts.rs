@@ -39,7 +39,7 @@ impl Engine {
 }
 
 impl Call {
-    async fn depart(&self, username: Name) {
+    pub(super) async fn depart(&self, username: Name) {
         let Some((groups, contacts)) = self.note_departure(&username).await else {
             return;
         };
@@ -158,7 +158,7 @@ impl Call {
         state.rosters.news = true;
     }
 
-    async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
+    pub(super) async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
         if !self.state().copies.contains_key(&id) {
             return Ok(());
         }

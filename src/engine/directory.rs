@@ -142,6 +142,12 @@ impl Directory {
         users.iter().map(|&user| self.user_name(user)).collect()
     }
 
+    /// All who are in a group.
+    pub(crate) fn members(&self) -> impl Iterator<Item = UserKey> {
+        let in_groups = self.users.values().enumerate().filter(|(_, memberships)| !memberships.is_empty());
+        in_groups.map(|(index, _)| UserKey(index as u32))
+    }
+
     /// The groups of a user.
     pub(crate) fn groups_of(&self, user: UserKey) -> &[GroupKey] {
         self.users.get_index(user.0 as usize).map_or(&[], |(_, memberships)| memberships)

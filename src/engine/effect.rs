@@ -62,6 +62,10 @@ pub enum Effect {
 
     /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
     FindAccounts(Vec<Name>),
+    /// List all accounts of the host. `Names`.
+    ListAccounts,
+    /// Has a user's roster, in memory or else in storage, an item of this contact? `Flags`: one.
+    HasContact(Name, Name),
     /// List the users whose rosters are in memory. `Names`, or `Failed` if it would be more than this many.
     ListRosters(usize),
     /// Which of these users' rosters are in memory? `Flags`.

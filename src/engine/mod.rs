@@ -14,6 +14,7 @@
 mod accounts;
 mod announcements;
 mod arrivals;
+mod audit;
 mod chats;
 mod directory;
 mod effect;
@@ -39,6 +40,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+pub use audit::Problem;
 pub use effect::{Changes, Effect, Event, Level, Plan, Push, Reply, Section};
 pub use error::Error;
 pub use info::{Info, node};

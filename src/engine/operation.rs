@@ -32,6 +32,8 @@ pub enum Step {
 pub enum Answer {
     /// It is done.
     Done,
+    /// What was found wrong.
+    Problems(Vec<super::Problem>),
     /// The id of a new group.
     Id(super::Name),
     /// A new chat.

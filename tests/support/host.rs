@@ -90,6 +90,7 @@ pub fn area(effect: &Effect) -> &'static str {
         | Effect::Disaffiliate(..) => "chats",
         Effect::SaveRoster(..) => "save",
         Effect::LoadRoster(_) => "load",
+        Effect::ListAccounts => "accounts",
         _ => "",
     }
 }
@@ -239,6 +240,12 @@ impl Host {
 
     fn perform_roster(&mut self, effect: &Effect, context: Option<&Table>) -> Option<Reply> {
         Some(match effect {
+            Effect::ListAccounts => Reply::Names(self.accounts.iter().cloned().collect()),
+            Effect::HasContact(user, contact) => {
+                let table = self.loaded(user);
+                let roster = table.map_or_else(|| self.read(user), |table| table.borrow().clone());
+                Reply::Flags(vec![roster.items.contains_key(contact)])
+            }
             Effect::FindAccounts(users) => Reply::Flags(users.iter().map(|user| self.has_account(user)).collect()),
             Effect::ListRosters(limit) => {
                 let names: BTreeSet<_> = self.sessions.keys().chain(self.cache.keys()).cloned().collect();

@@ -1,0 +1,161 @@
+//! Looking for what has become wrong behind the module's back, and mending it.
+//!
+//! An account that was deleted while the server was down stays a member: nobody told. That its account cannot be found does not
+//! prove it, since a directory may be down, and a member may be added before the account is made. Three things together do:
+//! the list of all accounts can be had and does not name it, asking for it says no, and another member, who is in that list,
+//! has it as a contact, which only accounts become. A directory that is down lists nobody, and so proves nothing.
+
+use std::collections::HashSet;
+
+use super::directory::UserKey;
+use super::effect::{Effect, Level, Reply};
+use super::operation::Call;
+use super::turns::Place;
+use super::{Answer, Engine, Error, Name, Operation};
+
+/// In how many other members' contact lists a missing account is looked for.
+const WITNESSES: usize = 3;
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Problem {
+    /// A member's account has been deleted.
+    AccountMissing {
+        /// The username.
+        user: Name,
+        /// The groups that have it as a member.
+        groups: Vec<Name>,
+    },
+    /// A chat's room is gone.
+    ChatMissing {
+        /// The group.
+        id: Name,
+        /// The room's JID.
+        jid: Box<[u8]>,
+    },
+}
+
+impl Engine {
+    /// Reports what is wrong, and changes nothing. [`Answer::Problems`].
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if accounts cannot be listed.
+    pub fn check(&self) -> Operation {
+        self.start(move |call| async move {
+            call.ready().await?;
+            Ok(Answer::Problems(call.find_problems().await?))
+        })
+    }
+
+    /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and contact
+    /// lists; chats without a room leave their groups.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if accounts cannot be listed.
+    pub fn repair(&self) -> Operation {
+        self.start(move |call| async move {
+            call.ready().await?;
+            let problems = call.find_problems().await?;
+            for problem in &problems {
+                match problem {
+                    Problem::AccountMissing { user, .. } => {
+                        call.depart(user.clone()).await;
+                        // Its records were purged long ago.
+                        call.restore_purged(user.clone(), true).await.ok();
+                    }
+                    Problem::ChatMissing { id, jid } => call.drop_chat(id, jid).await?,
+                }
+            }
+            Ok(Answer::Problems(problems))
+        })
+    }
+}
+
+impl Call {
+    async fn find_problems(&self) -> Result<Vec<Problem>, Error> {
+        let mut problems = Vec::new();
+        let accounts = self.list_accounts().await?;
+        for user in self.find_vanished(&accounts).await {
+            if self.was_seen(user, &accounts).await {
+                let state = self.state();
+                let groups = state.directory.groups_of(user).iter();
+                let groups = groups.filter_map(|&key| Some(state.directory.group(key)?.id.clone())).collect();
+                problems.push(Problem::AccountMissing { user: state.directory.user_name(user), groups });
+            }
+        }
+        let groups: Vec<_> = {
+            let state = self.state();
+            state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.rooms())).collect()
+        };
+        for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
+            if let Reply::Flags(found) = self.perform(Effect::FindRooms(rooms.clone())).await {
+                let gone = rooms.into_iter().zip(found).filter(|(_, found)| !found);
+                problems.extend(gone.map(|(jid, _)| Problem::ChatMissing { id: id.clone(), jid }));
+            }
+        }
+        Ok(problems)
+    }
+
+    async fn list_accounts(&self) -> Result<HashSet<Name>, Error> {
+        match self.perform(Effect::ListAccounts).await {
+            Reply::Names(names) => Ok(names.into_iter().collect()),
+            other => {
+                let text = "Accounts cannot be listed, so it cannot be said which members have none any more";
+                self.log(Level::Error, format!("{text}: {other:?}")).await;
+                Err(Error::Internal)
+            }
+        }
+    }
+
+    /// Members whose accounts are neither listed nor found.
+    async fn find_vanished(&self, accounts: &HashSet<Name>) -> Vec<UserKey> {
+        let (users, names): (Vec<_>, Vec<_>) = {
+            let state = self.state();
+            let missing =
+                state.directory.members().filter(|&user| !accounts.contains(&state.directory.user_name(user)));
+            missing.map(|user| (user, state.directory.user_name(user))).unzip()
+        };
+        if users.is_empty() {
+            return users;
+        }
+        let Reply::Flags(found) = self.perform(Effect::FindAccounts(names)).await else {
+            return Vec::new();
+        };
+        users.into_iter().zip(found).filter(|(_, found)| !found).map(|(user, _)| user).collect()
+    }
+
+    /// Whether another member with an account has this one as a contact.
+    async fn was_seen(&self, user: UserKey, accounts: &HashSet<Name>) -> bool {
+        let (name, others): (_, Vec<_>) = {
+            let state = self.state();
+            let groups = state.directory.groups_of(user).iter().filter_map(|&key| state.directory.group(key));
+            let others: HashSet<_> = groups.flat_map(|group| group.members()).filter(|&other| other != user).collect();
+            let mut others: Vec<_> = others.into_iter().collect();
+            others.sort_unstable();
+            (state.directory.user_name(user), others)
+        };
+        let owners = self.state().directory.names(&others);
+        for owner in owners.into_iter().filter(|owner| accounts.contains(owner)).take(WITNESSES) {
+            if self.perform(Effect::HasContact(owner, name.clone())).await == Reply::Flags(vec![true]) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn drop_chat(&self, id: &Name, jid: &[u8]) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let stored = match self.find(id) {
+            Ok((key, info)) if info.has_room(jid) => {
+                let info = info.without_rooms(|other| other == jid);
+                self.store_info(id, key, info.clone()).await.map(|()| Some(info))
+            }
+            _ => Ok(None),
+        };
+        self.end(turn).await;
+        if let Some(info) = stored? {
+            self.close_room(id, jid.into(), info).await;
+        }
+        Ok(())
+    }
+}
