@@ -357,3 +357,38 @@ fn background_work_leaves_the_server_time_between_its_turns() {
     assert!(world.host.now - began > 1.8 * worked, "{worked} s of {} s", world.host.now - began);
     world.check_contacts();
 }
+
+#[test]
+fn a_contact_that_a_user_took_off_the_list_has_the_user_back_as_well_though_it_is_offline() {
+    for crash in [false, true] {
+        let mut world = World::with_group(&["ann", "bob", "carl"]);
+        world.settle();
+        // What Prosody leaves of it when ann removes bob.
+        world.host.stored.get_mut(&n("ann")).unwrap().items.remove(&n("bob"));
+        world.host.stored.get_mut(&n("bob")).unwrap().items.get_mut(&n("ann")).unwrap().subscription = "none";
+        world.login("ann");
+        if crash {
+            world.host.now += 3.0;
+            world.run(world.engine.work()).unwrap();
+            world.crash();
+        }
+        world.settle();
+        world.check_contacts();
+    }
+}
+
+#[test]
+fn a_contact_taken_off_the_list_while_a_group_is_open_anyway_has_the_user_back_after_the_next_login() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.login("ann");
+    world.settle();
+    world.host.accounts.insert(n("dora"));
+    world.add_delayed("g", "dora").unwrap();
+    world.engine.spare_contact(&n("ann"), &n("bob"));
+    world.host.sessions[&n("ann")].borrow_mut().items.remove(&n("bob"));
+    world.host.stored.get_mut(&n("bob")).unwrap().items.get_mut(&n("ann")).unwrap().subscription = "none";
+    world.run(world.engine.user_appeared(n("ann"))).unwrap();
+    world.settle();
+    assert_eq!(world.stored("ann", "bob").unwrap().subscription, "both");
+    assert_eq!(world.stored("bob", "ann").unwrap().subscription, "both");
+}

@@ -14,7 +14,7 @@ impl Engine {
         self.start(move |call| async move {
             let user = call.concerned(&username);
             if let Some(user) = user {
-                call.state().rosters.spare_nothing(user);
+                call.state().end_sparing(user, call.now());
             }
             if let Some(user) = user
                 && call.has_account(user).await
@@ -28,7 +28,7 @@ impl Engine {
     /// A user has bound a resource (`resource-bind`), or an account has appeared.
     pub fn user_appeared(&self, username: Name) -> Operation {
         self.start(move |call| async move {
-            call.state().note_appearance(&username);
+            call.state().note_appearance(&username, call.now());
             let Some(user) = call.concerned(&username) else {
                 return Ok(Answer::Done);
             };
@@ -264,11 +264,17 @@ impl State {
         }
     }
 
+    /// What a user has taken off the list comes back, and the user to the lists of those, which Prosody has told of it.
+    fn end_sparing(&mut self, user: UserKey, now: f64) {
+        let spared: Vec<_> = self.rosters.spare_nothing(user).into_iter().collect();
+        self.doubt_contacts(user, &spared, now);
+    }
+
     /// An account exists, and its next session begins.
-    fn note_appearance(&mut self, username: &Name) {
+    fn note_appearance(&mut self, username: &Name, now: f64) {
         if let Some(user) = self.directory.find_user(username) {
             self.accounts.appear(user);
-            self.rosters.spare_nothing(user);
+            self.end_sparing(user, now);
         }
     }
 }

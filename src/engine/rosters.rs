@@ -263,9 +263,11 @@ impl Rosters {
         self.spared.entry(user).or_default().insert(contact);
     }
 
-    /// Has nothing left out of a user's plan any more.
-    pub(super) fn spare_nothing(&mut self, user: UserKey) {
-        self.changes += u64::from(self.spared.remove(&user).is_some());
+    /// Has nothing left out of a user's plan any more. Returns what was.
+    pub(super) fn spare_nothing(&mut self, user: UserKey) -> BTreeSet<UserKey> {
+        let spared = self.spared.remove(&user);
+        self.changes += u64::from(spared.is_some());
+        spared.unwrap_or_default()
     }
 
     /// An operation begins to bring a roster up to date in storage.

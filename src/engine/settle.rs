@@ -353,6 +353,7 @@ impl State {
         }
         let stored = if changes.quiet { &[][..] } else { &changed };
         self.rosters.note_unsaved(user, stored, changes.version, now);
+        self.doubt_counterparts(user, &changed, now);
         if !changes.online {
             return;
         }
@@ -362,6 +363,31 @@ impl State {
         for contact in planned.resolve(&changes.gained) {
             self.rosters.presences.add(contact, [user]);
         }
+    }
+
+    /// In groups that are settled, nothing is left to change, unless somebody else was at it: a user has taken a contact off
+    /// the list, and Prosody has told the contact's roster, which has to be mended as well.
+    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
+        let unsettled = self.directory.groups_of(user).iter().any(|group| self.rosters.unsettled.contains_key(group));
+        if !unsettled && !self.rosters.in_hand.contains(&user) {
+            self.doubt_contacts(user, changed, now);
+        }
+    }
+
+    /// Has the rosters of contacts that groups bring a user gone through.
+    pub(super) fn doubt_contacts(&mut self, user: UserKey, contacts: &[UserKey], now: f64) {
+        let State { directory, rosters, .. } = self;
+        let brought = |contact: &UserKey| directory.share_a_group(user, *contact);
+        let doubted: Vec<_> = contacts.iter().copied().filter(brought).collect();
+        if doubted.is_empty() {
+            return;
+        }
+        for &group in directory.groups_of(user) {
+            if doubted.iter().any(|&contact| directory.is_member(group, contact)) {
+                rosters.unsettled.entry(group).or_insert(false);
+            }
+        }
+        rosters.enqueue(doubted, now);
     }
 
     /// The next announcement to a client, a few at a time.
