@@ -33,7 +33,6 @@
 //! changes are also saved, once for however many there were. The [`engine::Marker`] in storage tells which groups have
 //! open work; it is written before the first store of an operation, so that a killed server finishes the work at its next
 //! start.
-
 //!
 //! # Choices that are not obvious
 //!
@@ -46,7 +45,12 @@
 //! - **Names of effects** cross the border as text. A number would save some 50 ns of an effect's 500, and cost a table to be
 //!   kept in step.
 //! - **Absence is never believed for long.** Only `user-deleted` takes contacts away. A member whose account nobody knows
-//!   is listed in the marker, and looked for again at a sync, at the next start, and when the user appears.
+//!   is listed in the marker, and looked for again at a sync, at the next start, and when the user appears. What proves that
+//!   an account was deleted while the server was down is said at [`engine::Engine::check`].
+//! - **Affiliations** are set outside the group's turn, for other modules' handlers may call back. Whoever has set one looks
+//!   whether membership is still what it was, and goes on until the two agree.
+//! - **Tables built for Lua** are kept where the next call will want nearly the same: a group's record while members are added
+//!   one by one, the list of a group's members while they log in one after the other.
 
 #[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
 mod binding;
