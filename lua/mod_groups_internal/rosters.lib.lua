@@ -5,8 +5,10 @@ local usermanager = require "core.usermanager";
 local user_exists, users = usermanager.user_exists, usermanager.users;
 local jid_split = require "util.jid".split;
 local st = require "util.stanza";
+local add_task = require "util.timer".add_task;
 
 local host = module.host;
+local collectgarbage = collectgarbage;
 local max = math.max;
 local host_session = prosody.hosts[host];
 
@@ -206,6 +208,25 @@ function effects.reconcile(context, username, sections, withdrawn, least_version
 	return true, changed, gained, missing, quiet, version, host_session.sessions[username] ~= nil;
 end
 
+local function run_collector()
+	collectgarbage("restart");
+end
+
+local function and_run_collector(...)
+	run_collector();
+	return ...;
+end
+
+-- Calls a function that makes much garbage at once, and lets Lua's collector go on afterwards: in the midst of the save of a large
+-- roster it would go through all memory, which takes as long as the save, and nobody is served meanwhile. A call that waits is
+-- no longer in this turn of the event loop, and must not keep the collector from the others.
+local function collect_afterwards(f, ...)
+	if not collectgarbage("isrunning") then return pcall(f, ...); end
+	add_task(0, run_collector);
+	collectgarbage("stop");
+	return and_run_collector(pcall(f, ...));
+end
+
 function effects.save_roster(_, username, contact_jid)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err or roster[false].broken then return "broken"; end
@@ -215,7 +236,7 @@ function effects.save_roster(_, username, contact_jid)
 	if type(version) == "number" then
 		metadata.version = version - 1;
 	end
-	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
+	local called, ok, save_err = collect_afterwards(rostermanager.save_roster, username, host, roster, contact_jid);
 	if called and ok then return true; end
 	if type(version) == "number" then
 		metadata.version = max(metadata.version, version);

@@ -63,10 +63,13 @@ class Scene:
 
 	def run(self, size, logins):
 		"""Each login by another member, so that none finds its contact list loaded. The Prosodys take turns, in another order
-		each time: what one leaves to do may slow the next down. ejabberd comes after them, for it spins when it has worked."""
+		each time: what one leaves to do may slow the next down. Each begins with a full collection, as logins that are alike
+		would otherwise meet Lua's collector always at the same point, another one on each server. ejabberd comes after them, for
+		it spins when it has worked."""
 		samples, prosodys = {}, sorted(name for name in self.servers if name != "ejabberd")
 		for number in range(-5, logins):
 			for name in random.Random(number).sample(prosodys, len(prosodys)):
+				self.servers[name].tool("collect")
 				self._sample(samples, name, size, number)
 				processes.wait_idle(self.servers[name].pid, time.sleep, quiet=0.02, share=0.1)
 		for number in range(-5, logins if "ejabberd" in self.servers else -5):

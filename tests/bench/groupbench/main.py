@@ -85,7 +85,8 @@ def guarded(measure, keys, options, server, note):
 
 def hand_out(options, rows, seconds, why, busy, early):
 	about = (
-		f"Prosody {options.prosody_version}, file storage, {os.cpu_count()} cores ({platform.machine()}), clients over "
+		f"Prosody {options.prosody_version}, file storage "
+		f"{'in memory' if settings.in_memory() else 'on disk'}, {os.cpu_count()} cores ({platform.machine()}), clients over "
 		f"loopback TCP with quick acknowledgements, medians of {options.runs}, {seconds / 60:.1f} minutes in all"
 		+ (f"; the machine was {busy:.0%} busy before the start: do it again when it is idle" if busy > 0.1 else "")
 		+ (f"; ejabberd not measured: {why}" if why else "") + ("; QUICK: no verdict to rely on" if options.quick else "") + early + "."
