@@ -7,6 +7,7 @@ local VERSION = "1.0.0";
 
 local array = require "util.array";
 local async = require "util.async";
+local jid_prep = require "util.jid".prep;
 local jid_split = require "util.jid".split;
 local monotonic = require "util.time".monotonic;
 
@@ -14,6 +15,7 @@ local host = module.host;
 local traceback = debug.traceback;
 
 local muc_host = module:get_option_string("groups_muc_host");
+local contact_name = module:get_option_string("groups_contact_name", "none");
 
 -- How long lists are saved for when the server stops or the module is unloaded, in seconds. What is not saved by then is
 -- made good at the next start.
@@ -62,7 +64,7 @@ end
 local native = load_native();
 
 local effects = {};
-for _, library in ipairs { "storage", "rooms", "rosters" } do
+for _, library in ipairs { "storage", "rooms", "rosters", "profiles" } do
 	for name, perform in pairs(module:require(library)) do
 		effects[name] = perform;
 	end
@@ -70,11 +72,17 @@ end
 
 local rosters_being_settled = module:shared("rosters_being_settled");
 
-local handle = native.open(host, module.reloading or false, {
+local handle, options_err = native.open(host, module.reloading or false, {
 	chats = muc_host ~= nil;
 	row_writes = effects.has_row_writes();
 	enforce_affiliations = module:get_option_boolean("groups_muc_enforce", false);
+	remove_contacts = module:get_option_boolean("groups_remove_contacts", false);
+	naming = contact_name;
 });
+
+if not handle then
+	refuse(options_err);
+end
 
 -- Operations
 
@@ -310,6 +318,26 @@ local function spare_contact(username, jid)
 	if contact and contact_host == host then
 		handle:spare_contact(username, contact);
 	end
+end
+
+-- Before mod_roster replaces the item, and stores the roster's metadata with it.
+module:hook("iq/self/jabber:iq:roster:query", function (event)
+	local item = event.stanza.attr.type == "set" and event.stanza.tags[1]:get_child("item");
+	local roster = event.origin.roster;
+	if not item or not roster or item.attr.subscription == "remove" then return; end
+	local jid, groups = jid_prep(item.attr.jid), {};
+	for group in item:childtags("group") do
+		groups[group:get_text()] = true;
+	end
+	if jid then
+		effects.note_edit(roster, jid, groups);
+	end
+end, 10);
+
+if contact_name == "nickname" then
+	effects.watch_nicknames(function (username)
+		handle:nickname_changed(username);
+	end);
 end
 
 module:hook("roster-item-removed", function (event)

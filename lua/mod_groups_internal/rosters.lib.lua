@@ -12,21 +12,11 @@ local collectgarbage = collectgarbage;
 local max = math.max;
 local host_session = prosody.hosts[host];
 
+local contacts = module:require "contacts";
 local for_each = module:require "each";
 
 -- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
 local being_settled = module:shared("rosters_being_settled");
-
--- What a roster was found, or made, to be settled as of, and the version it had then, are kept in a metatable of its metadata:
--- there they last as long as the roster in memory, are never stored, and cost Lua's collector less than a weak table.
-local function set_stamp(metadata, stamp)
-	setmetatable(metadata, { groups_stamp = stamp; groups_version = tonumber(metadata.version) });
-end
-
-local function has_stamp(metadata, stamp)
-	local settled = getmetatable(metadata);
-	return settled ~= nil and settled.groups_stamp == stamp and settled.groups_version == metadata.version;
-end
 
 local effects = {};
 
@@ -108,104 +98,17 @@ function effects.load_roster(_, username)
 	return true, was_loaded;
 end
 
--- Makes a contact what it should be. Returns whether its item changed, and whether its presence can be seen only now.
-local function reconcile_contact(roster, jid, labels)
-	local item = roster[jid];
-	if not item then
-		item = { subscription = "both", groups = {} };
-		for i = 1, #labels do
-			item.groups[labels[i]] = true;
-		end
-		roster[jid] = item;
-		return true, true;
-	end
-	local changed, gained = false, false;
-	local subscription = item.subscription;
-	if subscription ~= "both" then
-		gained = subscription ~= "to";
-		item.subscription = "both";
-		changed = true;
-	end
-	if item.ask then
-		item.ask = nil;
-		changed = true;
-	end
-	local groups = item.groups;
-	if not groups then
-		groups = {};
-		item.groups = groups;
-	end
-	for i = 1, #labels do
-		local label = labels[i];
-		if not groups[label] then
-			groups[label] = true;
-			changed = true;
-		end
-	end
-	return changed, gained;
-end
-
-local function next_version(metadata, least)
-	local version = metadata.version;
-	if version == true then return 0; end -- another module makes the roster up at each load
-	version = max((tonumber(version) or 0) + 1, least);
-	metadata.version = version;
-	return version;
-end
-
 function effects.check_stamp(_, username, stamp)
 	local roster = get_loaded(username);
-	return { roster ~= nil and has_stamp(roster[false], stamp) };
+	return { roster ~= nil and contacts.has_stamp(roster[false], stamp) };
 end
 
--- What differs is defined in src/engine/effect.rs, at Plan.
-function effects.reconcile(context, username, sections, withdrawn, least_version, stamp)
+function effects.reconcile(context, username, plan)
 	local roster = context and context.roster or get_loaded(username);
 	if not roster then return "absent"; end
 	local metadata = roster[false];
 	if not metadata or metadata.broken then return "broken"; end
-	local pending = metadata.pending or {};
-	local own_jid = username.."@"..host;
-	local changed, gained, missing, quiet = {}, {}, {}, false;
-	local number = 0;
-	for s = 1, #sections, 3 do
-		local verified, labels, contacts = sections[s], sections[s + 1], sections[s + 2];
-		for c = 1, #contacts do
-			local jid = contacts[c];
-			number = number + 1;
-			if not verified and not roster[jid] and jid ~= own_jid then
-				missing[#missing + 1] = number;
-			elseif jid ~= own_jid then
-				local is_changed, is_gained = reconcile_contact(roster, jid, labels);
-				if is_changed then changed[#changed + 1] = number; end
-				if is_gained then gained[#gained + 1] = number; end
-				if pending[jid] then
-					pending[jid] = nil;
-					quiet = true;
-				end
-			end
-		end
-	end
-	for w = 1, withdrawn and #withdrawn or 0 do
-		local jid = withdrawn[w];
-		number = number + 1;
-		if roster[jid] then
-			roster[jid] = nil;
-			changed[#changed + 1] = number;
-		end
-		if pending[jid] then
-			pending[jid] = nil;
-			quiet = true;
-		end
-	end
-	local version = 0;
-	if changed[1] or quiet then
-		version = next_version(metadata, least_version);
-	end
-	if not missing[1] then
-		set_stamp(metadata, stamp);
-	end
-	return true, changed, gained, missing, quiet, version, host_session.sessions[username] ~= nil;
+	return contacts.reconcile(username, roster, plan, host_session.sessions[username] ~= nil);
 end
 
 local function run_collector()
@@ -236,7 +139,9 @@ function effects.save_roster(_, username, contact_jid)
 	if type(version) == "number" then
 		metadata.version = version - 1;
 	end
+	local settling, dirty = contacts.begin_save(roster);
 	local called, ok, save_err = collect_afterwards(rostermanager.save_roster, username, host, roster, contact_jid);
+	contacts.end_save(roster, called and ok, settling, dirty);
 	if called and ok then return true; end
 	if type(version) == "number" then
 		metadata.version = max(metadata.version, version);
@@ -292,19 +197,40 @@ function effects.send_presence(_, username, jids)
 	return true;
 end
 
--- The contacts leave the roster before mod_roster goes through it; nothing of it is saved, for it is to be purged.
+function effects.send_unavailable(_, username, jids)
+	for_each(jids, "send unavailable presence to", function (jid)
+		send_presence(username, jid, st.presence({ type = "unavailable" }));
+	end);
+	return true;
+end
+
+-- The contacts leave the roster before mod_roster goes through it; nothing of it is saved, for it is to be purged. Returns who else
+-- has the account as a contact through groups.
 function effects.depart(_, username, jids)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err then return nil, tostring(err); end
 	local pending = roster[false].pending or {};
+	local others = {};
+	for _, jid in ipairs(contacts.brought(roster)) do
+		local contact, contact_host = jid_split(jid);
+		if contact and contact_host == host then
+			others[#others + 1] = contact;
+			jids[#jids + 1] = jid;
+		end
+	end
 	for _, jid in ipairs(jids) do
-		if prosody.bare_sessions[jid] then
+		if roster[jid] and prosody.bare_sessions[jid] then
 			send_presence(username, jid, st.presence({ type = "unavailable" }));
 		end
 		roster[jid] = nil;
 		pending[jid] = nil;
 	end
-	return true;
+	return others;
+end
+
+-- A client edits a contact: what groups have to do with it must not be forgotten.
+function effects.note_edit(roster, jid, groups)
+	contacts.note_edit(roster, jid, groups);
 end
 
 return effects;

@@ -38,6 +38,18 @@ pub(super) fn names(lua: &Lua, names: &[Name]) -> LuaResult<LuaTable> {
     list(lua, names.iter().map(Name::as_bytes))
 }
 
+/// A list of strings, with false where there is none.
+pub(super) fn texts(lua: &Lua, texts: &[Option<Text>]) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(texts.len(), 0)?;
+    for text in texts {
+        match text {
+            Some(Text(bytes)) => table.raw_push(lua.create_string(bytes)?)?,
+            None => table.raw_push(false)?,
+        }
+    }
+    Ok(table)
+}
+
 /// The bare JIDs of users of a host.
 pub(super) fn jids(lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(names.len(), 0)?;

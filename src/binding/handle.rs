@@ -129,6 +129,10 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         this.engine.spare_contact(&username(&user), &username(&contact));
         Ok(())
     });
+    methods.add_method("nickname_changed", |_, this, user: LuaString| {
+        this.engine.nickname_changed(&username(&user));
+        Ok(())
+    });
     methods.add_method("account_deleted", |_, this, user: LuaString| {
         this.run(this.engine.account_deleted(username(&user)))
     });

@@ -15,19 +15,39 @@ use mlua::prelude::*;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use crate::engine::{Engine, Options, remember_panics};
+use crate::engine::{Engine, Naming, Options, remember_panics};
 use handle::Handle;
 
 /// The engines of all hosts. It outlives a module, so that a reload goes on where it was.
 static HOSTS: Lazy<Mutex<HashMap<String, Engine>>> = Lazy::new(Mutex::default);
 
-/// Opens the engine of a host: the one that a reload left, if `kept` is true and there is one, otherwise a new one.
-fn open(_: &Lua, (host, kept, options): (String, bool, LuaTable)) -> LuaResult<Handle> {
+/// The options of a host; or what is wrong with them.
+fn read_options(options: &LuaTable) -> LuaResult<Result<Options, String>> {
     let option = |name: &str| options.raw_get::<Option<bool>>(name).map(Option::unwrap_or_default);
-    let options = Options {
+    let naming = options.raw_get::<Option<String>>("naming")?;
+    let naming = match naming.as_deref() {
+        None | Some("none") => Naming::None,
+        Some("username") => Naming::Username,
+        Some("nickname") => Naming::Nickname,
+        Some(other) => {
+            let text = "groups_contact_name must be \"none\", \"username\" or \"nickname\", but is";
+            return Ok(Err(format!("{text} {other:?}")));
+        }
+    };
+    Ok(Ok(Options {
         chats: option("chats")?,
         row_writes: option("row_writes")?,
         enforce_affiliations: option("enforce_affiliations")?,
+        remove_contacts: option("remove_contacts")?,
+        naming,
+    }))
+}
+
+/// Opens the engine of a host: the one that a reload left, if `kept` is true and there is one, otherwise a new one.
+fn open(lua: &Lua, (host, kept, options): (String, bool, LuaTable)) -> LuaResult<LuaMultiValue> {
+    let options = match read_options(&options)? {
+        Ok(options) => options,
+        Err(text) => return (LuaValue::Nil, text).into_lua_multi(lua),
     };
     let mut hosts = HOSTS.lock();
     let engine = match hosts.get(&host).filter(|_| kept) {
@@ -41,7 +61,7 @@ fn open(_: &Lua, (host, kept, options): (String, bool, LuaTable)) -> LuaResult<H
         }
     };
     engine.set_options(options);
-    Ok(Handle::new(engine, host))
+    Handle::new(engine, host).into_lua_multi(lua)
 }
 
 /// Forgets the engine of a host.

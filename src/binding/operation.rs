@@ -10,7 +10,9 @@ use mlua::prelude::*;
 
 use super::convert;
 use super::kept::{LastLists, LastRecord};
-use crate::engine::{Answer, Changes, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers};
+use crate::engine::{
+    Answer, Changes, Effect, Error, Level, Name, Naming, Operation, Plan, Reply, Step, StoredMembers, Text,
+};
 
 /// What the shim's function for an effect returns when it has succeeded.
 #[derive(Clone, Copy)]
@@ -23,6 +25,8 @@ enum Expected {
     Names,
     /// An array of booleans.
     Flags,
+    /// An array of strings and falses.
+    Texts,
     /// `true`, and a value or nil.
     Value,
     /// `true`, the record of `group_info` or nil, and the record of `groups` or nils: the names of members for whom the
@@ -30,7 +34,7 @@ enum Expected {
     Record,
     /// `true` and whether the roster was in memory before; or `"broken"`.
     Loaded,
-    /// `true` and the fields of [`Changes`] in their order: three arrays of numbers, a boolean, a version, a boolean;
+    /// `true` and the fields of [`Changes`] in their order: five arrays of numbers, a boolean, a version, a boolean;
     /// `"absent"` or `"broken"`.
     Changes,
     /// `true` and a version.
@@ -113,7 +117,9 @@ fn expected(effect: &Effect) -> Expected {
         | Effect::ListAccounts
         | Effect::ListRosters(_)
         | Effect::Affiliate(..)
-        | Effect::Disaffiliate(..) => Expected::Names,
+        | Effect::Disaffiliate(..)
+        | Effect::Depart(..) => Expected::Names,
+        Effect::FindNicknames(_) => Expected::Texts,
         Effect::FindRooms(_)
         | Effect::FindAccounts(_)
         | Effect::FindRosters(_)
@@ -175,6 +181,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             ("fire", event_name, payload).into_lua_multi(lua)
         }
         Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
+        Effect::FindNicknames(users) => ("find_nicknames", names(users)?).into_lua_multi(lua),
         Effect::ListAccounts => "list_accounts".into_lua_multi(lua),
         Effect::HasContact(user, contact) => {
             ("has_contact", name(user)?, jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1)?)
@@ -184,11 +191,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
         Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
-        Effect::Reconcile(user, plan) => {
-            let sections = sections(lua, plan, host)?;
-            let withdrawn = (!plan.withdrawn.is_empty()).then(|| jids(&plan.withdrawn)).transpose()?;
-            ("reconcile", name(user)?, sections, withdrawn, plan.version, plan.stamp).into_lua_multi(lua)
-        }
+        Effect::Reconcile(user, plan) => ("reconcile", name(user)?, plan_table(lua, plan, host)?).into_lua_multi(lua),
         Effect::SaveRoster(user, only) => {
             let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
             ("save_roster", name(user)?, only.transpose()?).into_lua_multi(lua)
@@ -196,17 +199,46 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
         Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
         Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
+        Effect::SendUnavailable(user, others) => ("send_unavailable", name(user)?, jids(others)?).into_lua_multi(lua),
         Effect::Depart(user, contacts) => ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua),
     }
 }
 
-/// A plan's sections, flat: `verified, labels, contacts` for each.
+/// A plan: its fields by name, but for the sections.
+fn plan_table(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(0, 8)?;
+    table.raw_set("sections", sections(lua, plan, host)?)?;
+    if !plan.withdrawn.is_empty() {
+        table.raw_set("withdrawn", convert::jids(lua, &plan.withdrawn, &host.name)?)?;
+    }
+    let naming = match plan.naming {
+        Naming::None => None,
+        Naming::Username => Some("username"),
+        Naming::Nickname => Some("nickname"),
+    };
+    table.raw_set("naming", naming)?;
+    table.raw_set("forgotten", convert::names(lua, &plan.forgotten)?)?;
+    table.raw_set("whole", plan.whole)?;
+    table.raw_set("adopt", plan.adopt)?;
+    table.raw_set("version", plan.version)?;
+    table.raw_set("stamp", plan.stamp)?;
+    Ok(table)
+}
+
+/// A plan's sections, flat: `verified, ids, labels, left, contacts, names or false` for each.
 fn sections(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
-    let flat = lua.create_table_with_capacity(plan.sections.len() * 3, 0)?;
+    let flat = lua.create_table_with_capacity(plan.sections.len() * 6, 0)?;
     for section in &plan.sections {
         flat.raw_push(section.verified)?;
-        flat.raw_push(convert::list(lua, section.labels.iter().map(AsRef::as_ref))?)?;
+        flat.raw_push(convert::list(lua, section.groups.iter().map(|(id, _)| id.as_bytes()))?)?;
+        flat.raw_push(convert::list(lua, section.groups.iter().map(|(_, label)| label.as_ref()))?)?;
+        flat.raw_push(convert::names(lua, &section.left)?)?;
         flat.raw_push(host.last_lists.jids(lua, &section.contacts, &host.name)?)?;
+        if section.names.is_empty() {
+            flat.raw_push(false)?;
+        } else {
+            flat.raw_push(convert::texts(lua, &section.names)?)?;
+        }
     }
     Ok(flat)
 }
@@ -250,6 +282,11 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         Expected::Names => Reply::Names(names(&first)?),
         Expected::Room => Reply::Room { refused: names(&first)?, banned: names(&next())? },
         Expected::Flags => Reply::Flags(first.as_table()?.sequence_values::<bool>().collect::<LuaResult<_>>().ok()?),
+        Expected::Texts => {
+            let texts = first.as_table()?.sequence_values::<LuaValue>();
+            let texts = texts.map(|text| text.map(|text| convert::bytes(&text).map(|bytes| Text(bytes.into()))));
+            Reply::Texts(texts.collect::<LuaResult<_>>().ok()?)
+        }
         Expected::Value => Reply::Value(convert::from_lua(&next())),
         Expected::Record => {
             let info = convert::from_lua(&next());
@@ -262,7 +299,9 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         Expected::Changes => Reply::Changes(Changes {
             changed: numbers(&next())?,
             gained: numbers(&next())?,
+            lost: numbers(&next())?,
             missing: numbers(&next())?,
+            unnamed: numbers(&next())?,
             quiet: convert::truth(&next()),
             version: version_number(&next()),
             online: convert::truth(&next()),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::{Effect, Level};
+use super::directory::UserKey;
+use super::effect::{Effect, Level, Reply};
 use super::operation::Call;
-use super::rosters::Scope;
+use super::plan::Scope;
 use super::turns::Place;
 use super::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
 
@@ -40,25 +41,27 @@ impl Engine {
 
 impl Call {
     pub(super) async fn depart(&self, username: Name) {
-        let Some((groups, contacts)) = self.note_departure(&username).await else {
-            return;
-        };
+        // One that no group knows of may have been in groups before the last start.
+        let (groups, contacts) = self.note_departure(&username).await.unwrap_or_default();
         let names = self.state().directory.names(&contacts);
-        self.done(Effect::Depart(username.clone(), names)).await.ok();
+        let others = match self.perform(Effect::Depart(username.clone(), names)).await {
+            Reply::Names(others) => self.withdraw_from(&username, others).await,
+            _ => Vec::new(),
+        };
         for id in groups {
-            if self.dismiss(&id, &username).await.is_err() {
+            if self.dismiss(&id, &username, false).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
                 self.log(Level::Error, text).await;
             }
         }
         let user = self.state().directory.intern(&username);
-        self.queue_loaded(contacts, |_| Scope::Contact(user)).await;
+        self.queue_loaded([contacts, others].concat(), |_| Scope::Contact(user)).await;
         self.settle_urgent().await;
     }
 
     /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
     /// they brought; nothing if no group knows of the account.
-    async fn note_departure(&self, username: &Name) -> Option<(Vec<Name>, Vec<super::directory::UserKey>)> {
+    async fn note_departure(&self, username: &Name) -> Option<(Vec<Name>, Vec<UserKey>)> {
         let now = self.now();
         let (groups, contacts) = {
             let mut state = self.state();
@@ -91,12 +94,37 @@ impl Call {
             state.rosters.enqueue(contacts.iter().copied(), now);
             (groups, contacts)
         };
+        self.store_withdrawals(username).await;
+        Some((groups, contacts.into_iter().collect()))
+    }
+
+    /// Notes that more rosters than those of group members hold an account that is gone: of members that have left.
+    async fn withdraw_from(&self, username: &Name, others: Vec<Name>) -> Vec<UserKey> {
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let others: Vec<_> = {
+            let now = self.now();
+            let mut state = self.state();
+            let user = state.directory.intern(username);
+            state.accounts.depart(user);
+            let others: Vec<_> = others.iter().map(|name| state.directory.intern(name)).collect();
+            for &other in &others {
+                state.rosters.withdrawals.entry(other).or_default().insert(user);
+            }
+            state.rosters.enqueue(others.iter().copied(), now);
+            others
+        };
+        self.store_withdrawals(username).await;
+        others
+    }
+
+    async fn store_withdrawals(&self, username: &Name) {
         let stored = self.take_turn_and_store_marker(|_| false).await;
         if let Err(reason) = stored {
             let text = "cannot be noted in storage; should the server die now, contact lists may keep it";
             self.log(Level::Error, format!("The deletion of account {username} {text}: {reason}")).await;
         }
-        Some((groups, contacts.into_iter().collect()))
     }
 
     /// Takes accounts that are gone out of groups that have not let them go: storage failed, or the server was killed.
@@ -119,7 +147,7 @@ impl Call {
         for (username, groups) in open {
             for id in groups {
                 // What failed has been logged.
-                self.dismiss(&id, &username).await.ok();
+                self.dismiss(&id, &username, false).await.ok();
             }
         }
         let now = self.now();

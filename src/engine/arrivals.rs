@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::directory::UserKey;
 use super::effect::{Effect, Push, Reply};
 use super::operation::Call;
-use super::rosters::{self, Scope};
+use super::plan::Scope;
 use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
 
 impl Engine {
@@ -45,6 +45,15 @@ impl Engine {
             call.settle_urgent().await;
             Ok(Answer::Done)
         })
+    }
+
+    /// A user has published another nickname: contacts that bear the one before follow it when they are next looked at.
+    pub fn nickname_changed(&self, username: &Name) {
+        let mut state = self.0.state.lock();
+        if let Some(user) = state.directory.find_user(username) {
+            state.nicknames.forget(user);
+            state.rosters.changes += 1;
+        }
     }
 
     /// A user has taken a contact off the list: it is let be until the user's next session or the next time the roster is
@@ -87,7 +96,7 @@ impl Call {
     fn concerned(&self, username: &Name) -> Option<UserKey> {
         let state = self.state();
         let user = state.directory.find_user(username)?;
-        let concerned = !state.directory.groups_of(user).is_empty() || state.rosters.withdrawals.contains_key(&user);
+        let concerned = !state.directory.groups_of(user).is_empty() || !state.rosters.removals(user).is_empty();
         (state.phase == Phase::Ready && concerned).then_some(user)
     }
 
@@ -95,7 +104,7 @@ impl Call {
     async fn is_stamped(&self, user: UserKey, name: Name) -> bool {
         let stamp = self.state().stamp();
         // Work that is open for a roster is no part of the stamp.
-        let open = self.state().rosters.withdrawals.contains_key(&user);
+        let open = !self.state().rosters.removals(user).is_empty();
         !open && self.perform(Effect::CheckStamp(name, stamp)).await == Reply::Flags(vec![true])
     }
 
@@ -247,10 +256,6 @@ impl Call {
 }
 
 impl State {
-    fn stamp(&self) -> u64 {
-        rosters::stamp(&self.directory, &self.accounts, &self.rosters)
-    }
-
     /// An account that was there is not known any more: it was removed behind our back, or the directory is down.
     pub(super) fn lose_sight(&mut self, user: UserKey) {
         self.accounts.forget(user);

@@ -7,7 +7,7 @@ use super::info::Info;
 use super::marker::Marker;
 use super::name::Name;
 use super::stored::StoredMembers;
-use super::value::Value;
+use super::value::{Text, Value};
 
 /// One thing for Prosody to do. The reply that belongs to each is named in its description; any effect may also be
 /// answered with [`Reply::Failed`].
@@ -62,6 +62,8 @@ pub enum Effect {
 
     /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
     FindAccounts(Vec<Name>),
+    /// The nicknames that these users have published. `Texts`.
+    FindNicknames(Vec<Name>),
     /// List all accounts of the host. `Names`.
     ListAccounts,
     /// Has a user's roster, in memory or else in storage, an item of this contact? `Flags`: one.
@@ -87,7 +89,10 @@ pub enum Effect {
     Push(Push),
     /// Send a user's presence to these users. `Done`.
     SendPresence(Name, Vec<Name>),
-    /// Take these contacts out of the roster of an account that is going away, and tell them it is unavailable. `Done`.
+    /// Tell these users that a user is unavailable, if the user is online. `Done`.
+    SendUnavailable(Name, Vec<Name>),
+    /// Take these contacts out of the roster of an account that is going away, with all others that groups have brought, and
+    /// tell them it is unavailable. `Names`: the others.
     Depart(Name, Vec<Name>),
 }
 
@@ -115,6 +120,8 @@ pub enum Reply {
     Names(Vec<Name>),
     /// A yes or no for each thing asked about, in order.
     Flags(Vec<bool>),
+    /// A text for each thing asked about, in order, where there is one.
+    Texts(Vec<Option<Text>>),
     /// A value from a store, if there is one.
     Value(Option<Value>),
     /// A group as it is stored, as far as it is.
@@ -147,30 +154,70 @@ pub enum Reply {
     Unsaved(String, u64),
 }
 
-/// What a roster should hold.
+/// What a roster should hold, and what of it must go.
 ///
 /// Contacts are numbered through all sections, in order, and then through `withdrawn`; [`Changes`] speaks of them by
 /// number, from 1.
 ///
-/// **What counts as a difference**, here and nowhere else: a contact in a section differs if
+/// # Provenance
+///
+/// Whether a contact came with a group is told from a record in the roster's metadata. Clients' edits leave it alone, and the
+/// Lua module does not look at it. It holds
+/// - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first. Those before it are
+///   forgotten when the roster is in storage without them;
+/// - *notes* on contacts that are exceptions from the rule below;
+/// - the *names* that contacts were given.
+///
+/// The rule: an item that bears one of the labels given for its groups was *brought* by them; any other is the user's *own*.
+/// Exceptions are noted
+/// - when a group brings a contact that is the user's own: its subscription and its request as they were. Where they have
+///   changed since, somebody else did it, and the note takes the change in;
+/// - when a label is given for the first time: for each item that bears it already, that it is the user's choice;
+/// - when a client's edit takes all given labels off an item: that it was brought all the same.
+///
+/// All this fails safe: where storage drops metadata, nothing counts as brought. With `adopt`, a roster without provenance is
+/// taken to be the Lua module's work: whatever bears a label of its groups counts as brought.
+///
+/// # What counts as a difference
+///
+/// Here and nowhere else. A contact in a section with groups differs if
 /// - it has no item: it gets one with subscription `both` (if the section is not `verified`, it is reported as missing
 ///   instead); or
 /// - its subscription is not `both`, or it has an `ask`: it becomes `both`, without `ask`; or
-/// - one of the labels is not among its groups: the label is added. Name and other groups stay; or
+/// - one of the groups' labels is not among its item's groups: it is added; or
+/// - an earlier label of these groups, or any label of the groups `left`, is among them, is not to stay on account of
+///   another, and is not the user's choice: it goes; or
+/// - its item has no name, and [`Naming`] gives it one; or
 /// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
 ///
-/// The owner of the roster may be among the contacts of a section, and is passed over.
+/// A contact in a section without groups is given up. It differs if its item was brought, or is noted as the user's own:
+/// labels of the groups `left` go, but for the user's choice, and
+/// - an own one goes back to the subscription and the request that are noted;
+/// - a brought one to which the user has given a name or a group of the user's own stays with subscription `none`;
+/// - any other brought one goes.
 ///
-/// A withdrawn contact differs if it has an item or a pending request: both go.
+/// A withdrawn contact, whose account is gone, differs if it has an item or a pending request. All labels that groups have
+/// given go; an item that is the user's own, or that the user has named or put into a group, stays with subscription
+/// `none` and without `ask`, as Prosody would have it; any other goes. Without provenance, only a name tells that it is the user's own.
+///
+/// The owner of the roster may be among the contacts of a section, and is passed over.
 ///
 /// A roster in which nothing differs keeps its version, and nothing is stored. One that changes takes the next version,
 /// but at least `version`, before anything is pushed; where `version` is `true`, as other modules set it, it stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The contacts, by the labels they carry.
+    /// The contacts, by the groups that they are, or were, shared through.
     pub sections: Vec<Section>,
-    /// Contacts that must not be there.
+    /// Contacts whose accounts are gone.
     pub withdrawn: Vec<Name>,
+    /// Where contacts without a name get one from.
+    pub naming: Naming,
+    /// Groups that have no more to do with this roster: what is known of their labels is forgotten when it has been saved.
+    pub forgotten: Vec<Name>,
+    /// Nothing is left out: earlier labels of the groups in the plan are on none of the items afterwards.
+    pub whole: bool,
+    /// A roster without provenance is the Lua module's work.
+    pub adopt: bool,
     /// The lowest version that a changed roster may take.
     pub version: u64,
     /// What the roster is settled as of, if nothing is missing in the end: see [`Effect::CheckStamp`].
@@ -184,15 +231,31 @@ impl Plan {
     }
 }
 
-/// Contacts with the same labels.
-#[derive(Clone, Debug, PartialEq)]
+/// Contacts that are shared through the same groups.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Section {
     /// Whether the contacts are known to have accounts. A contact that may have none is not put into a roster.
     pub verified: bool,
-    /// The names of the groups that are shared with the contacts.
-    pub labels: Vec<Box<[u8]>>,
+    /// The groups that are shared with the contacts, and their labels. With none, the contacts are given up.
+    pub groups: Vec<(Name, Box<[u8]>)>,
+    /// Groups that are not shared with them any more, and take back what they have brought.
+    pub left: Vec<Name>,
     /// The usernames of the contacts.
     pub contacts: Vec<Name>,
+    /// With [`Naming::Nickname`], the contacts' names, as far as they are known.
+    pub names: Vec<Option<Text>>,
+}
+
+/// Where a contact without a name gets one from (`groups_contact_name`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// It gets none.
+    #[default]
+    None,
+    /// Its username.
+    Username,
+    /// The nickname that the user has published, or else the username.
+    Nickname,
 }
 
 /// Pushes to one user's clients.
@@ -218,8 +281,12 @@ pub struct Changes {
     pub changed: Vec<u32>,
     /// Contacts among the changed whose presence the user can see only from now on.
     pub gained: Vec<u32>,
+    /// Contacts among the changed whose presence the user can see no longer.
+    pub lost: Vec<u32>,
     /// Contacts without an item that were not verified.
     pub missing: Vec<u32>,
+    /// Contacts without a name whose nickname is not known.
+    pub unnamed: Vec<u32>,
     /// Whether something changed that is stored but not pushed.
     pub quiet: bool,
     /// The version the roster has now, if it changed.

@@ -64,7 +64,7 @@ impl Engine {
         })
     }
 
-    /// Deletes a group with its members and chats. Contacts stay.
+    /// Deletes a group with its members and chats. Contacts stay, unless [`Options::remove_contacts`](super::Options) is set.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
@@ -86,7 +86,9 @@ impl Engine {
                 info = info.without_rooms(|other| *other == *jid);
                 call.close_room(&id, jid, info.clone()).await;
             }
-            call.fire(Event::Deleted { id, info }).await;
+            call.fire(Event::Deleted { id: id.clone(), info }).await;
+            call.part(&id, None).await;
+            call.settle_urgent().await;
             Ok(Answer::Done)
         })
     }
@@ -208,6 +210,8 @@ impl Call {
     async fn delete(&self, id: &Name) -> Result<(Info, Vec<(Name, Value)>), Error> {
         let (key, info) = self.find(id)?;
         let members = self.state().directory.record(key);
+        let leavers = self.state().directory.group(key).map(|group| group.members().collect());
+        self.note_parting(id, leavers.unwrap_or_default()).await?;
         let before = self.renew_copy(id, |_| None).await?;
         let mut failed = None;
         if !members.is_empty() {
@@ -235,8 +239,10 @@ impl Call {
             self.log(Level::Error, format!("Group {id} cannot be deleted: {reason}")).await;
             return Err(Error::Internal);
         }
+        let now = self.now();
         let mut state = self.state();
         state.directory.remove(id);
+        state.begin_parting(id, now);
         state.rosters.news = true;
         Ok((info, members))
     }

@@ -16,6 +16,8 @@ pub struct Marker {
     pub generation: u64,
     /// Every group is unsettled: the data come from a module that kept no marker.
     pub everything: bool,
+    /// Beside that, contact lists without provenance are the Lua module's work.
+    pub adopting: bool,
     /// Groups whose members' contact lists are not all in storage yet.
     pub unsettled: BTreeSet<Name>,
     /// Members without an account, as far as is known: nobody has them as a contact until the account appears.
@@ -24,6 +26,8 @@ pub struct Marker {
     pub withdrawals: BTreeMap<Name, BTreeSet<Name>>,
     /// For each account that is gone, the groups that may still have it as a member.
     pub departures: BTreeMap<Name, BTreeSet<Name>>,
+    /// For each group, the users who have left it and may still be in contact lists on its account.
+    pub partings: BTreeMap<Name, BTreeSet<Name>>,
     /// Groups whose records an account of the same name takes with it when it is purged.
     pub copies: BTreeMap<Name, Copy>,
 }
@@ -50,16 +54,14 @@ impl Marker {
         let mut marker = Marker {
             generation: u64::try_from(generation).ok()?,
             everything: value.get("everything") == Some(&Value::Bool(true)),
+            adopting: value.get("adopting") == Some(&Value::Bool(true)),
             unsettled: names(value.get("unsettled")),
             awaiting: names(value.get("awaiting")),
             ..Marker::default()
         };
-        for (gone, owners) in value.get("withdrawals").map_or(&[][..], Value::entries) {
-            marker.withdrawals.insert(Name::raw(gone.as_bytes()?), names(Some(owners)));
-        }
-        for (gone, groups) in value.get("departures").map_or(&[][..], Value::entries) {
-            marker.departures.insert(Name::raw(gone.as_bytes()?), names(Some(groups)));
-        }
+        marker.withdrawals = sets(value.get("withdrawals"))?;
+        marker.departures = sets(value.get("departures"))?;
+        marker.partings = sets(value.get("partings"))?;
         for (id, copy) in value.get("copies").map_or(&[][..], Value::entries) {
             let info = Info::from_value(copy.get("info")?.clone());
             let member = |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
@@ -73,6 +75,9 @@ impl Marker {
     pub fn to_value(&self) -> Value {
         let text = |name: &Name| Value::text(name.as_bytes());
         let set = |names: &BTreeSet<Name>| Value::set(names.iter().map(Name::as_bytes));
+        let sets = |table: &BTreeMap<Name, BTreeSet<Name>>| {
+            Value::table(table.iter().map(|(name, names)| (text(name), set(names))).collect())
+        };
         let mut entries = vec![
             (Value::text(b"format"), Value::Integer(FORMAT)),
             (Value::text(b"generation"), Value::Integer(self.generation as i64)),
@@ -81,19 +86,21 @@ impl Marker {
         if self.everything {
             put(b"everything", Value::Bool(true));
         }
+        if self.adopting {
+            put(b"adopting", Value::Bool(true));
+        }
         if !self.unsettled.is_empty() {
             put(b"unsettled", set(&self.unsettled));
         }
         if !self.awaiting.is_empty() {
             put(b"awaiting", set(&self.awaiting));
         }
-        if !self.withdrawals.is_empty() {
-            let table = self.withdrawals.iter().map(|(gone, owners)| (text(gone), set(owners)));
-            put(b"withdrawals", Value::table(table.collect()));
-        }
-        if !self.departures.is_empty() {
-            let table = self.departures.iter().map(|(gone, groups)| (text(gone), set(groups)));
-            put(b"departures", Value::table(table.collect()));
+        for (key, table) in
+            [(&b"withdrawals"[..], &self.withdrawals), (b"departures", &self.departures), (b"partings", &self.partings)]
+        {
+            if !table.is_empty() {
+                put(key, sets(table));
+            }
         }
         if !self.copies.is_empty() {
             let table = self.copies.iter().map(|(id, copy)| (text(id), copy.to_value()));
@@ -117,6 +124,11 @@ fn names(set: Option<&Value>) -> BTreeSet<Name> {
     set.into_iter().flat_map(Value::text_keys).map(Name::raw).collect()
 }
 
+fn sets(table: Option<&Value>) -> Option<BTreeMap<Name, BTreeSet<Name>>> {
+    let entries = table.map_or(&[][..], Value::entries);
+    entries.iter().map(|(name, set)| Some((Name::raw(name.as_bytes()?), names(Some(set))))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,10 +139,12 @@ mod tests {
         Marker {
             generation: 7,
             everything: true,
+            adopting: true,
             unsettled: [name("a"), name("b")].into(),
             awaiting: [name("carl")].into(),
             withdrawals: [(name("gone"), [name("ann")].into())].into(),
             departures: [(name("gone"), [name("a")].into())].into(),
+            partings: [(name("a"), [name("bob")].into())].into(),
             copies: [(name("c"), copy)].into(),
         }
     }

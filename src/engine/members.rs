@@ -44,7 +44,9 @@ impl Engine {
         let (id, username) = (id.map(Name::raw), username.map(Name::raw));
         self.start(move |call| async move {
             let (id, username) = call.member_arguments(id, username).await?;
-            call.dismiss(&id, &username).await?;
+            let Some(user) = call.dismiss(&id, &username, true).await? else { return Ok(Answer::Done) };
+            call.part(&id, Some(user)).await;
+            call.settle_urgent().await;
             Ok(Answer::Done)
         })
     }
@@ -124,6 +126,7 @@ impl Call {
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
         state.rosters.stay(user, key);
+        state.rosters.partings.rejoin(id, user);
         state.rosters.news = true;
         if delayed {
             state.rosters.unsettled.insert(key, true);
@@ -155,34 +158,42 @@ impl Call {
         self.settle_urgent().await;
     }
 
-    /// Takes a user out of a group: stored, then affiliations, then the event.
-    pub(super) async fn dismiss(&self, id: &Name, username: &Name) -> Result<(), Error> {
+    /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: contacts that the group has brought are to
+    /// be taken back. Returns the user, if it was a member.
+    pub(super) async fn dismiss(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
-        let stored = self.store_departure(id, username).await;
+        let stored = self.store_departure(id, username, parts).await;
         self.end(turn).await;
-        let Some(info) = stored? else { return Ok(()) };
+        let Some((user, info)) = stored? else { return Ok(None) };
         for room in info.rooms() {
             self.align_affiliation(id, &room, username).await;
         }
         let event = Event::UserRemoved { id: id.clone(), user: username.clone(), info };
         self.fire(event).await;
-        Ok(())
+        Ok(Some(user))
     }
 
     /// Stores that a user is no member; nothing if it was none. The caller has the group's turn.
-    async fn store_departure(&self, id: &Name, username: &Name) -> Result<Option<Info>, Error> {
+    async fn store_departure(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<(UserKey, Info)>, Error> {
         let (key, info) = self.find(id)?;
         let user = self.state().directory.find_user(username);
         let member = user.filter(|&user| self.state().directory.is_member(key, user));
         let Some(user) = member else { return Ok(None) };
+        if parts {
+            self.note_parting(id, vec![user]).await?;
+        }
         self.store_member(id, key, username, None).await?;
+        let now = self.now();
         let mut state = self.state();
         state.directory.remove_member(key, user);
         if state.directory.groups_of(user).is_empty() {
             state.rosters.awaiting.remove(&user);
         }
+        if parts {
+            state.begin_parting(id, now);
+        }
         state.rosters.news = true;
-        Ok(Some(info))
+        Ok(Some((user, info)))
     }
 
     /// Writes or removes one member in storage: the row where that is possible, otherwise the record as it stands now.

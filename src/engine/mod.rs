@@ -26,6 +26,8 @@ mod members;
 mod name;
 mod open;
 mod operation;
+mod partings;
+mod plan;
 mod rooms;
 mod rosters;
 mod settle;
@@ -41,7 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 pub use audit::Problem;
-pub use effect::{Changes, Effect, Event, Level, Plan, Push, Reply, Section};
+pub use effect::{Changes, Effect, Event, Level, Naming, Plan, Push, Reply, Section};
 pub use error::Error;
 pub use info::{Info, node};
 pub use marker::{Copy, Marker};
@@ -53,6 +55,7 @@ pub use value::{Text, Value};
 
 use directory::{Directory, GroupKey};
 use operation::Call;
+use plan::Nicknames;
 use rosters::{Accounts, Rosters};
 use turns::Turns;
 
@@ -65,6 +68,10 @@ pub struct Options {
     pub row_writes: bool,
     /// Whoever is no member of a group loses the affiliation `member` to its rooms.
     pub enforce_affiliations: bool,
+    /// What came with a group goes with it.
+    pub remove_contacts: bool,
+    /// Where contacts without a name get one from.
+    pub naming: Naming,
 }
 
 /// The groups of one host. Clones are the same engine.
@@ -87,6 +94,7 @@ struct State {
     directory: Directory,
     accounts: Accounts,
     rosters: Rosters,
+    nicknames: Nicknames,
     /// Groups whose records could not be read: they are neither shown nor touched.
     unreadable: BTreeSet<Name>,
     /// The marker as storage has it.
@@ -126,6 +134,7 @@ impl Engine {
             directory: Directory::default(),
             accounts: Accounts::default(),
             rosters: Rosters::default(),
+            nicknames: Nicknames::default(),
             unreadable: BTreeSet::new(),
             marker: Marker::default(),
             copies: BTreeMap::new(),
@@ -140,6 +149,7 @@ impl Engine {
         let mut state = self.0.state.lock();
         if state.options != options {
             state.aligned.clear();
+            state.rosters.changes += 1;
         }
         state.options = options;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Effect, Level, Reply};
 use super::operation::Call;
+use super::plan::Scope;
 use super::turns::Place;
 use super::{Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value};
 
@@ -35,7 +36,7 @@ impl Engine {
             {
                 let mut state = call.state();
                 let known: Vec<_> = users.iter().filter_map(|name| state.directory.find_user(name)).collect();
-                state.rosters.urgent.extend(known.into_iter().map(|user| (user, super::rosters::Scope::All)));
+                state.rosters.urgent.extend(known.into_iter().map(|user| (user, Scope::All)));
             }
             call.settle_urgent().await;
             Ok(Answer::Done)
@@ -180,7 +181,7 @@ impl Call {
 
     /// What an operation answers whose work cannot be noted. What it has listed stays until the list is next looked through:
     /// another operation may rely on it by now.
-    async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
+    pub(super) async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
         self.state().rosters.news = true;
         let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
         self.log(Level::Error, text).await;
@@ -220,10 +221,13 @@ impl State {
     fn take_up(&mut self, marker: Option<Marker>) {
         let found = marker.is_some();
         let mut marker = marker.unwrap_or_default();
-        marker.everything |= !found && self.directory.groups().len() > 0;
+        let foreign = !found && self.directory.groups().len() > 0;
+        marker.everything |= foreign;
+        marker.adopting |= foreign;
         // One that was handed out and lost must never come again.
         self.rosters.next_generation = marker.generation + 1;
         self.rosters.everything = marker.everything;
+        self.rosters.adopting = marker.adopting;
         for name in &marker.awaiting {
             let user = self.directory.intern(name);
             self.rosters.awaiting.insert(user);
@@ -242,6 +246,11 @@ impl State {
                 self.accounts.depart(gone);
                 self.rosters.departures.insert(gone, groups);
             }
+        }
+        for (id, leavers) in &marker.partings {
+            let leavers: Vec<_> = leavers.iter().map(|name| self.directory.intern(name)).collect();
+            self.rosters.partings.note(id, leavers);
+            self.begin_parting(id, 0.0);
         }
         let unreadable = self.unreadable.iter().filter(|id| marker.everything || marker.unsettled.contains(*id));
         self.rosters.unread.extend(unreadable.cloned());
@@ -292,6 +301,7 @@ impl State {
         Marker {
             generation: rosters.generation.unwrap_or(rosters.next_generation),
             everything: rosters.everything,
+            adopting: rosters.adopting,
             unsettled: if rosters.everything {
                 BTreeSet::new()
             } else {
@@ -303,6 +313,11 @@ impl State {
                 .departures
                 .iter()
                 .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
+                .collect(),
+            partings: rosters
+                .partings
+                .groups()
+                .map(|(id, leavers)| (id.clone(), leavers.iter().map(name).collect()))
                 .collect(),
             copies: self.copies.clone(),
         }
@@ -325,6 +340,8 @@ impl State {
                 || (!busy.is_empty() && group.members().any(|m| busy.contains(&m)))
         });
         rosters.everything &= !busy.is_empty() || turns.is_taken(&Place::Restore);
+        rosters.adopting &= rosters.everything;
+        rosters.partings.strike(directory, turns);
         rosters.departures.retain(|&user, groups| {
             groups.retain(|&key| directory.is_member(key, user));
             !groups.is_empty()

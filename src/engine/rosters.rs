@@ -1,11 +1,12 @@
-//! What rosters should hold, and what is still to be done for them.
+//! What is still to be done for rosters, and what is known of accounts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::announcements::Outbox;
-use super::directory::{Directory, GroupKey, UserKey};
-use super::effect::{Plan, Section};
+use super::directory::{GroupKey, UserKey};
 use super::name::Name;
+use super::partings::Partings;
+use super::plan::Scope;
 
 /// How long it is believed that an account does not exist, in seconds, unless something says otherwise. Asking costs a
 /// storage or network call for each of a group's missing members at each login.
@@ -81,28 +82,6 @@ impl Accounts {
     }
 }
 
-/// How much of a roster to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// All that groups bring.
-    All,
-    /// One contact.
-    Contact(UserKey),
-}
-
-/// A plan, and whom its numbers mean.
-pub(super) struct Planned {
-    pub(super) plan: Plan,
-    pub(super) contacts: Vec<UserKey>,
-}
-
-impl Planned {
-    /// The contacts of these numbers.
-    pub(super) fn resolve(&self, numbers: &[u32]) -> Vec<UserKey> {
-        numbers.iter().filter_map(|&number| self.contacts.get((number as usize).checked_sub(1)?)).copied().collect()
-    }
-}
-
 /// An in-memory roster's changes that are not in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsaved {
@@ -110,6 +89,20 @@ pub(super) enum Unsaved {
     Contact(UserKey),
     /// More than that did.
     All,
+}
+
+/// What a roster must be rid of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Removals {
+    withdrawn: BTreeSet<UserKey>,
+    /// Which round of partings it is to be gone through for.
+    review: Option<u64>,
+}
+
+impl Removals {
+    pub(super) fn is_empty(&self) -> bool {
+        self.withdrawn.is_empty() && self.review.is_none()
+    }
 }
 
 /// A roster that could not be read or saved.
@@ -128,6 +121,8 @@ pub(super) struct Rosters {
     pub(super) unread: BTreeSet<Name>,
     /// Every group was unsettled when the engine started, since there was no marker.
     pub(super) everything: bool,
+    /// The data come from the Lua module, and not every roster has been gone through since.
+    pub(super) adopting: bool,
     /// Contacts that a user has taken off the list, for as long as the session lasts.
     spared: HashMap<UserKey, BTreeSet<UserKey>>,
     /// Grows when a contact is no longer spared.
@@ -138,12 +133,16 @@ pub(super) struct Rosters {
     pub(super) withdrawals: BTreeMap<UserKey, BTreeSet<UserKey>>,
     /// For each vanished account, the groups that have not let it go.
     pub(super) departures: BTreeMap<UserKey, BTreeSet<GroupKey>>,
-    /// When they are tried again.
+    /// What is to be taken back from members that have left a group, and from the others.
+    pub(super) partings: Partings,
+    /// When departures are tried again.
     pub(super) departures_due: f64,
     /// Rosters in memory to be brought up to date, in turn.
     pub(super) urgent: VecDeque<(UserKey, Scope)>,
     /// Contacts to be pushed to a user.
     pub(super) pushes: Outbox<UserKey>,
+    /// Users whose presence is seen no more: that of the first, by the others. Goes before the pushes, while they know each other.
+    pub(super) absences: Outbox<UserKey>,
     /// Presence to be sent: of the first, to the others. Follows the pushes, so that nobody hears of strangers.
     pub(super) presences: Outbox<UserKey>,
     /// Invitations to be sent.
@@ -209,9 +208,15 @@ impl Rosters {
         *highest = version.max(*highest);
     }
 
-    /// A roster was brought up to date in storage, and these withdrawals from it with it. It may have changed again
-    /// while it was being saved.
-    pub(super) fn note_settled(&mut self, user: UserKey, withdrawn: &BTreeSet<UserKey>) {
+    /// What a roster must be rid of at this moment.
+    pub(super) fn removals(&self, user: UserKey) -> Removals {
+        let withdrawn = self.withdrawals.get(&user).cloned().unwrap_or_default();
+        Removals { withdrawn, review: self.partings.review(user) }
+    }
+
+    /// A roster was brought up to date in storage, and is rid of what it had to be rid of when that began. It may have changed
+    /// again while it was being saved.
+    pub(super) fn note_settled(&mut self, user: UserKey, removed: &Removals) {
         if !self.unsaved.contains_key(&user) {
             self.versions.remove(&user);
         }
@@ -219,11 +224,12 @@ impl Rosters {
         self.failing.remove(&user);
         self.warned.remove(&user);
         if let Some(open) = self.withdrawals.get_mut(&user) {
-            open.retain(|gone| !withdrawn.contains(gone));
+            open.retain(|gone| !removed.withdrawn.contains(gone));
             if open.is_empty() {
                 self.withdrawals.remove(&user);
             }
         }
+        self.partings.note_reviewed(user, removed.review);
         self.news = true;
     }
 
@@ -237,7 +243,7 @@ impl Rosters {
         changed
     }
 
-    fn is_spared(&self, user: UserKey, contact: UserKey) -> bool {
+    pub(super) fn is_spared(&self, user: UserKey, contact: UserKey) -> bool {
         self.spared.get(&user).is_some_and(|spared| spared.contains(&contact))
     }
 
@@ -284,7 +290,11 @@ impl Rosters {
 
     /// Whether nothing is to be done before the next background work.
     pub(super) fn is_calm(&self) -> bool {
-        self.urgent.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
+        self.urgent.is_empty()
+            && self.absences.is_empty()
+            && self.pushes.is_empty()
+            && self.presences.is_empty()
+            && self.invites.is_empty()
     }
 
     /// An account that was gone is a member again: the group need not let it go.
@@ -305,6 +315,7 @@ impl Rosters {
         self.failing.remove(&user);
         self.warned.remove(&user);
         self.withdrawals.remove(&user);
+        self.partings.forget_roster(user);
         self.spared.remove(&user);
         self.awaiting.remove(&user);
         self.news = true;
@@ -320,104 +331,8 @@ impl Rosters {
         }
     }
 
-    fn version_floor(&self, user: UserKey) -> Option<u64> {
+    pub(super) fn version_floor(&self, user: UserKey) -> Option<u64> {
         let floor = self.generation? << GENERATION_BITS;
         Some(self.versions.get(&user).map_or(floor, |&highest| floor.max(highest + 1)))
     }
-}
-
-/// A number that changes whenever a roster may have to hold more than before.
-pub(super) fn stamp(directory: &Directory, accounts: &Accounts, rosters: &Rosters) -> u64 {
-    directory.changes() + accounts.changes + rosters.changes
-}
-
-/// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
-pub(super) fn doubtful(
-    directory: &Directory,
-    accounts: &Accounts,
-    rosters: &Rosters,
-    user: UserKey,
-    now: f64,
-) -> Vec<UserKey> {
-    let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
-    let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
-    gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
-}
-
-/// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
-/// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
-pub(super) fn plan(
-    directory: &Directory,
-    accounts: &Accounts,
-    rosters: &Rosters,
-    user: UserKey,
-    scope: Scope,
-    split: bool,
-    now: f64,
-) -> Option<Planned> {
-    let version = rosters.version_floor(user)?;
-    let shared = match scope {
-        Scope::All => shared_groups(directory, user),
-        Scope::Contact(contact) => {
-            let theirs = directory.groups_of(contact);
-            let common: Vec<_> = directory.groups_of(user).iter().copied().filter(|g| theirs.contains(g)).collect();
-            if common.is_empty() || contact == user { Vec::new() } else { vec![(common, vec![contact])] }
-        }
-    };
-    let mut complete = true;
-    let mut planned = Planned { plan: Plan { version, ..Plan::default() }, contacts: Vec::new() };
-    for (groups, contacts) in shared {
-        let labels: BTreeSet<_> = groups.iter().filter_map(|&g| directory.group(g)).map(|g| g.label()).collect();
-        let labels: Vec<_> = labels.into_iter().collect();
-        let all = contacts.len();
-        let contacts = contacts.into_iter().filter(|&contact| !rosters.is_spared(user, contact));
-        let possible = |contact: &UserKey| accounts.is_present(*contact) || !accounts.is_absent(*contact, now);
-        let contacts: Vec<_> = contacts.filter(possible).collect();
-        complete &= contacts.len() == all;
-        let verified = contacts.iter().all(|&contact| accounts.is_present(contact));
-        if split && !verified {
-            let (present, others) = contacts.into_iter().partition(|&contact| accounts.is_present(contact));
-            planned.add_section(directory, true, &labels, present);
-            planned.add_section(directory, false, &labels, others);
-        } else {
-            planned.add_section(directory, verified, &labels, contacts);
-        }
-    }
-    let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
-    // It may have been made, and added, again.
-    let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
-    let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
-    planned.plan.withdrawn = directory.names(&gone);
-    planned.plan.stamp = (complete && scope == Scope::All).then(|| stamp(directory, accounts, rosters));
-    planned.contacts.extend(gone);
-    Some(planned)
-}
-
-impl Planned {
-    fn add_section(&mut self, directory: &Directory, verified: bool, labels: &[Box<[u8]>], contacts: Vec<UserKey>) {
-        if contacts.is_empty() {
-            return;
-        }
-        let names = directory.names(&contacts);
-        self.plan.sections.push(Section { verified, labels: labels.to_vec(), contacts: names });
-        self.contacts.extend(contacts);
-    }
-}
-
-/// The members of a user's groups, by the groups they share with the user. The user may be among them: the list of a
-/// group's members is the same for all then.
-fn shared_groups(directory: &Directory, user: UserKey) -> Vec<(Vec<GroupKey>, Vec<UserKey>)> {
-    let groups = directory.groups_of(user);
-    let members = |key: GroupKey| directory.group(key).into_iter().flat_map(|g| g.members());
-    if let &[group] = groups {
-        let all: Vec<_> = members(group).collect();
-        return if all.len() > 1 { vec![(vec![group], all)] } else { Vec::new() };
-    }
-    let mut pairs: Vec<_> = groups.iter().flat_map(|&g| members(g).map(move |member| (member, g))).collect();
-    pairs.sort_unstable();
-    let mut sections: BTreeMap<Vec<GroupKey>, Vec<UserKey>> = BTreeMap::new();
-    for shared in pairs.chunk_by(|a, b| a.0 == b.0).filter(|shared| shared[0].0 != user) {
-        sections.entry(shared.iter().map(|&(_, g)| g).collect()).or_default().push(shared[0].0);
-    }
-    sections.into_iter().collect()
 }

@@ -5,9 +5,10 @@
 use super::directory::UserKey;
 use super::effect::{Changes, Effect, Level, Push, Reply};
 use super::operation::Call;
-use super::rosters::{self, Planned, Scope, Unsaved};
+use super::plan::{Planned, Scope};
+use super::rosters::Unsaved;
 use super::turns::Place;
-use super::{Answer, Engine, Name, Operation, Phase, State};
+use super::{Answer, Engine, Name, Operation, Phase, State, Text, display_name};
 
 /// How long one turn of the event loop is used for what clients wait for, in seconds, with all that the operation did
 /// before. It is what the save of a large roster takes; between two turns the event loop is idle for a millisecond.
@@ -28,6 +29,9 @@ const LONGEST_PAUSE: f64 = 600.0;
 
 /// When a roster that another operation is at is looked at again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
+
+/// How many nicknames are asked for in one go: each may be read from storage.
+const NICKNAMES_AT_ONCE: usize = 32;
 
 impl Engine {
     /// Does a slice of the work on rosters that is open. [`Engine::next_work`] tells when to do the next.
@@ -85,8 +89,8 @@ impl Engine {
 }
 
 impl Call {
-    /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then pushes, then
-    /// presence. The order is what keeps a client from hearing of someone it does not know.
+    /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then who is
+    /// not seen any more, then pushes, then presence. The order is what keeps a client from hearing of someone it does not know.
     pub(super) async fn settle_urgent(&self) {
         let ends = (self.began() + URGENT_BUDGET).max(self.now() + LEAST_BUDGET);
         while self.now() < ends {
@@ -176,9 +180,11 @@ impl Call {
                 self.arrive(user).await;
                 self.state().rosters.take_in_hand(user);
             }
-            self.settle_stored(user, name, fetched).await;
-        } else {
+            self.settle_stored(user, name, fetched, Scope::All).await;
+        } else if self.state().rosters.removals(user).is_empty() {
             self.leave_open(user);
+        } else {
+            self.settle_stored(user, name, fetched, Scope::Removals).await;
         }
         self.state().rosters.let_go(user);
         self.end(turn).await;
@@ -189,21 +195,21 @@ impl Call {
         let now = self.now();
         let rosters = &mut self.state().rosters;
         rosters.failing.remove(&user);
-        if rosters.withdrawals.contains_key(&user) {
+        if !rosters.removals(user).is_empty() {
             rosters.postpone(user, LONGEST_PAUSE, now);
         }
     }
 
     /// `fetched`: the roster is in memory because the background work has read it.
-    async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool) {
+    async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool, scope: Scope) {
         let kept = match self.perform(Effect::LoadRoster(name.clone())).await {
             Reply::Loaded(kept) => kept && !fetched,
             Reply::Failed(reason) => return self.fail(user, &reason).await,
             _ => return self.fail_broken(user, name).await,
         };
         // Before the plan is made: what is added while the roster is compared has not been dealt with.
-        let withdrawn = self.state().rosters.withdrawals.get(&user).cloned().unwrap_or_default();
-        if !self.reconcile(user, Scope::All).await {
+        let removed = self.state().rosters.removals(user);
+        if !self.reconcile(user, scope).await {
             let now = self.now();
             let rosters = &mut self.state().rosters;
             if !rosters.background.contains(&user) && !rosters.failing.contains_key(&user) {
@@ -234,7 +240,7 @@ impl Call {
                 _ => return self.fail_broken(user, name).await,
             }
         }
-        self.state().rosters.note_settled(user, &withdrawn);
+        self.state().rosters.note_settled(user, &removed);
         if !kept {
             self.perform(Effect::ReleaseRoster(name)).await;
         }
@@ -247,8 +253,9 @@ impl Call {
         if !doubtful.is_empty() {
             self.ask_accounts(&doubtful).await;
         }
-        // Twice, when contacts are missing: it is known then who of them has an account.
-        for split in [false, true] {
+        // Again, when contacts are missing or have no name: it is known then who of them has an account, and what they are called.
+        let mut asked = false;
+        for split in [false, true, true] {
             let planned = self.state().plan(user, scope, split, self.now());
             let Some(planned) = planned else {
                 let now = self.now();
@@ -274,11 +281,32 @@ impl Call {
             let now = self.now();
             self.state().note_changes(user, &planned, &changes, now);
             let missing = planned.resolve(&changes.missing);
-            if missing.is_empty() || !self.any_has_account(&missing).await {
+            let unnamed = planned.resolve(&changes.unnamed);
+            let ask = !unnamed.is_empty() && !asked;
+            if ask {
+                asked = true;
+                self.ask_nicknames(&unnamed[..unnamed.len().min(NICKNAMES_AT_ONCE)]).await;
+            } else if !unnamed.is_empty() {
+                let now = self.now();
+                self.state().rosters.enqueue([user], now);
+            }
+            let found = !missing.is_empty() && self.any_has_account(&missing).await;
+            if !found && !ask {
                 return true;
             }
         }
         true
+    }
+
+    /// Asks what users are called.
+    async fn ask_nicknames(&self, users: &[UserKey]) {
+        let names = self.state().directory.names(users);
+        let reply = self.perform(Effect::FindNicknames(names)).await;
+        let mut state = self.state();
+        let found = if let Reply::Texts(texts) = reply { texts } else { Vec::new() };
+        let is_name = |text: &Text| display_name(&text.0).is_ok();
+        let found = found.into_iter().map(|text| text.filter(is_name)).chain(std::iter::repeat(None));
+        users.iter().zip(found).for_each(|(&user, nickname)| state.nicknames.learn(user, nickname));
     }
 
     async fn fail_broken(&self, user: UserKey, name: Name) {
@@ -313,14 +341,6 @@ impl Call {
 }
 
 impl State {
-    fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
-        rosters::doubtful(&self.directory, &self.accounts, &self.rosters, user, now)
-    }
-
-    fn plan(&self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
-        rosters::plan(&self.directory, &self.accounts, &self.rosters, user, scope, split, now)
-    }
-
     /// The next roster for the background work: one that failed a while ago, or one that is due. None while no roster may
     /// be changed.
     fn next_background(&mut self, now: f64) -> Option<UserKey> {
@@ -356,6 +376,9 @@ impl State {
         self.doubt_counterparts(user, &changed, now);
         if !changes.online {
             return;
+        }
+        for contact in planned.resolve(&changes.lost) {
+            self.rosters.absences.add(contact, [user]);
         }
         if !changed.is_empty() {
             self.rosters.pushes.add(user, changed);
@@ -393,6 +416,9 @@ impl State {
     /// The next announcement to a client, a few at a time.
     fn take_announcement(&mut self) -> Option<(Effect, UserKey)> {
         let State { directory, rosters, .. } = self;
+        if let Some((user, others, _)) = rosters.absences.take() {
+            return Some((Effect::SendUnavailable(directory.user_name(user), directory.names(&others)), user));
+        }
         if let Some((user, contacts, last)) = rosters.pushes.take() {
             let push = Push { user: directory.user_name(user), contacts: directory.names(&contacts), last };
             return Some((Effect::Push(push), user));

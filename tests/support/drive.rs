@@ -25,7 +25,8 @@ pub enum Strike {
 /// handlers. The others are done in one go, so nothing can come between them and their replies.
 pub fn can_wait(effect: &Effect) -> bool {
     use Effect::{
-        CheckStamp, FindRosters, Invite, ListRosters, Log, NewId, Push, Reconcile, ReleaseRoster, SendPresence, Wake,
+        CheckStamp, FindRosters, Invite, ListRosters, Log, NewId, Push, Reconcile, ReleaseRoster, SendPresence,
+        SendUnavailable, Wake,
     };
     !matches!(
         effect,
@@ -38,6 +39,7 @@ pub fn can_wait(effect: &Effect) -> bool {
             | ReleaseRoster(_)
             | Push(_)
             | SendPresence(..)
+            | SendUnavailable(..)
             | Invite(..)
     )
 }

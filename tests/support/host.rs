@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, StoredMembers, Value};
+use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, StoredMembers, Text, Value};
 
 use super::roster::{Item, Items, Roster, Table, reconcile};
 
@@ -62,6 +62,8 @@ pub struct Host {
     /// Contents that met a version that stood for another one.
     pub reused: Vec<(Name, u64)>,
     pub now: f64,
+    /// What users have published of themselves.
+    pub nicknames: BTreeMap<Name, String>,
     /// Who is banned from every room.
     pub banned: BTreeSet<Name>,
     /// How long each effect takes.
@@ -117,7 +119,7 @@ impl Host {
                 self.events.push(event.clone());
                 Reply::Done
             }
-            Effect::Wake | Effect::Invite(..) | Effect::SendPresence(..) => Reply::Done,
+            Effect::Wake | Effect::Invite(..) | Effect::SendPresence(..) | Effect::SendUnavailable(..) => Reply::Done,
             _ => self
                 .perform_store(effect)
                 .or_else(|| self.perform_room(effect))
@@ -281,7 +283,17 @@ impl Host {
                 self.strangers.extend(new.filter(|name| !self.accounts.contains(name) && !self.former.contains(name)));
                 Reply::Changes(changes)
             }
-            Effect::SaveRoster(user, only) => self.save(user, only.as_ref()),
+            Effect::SaveRoster(user, only) => {
+                let reply = self.save(user, only.as_ref());
+                if reply == Reply::Saved {
+                    self.load(user).borrow_mut().forget();
+                }
+                reply
+            }
+            Effect::FindNicknames(users) => {
+                let nickname = |user| self.nicknames.get(user).map(|name: &String| Text(name.as_bytes().into()));
+                Reply::Texts(users.iter().map(nickname).collect())
+            }
             Effect::ReleaseRoster(user) => {
                 self.cache.remove(user);
                 Reply::Done
@@ -290,9 +302,10 @@ impl Host {
             Effect::Depart(user, contacts) => {
                 let table = self.load(user);
                 let mut roster = table.borrow_mut();
-                roster.items.retain(|contact, _| !contacts.contains(contact));
+                let others = roster.brought();
+                roster.items.retain(|contact, _| !contacts.contains(contact) && !others.contains(contact));
                 roster.pending.retain(|contact| !contacts.contains(contact));
-                Reply::Done
+                Reply::Names(others)
             }
             _ => return None,
         })
@@ -337,12 +350,13 @@ impl Host {
         }
         roster.bump();
         let Some(only) = only else {
-            self.stored.insert(user.clone(), Roster { stamp: None, ..roster.clone() });
+            self.stored.insert(user.clone(), roster.stored());
             return Reply::Saved;
         };
         let stored = self.stored.entry(user.clone()).or_default();
         stored.version = roster.version;
         stored.pending = roster.pending.clone();
+        stored.provenance = roster.provenance.clone();
         match roster.items.get(only) {
             Some(item) => stored.items.insert(only.clone(), item.clone()),
             None => stored.items.remove(only),

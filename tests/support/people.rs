@@ -71,9 +71,12 @@ impl World {
         let (user, contact) = (n(user), n(contact));
         {
             let mut roster = table.borrow_mut();
-            match edit(roster.items.remove(&contact)) {
-                Some(item) => roster.items.insert(contact.clone(), item),
-                None => None,
+            match edit(roster.items.get(&contact).cloned()) {
+                Some(item) => {
+                    roster.note_edit(&contact, &item.groups);
+                    roster.items.insert(contact.clone(), item)
+                }
+                None => roster.items.remove(&contact),
             };
         }
         self.host.save(&user, Some(&contact));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use groups_internal_native::engine::{Changes, Name, Plan};
+use groups_internal_native::engine::{Changes, Name, Naming, Plan, Section};
 
 /// A roster in memory: sessions and the cache may share one, as Lua tables are shared.
 pub type Table = Rc<RefCell<Roster>>;
@@ -36,17 +36,50 @@ impl Item {
     }
 }
 
+/// An exception from the rule that an item with a label of its groups was brought by them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    pub brought: bool,
+    /// What an own item had, if it was not `both`.
+    pub subscription: Option<&'static str>,
+    pub ask: bool,
+    /// Labels that the user chose.
+    pub labels: BTreeSet<String>,
+    /// The contact was given up since.
+    pub done: bool,
+}
+
+/// What is known of what groups have brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// For each group, the labels given for it, the newest first.
+    pub labels: BTreeMap<Name, Vec<String>>,
+    pub notes: BTreeMap<Name, Note>,
+    pub names: BTreeMap<Name, String>,
+    pub usernames: bool,
+}
+
+/// What of a provenance is forgotten once the roster is in storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settling {
+    labels: BTreeMap<Name, String>,
+    forgotten: BTreeSet<Name>,
+}
+
 /// A roster with its metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     pub items: Items,
     pub pending: BTreeSet<Name>,
     pub version: Option<u64>,
+    pub provenance: Option<Provenance>,
     /// Another module makes the roster up at each load: its version is `true`.
     pub virtual_version: bool,
     pub broken: bool,
-    /// What it was found settled as of, and the version it had then. Never in storage.
+    /// What it was found settled as of, and the version it had then. Never in storage, like what follows.
     pub stamp: Option<(u64, Option<u64>)>,
+    pub dirty: bool,
+    pub settling: Option<Settling>,
 }
 
 impl Roster {
@@ -61,55 +94,289 @@ impl Roster {
             self.version = Some(self.version.unwrap_or(0) + 1);
         }
     }
+
+    /// As storage has it.
+    pub fn stored(&self) -> Roster {
+        Roster { stamp: None, dirty: false, settling: None, ..self.clone() }
+    }
+
+    /// Our save was successful.
+    pub fn forget(&mut self) {
+        self.dirty = false;
+        let settling = self.settling.take().unwrap_or_default();
+        let Some(provenance) = &mut self.provenance else { return };
+        for (id, label) in settling.labels {
+            if let Some(given) = provenance.labels.get_mut(&id).filter(|given| given.first() == Some(&label)) {
+                given.truncate(1);
+            }
+        }
+        provenance.labels.retain(|id, _| !settling.forgotten.contains(id));
+        let Provenance { notes, names, .. } = provenance;
+        notes.retain(|contact, note| {
+            if note.done {
+                names.remove(contact);
+            }
+            !note.done
+        });
+    }
+
+    /// A client is about to replace an item.
+    pub fn note_edit(&mut self, contact: &Name, groups: &BTreeSet<String>) {
+        let given = self.given(None);
+        let before = self.items.get(contact).cloned();
+        let Some(provenance) = &mut self.provenance else { return };
+        let bore = before.as_ref().is_some_and(|item| bears(item, &given));
+        if bore && groups.is_disjoint(&given) && provenance.note(contact).is_none() {
+            provenance.notes.insert(contact.clone(), Note { brought: true, ..Note::default() });
+        }
+        for label in groups.intersection(&given) {
+            if !before.as_ref().is_some_and(|item| item.groups.contains(label)) {
+                provenance.note_choice(contact, before.as_ref(), label, &given);
+            }
+        }
+    }
+
+    /// The labels that were given for these groups, or for all.
+    fn given(&self, ids: Option<&[&Name]>) -> BTreeSet<String> {
+        let labels = self.provenance.iter().flat_map(|provenance| &provenance.labels);
+        let wanted = labels.filter(|(id, _)| ids.is_none_or(|ids| ids.contains(id)));
+        wanted.flat_map(|(_, given)| given.clone()).collect()
+    }
+
+    /// Contacts that groups have brought.
+    pub fn brought(&self) -> Vec<Name> {
+        let given = self.given(None);
+        let Some(provenance) = &self.provenance else { return Vec::new() };
+        let brought = |contact, item| provenance.note(contact).map_or_else(|| bears(item, &given), |note| note.brought);
+        let items = self.items.iter().filter(|&(contact, item)| brought(contact, item));
+        items.map(|(contact, _)| contact.clone()).collect()
+    }
+
+    fn give_label(&mut self, id: &Name, label: &str, adopts: bool) {
+        if let Some(settling) = &mut self.settling {
+            settling.forgotten.remove(id);
+        }
+        let given = self.given(None);
+        let provenance = self.provenance.get_or_insert_default();
+        if provenance.labels.get(id).and_then(|given| given.first()).is_some_and(|newest| newest == label) {
+            return;
+        }
+        if !adopts && !given.contains(label) {
+            for (contact, item) in self.items.iter().filter(|(_, item)| item.groups.contains(label)) {
+                provenance.note_choice(contact, Some(item), label, &given);
+            }
+        }
+        let all = provenance.labels.entry(id.clone()).or_default();
+        all.retain(|earlier| earlier != label);
+        all.insert(0, label.to_owned());
+    }
+
+    fn is_named(&self, contact: &Name) -> bool {
+        let Some(name) = self.items.get(contact).and_then(|item| item.name.as_ref()) else { return false };
+        let given = self.provenance.as_ref().is_some_and(|provenance| {
+            provenance.names.get(contact) == Some(name) || provenance.usernames && *name == contact.to_string()
+        });
+        !given
+    }
+
+    /// Gives a contact a name. True if its item changed.
+    fn give_name(&mut self, contact: &Name, name: &str) -> bool {
+        if self.is_named(contact) {
+            return false;
+        }
+        let Some(item) = self.items.get_mut(contact) else { return false };
+        let changed = item.name.as_deref() != Some(name);
+        item.name = Some(name.to_owned());
+        let provenance = self.provenance.get_or_insert_default();
+        if name == contact.to_string() {
+            provenance.usernames |= changed;
+        } else if changed {
+            provenance.names.insert(contact.clone(), name.to_owned());
+        }
+        changed
+    }
+
+    /// Takes labels off an item, but for those that the user chose. True if other groups are left.
+    fn strip(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
+        let chosen =
+            self.provenance.as_ref().and_then(|p| p.note(contact)).map(|note| note.labels.clone()).unwrap_or_default();
+        let Some(item) = self.items.get_mut(contact) else { return false };
+        item.groups.retain(|label| !given.contains(label) || chosen.contains(label));
+        !item.groups.is_empty()
+    }
+
+    fn bring(&mut self, contact: &Name, labels: &[String], given: &BTreeSet<String>, old: &BTreeSet<String>) -> bool {
+        let before = self.items.get(contact).cloned();
+        let provenance = self.provenance.get_or_insert_default();
+        let Some(item) = &before else {
+            provenance.notes.remove(contact);
+            let item = Item { groups: labels.iter().cloned().collect(), ..Item::new("both") };
+            self.items.insert(contact.clone(), item);
+            return true;
+        };
+        let prior = (item.subscription != "both").then_some(item.subscription);
+        match provenance.note(contact) {
+            None if !bears(item, given) => {
+                let note = Note { subscription: prior, ask: item.ask, ..Note::default() };
+                provenance.notes.insert(contact.clone(), note);
+            }
+            Some(note) if !note.brought && (prior.is_some() || item.ask) => {
+                let note = Note { subscription: prior, ask: item.ask, ..note.clone() };
+                provenance.notes.insert(contact.clone(), note);
+            }
+            _ => {}
+        }
+        self.strip(contact, old);
+        let item = self.items.get_mut(contact).expect("it is there");
+        item.subscription = "both";
+        item.ask = false;
+        item.groups.extend(labels.iter().cloned());
+        before.as_ref() != self.items.get(contact)
+    }
+
+    fn give_up(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
+        let Some(before) = self.items.get(contact).cloned() else { return false };
+        let note = self.provenance.as_ref().and_then(|provenance| provenance.note(contact)).cloned();
+        if note.is_none() && !bears(&before, given) {
+            return false;
+        }
+        let brought = note.as_ref().is_none_or(|note| note.brought);
+        let others = self.strip(contact, given);
+        let named = self.is_named(contact);
+        let note = note.unwrap_or_default();
+        let provenance = self.provenance.get_or_insert_default();
+        provenance.notes.insert(contact.clone(), Note { done: true, ..note.clone() });
+        if brought && !others && !named {
+            self.items.remove(contact);
+            return true;
+        }
+        let item = self.items.get_mut(contact).expect("it is there");
+        item.subscription = if brought { "none" } else { note.subscription.unwrap_or("both") };
+        item.ask = !brought && note.ask;
+        Some(&before) != self.items.get(contact)
+    }
+
+    fn withdraw(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
+        let Some(before) = self.items.get(contact).cloned() else { return false };
+        let known = self.provenance.is_some();
+        let note = self.provenance.as_ref().and_then(|provenance| provenance.note(contact)).cloned();
+        let own = known && note.as_ref().map_or_else(|| !bears(&before, given), |note| !note.brought);
+        let others = self.strip(contact, given);
+        if let Some(note) = self.provenance.as_mut().and_then(|provenance| provenance.notes.get_mut(contact)) {
+            note.done = true;
+        }
+        if own || self.is_named(contact) || known && others {
+            let item = self.items.get_mut(contact).expect("it is there");
+            item.subscription = "none";
+            item.ask = false;
+        } else {
+            self.items.remove(contact);
+        }
+        Some(&before) != self.items.get(contact)
+    }
+}
+
+impl Provenance {
+    /// The note on a contact that is not settled.
+    fn note(&self, contact: &Name) -> Option<&Note> {
+        self.notes.get(contact).filter(|note| !note.done)
+    }
+
+    fn note_choice(&mut self, contact: &Name, item: Option<&Item>, label: &str, given: &BTreeSet<String>) {
+        let fresh = Note { brought: item.is_some_and(|item| bears(item, given)), ..Note::default() };
+        let mut note = self.note(contact).cloned().unwrap_or(fresh);
+        note.labels.insert(label.to_owned());
+        self.notes.insert(contact.clone(), note);
+    }
+}
+
+fn bears(item: &Item, given: &BTreeSet<String>) -> bool {
+    !item.groups.is_disjoint(given)
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Makes one contact what its section says. True if the item changed, and true if presence is seen only from now on.
-fn mend(roster: &mut Roster, contact: &Name, labels: &[Box<[u8]>]) -> (bool, bool) {
-    let before = roster.items.get(contact).cloned();
-    let item = roster.items.entry(contact.clone()).or_insert_with(|| Item::new("none"));
-    item.subscription = "both";
-    item.ask = false;
-    item.groups.extend(labels.iter().map(|label| text(label)));
-    let saw = before.as_ref().is_some_and(|item| matches!(item.subscription, "both" | "to"));
-    (before.as_ref() != Some(&*item), !saw)
+fn sees(item: Option<&Item>) -> bool {
+    item.is_some_and(|item| matches!(item.subscription, "both" | "to"))
 }
 
 /// `Effect::Reconcile`, from what `Plan` says in words.
 pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -> Changes {
     let mut changes = Changes { online, ..Changes::default() };
+    let adopts = plan.adopt && roster.provenance.is_none();
+    let ids =
+        |section: &Section| section.groups.iter().map(|(id, _)| id).chain(&section.left).cloned().collect::<Vec<_>>();
+    let given: Vec<_> = plan.sections.iter().map(|s| roster.given(Some(&ids(s).iter().collect::<Vec<_>>()))).collect();
     let mut number = 0;
-    for section in &plan.sections {
-        for contact in &section.contacts {
+    for (section, mut given) in plan.sections.iter().zip(given) {
+        let labels: Vec<_> = section.groups.iter().map(|(_, label)| text(label)).collect();
+        if adopts {
+            given.extend(labels.iter().cloned());
+        }
+        let old = given.iter().filter(|label| !labels.contains(label)).cloned().collect();
+        for ((id, _), label) in section.groups.iter().zip(&labels) {
+            roster.give_label(id, label, adopts);
+        }
+        for (at, contact) in section.contacts.iter().enumerate() {
             number += 1;
+            let before = roster.items.get(contact).cloned();
+            if section.groups.is_empty() {
+                changes.changed.extend(roster.give_up(contact, &given).then_some(number));
+                changes.lost.extend((sees(before.as_ref()) && !sees(roster.items.get(contact))).then_some(number));
+                continue;
+            }
             if contact == owner {
                 continue;
             }
-            if !section.verified && !roster.items.contains_key(contact) {
+            if !section.verified && before.is_none() {
                 changes.missing.push(number);
                 continue;
             }
-            let (changed, gained) = mend(roster, contact, &section.labels);
+            let mut changed = roster.bring(contact, &labels, &given, &old);
+            let name = match plan.naming {
+                Naming::None => None,
+                Naming::Username => Some(contact.to_string()),
+                Naming::Nickname => section.names[at].as_ref().map(|name| text(&name.0)),
+            };
+            match name {
+                Some(name) => changed |= roster.give_name(contact, &name),
+                None if plan.naming == Naming::Nickname && roster.items[contact].name.is_none() => {
+                    changes.unnamed.push(number);
+                }
+                None => {}
+            }
             changes.changed.extend(changed.then_some(number));
-            changes.gained.extend(gained.then_some(number));
+            changes.gained.extend((!sees(before.as_ref())).then_some(number));
             changes.quiet |= roster.pending.remove(contact);
         }
     }
+    let given = roster.given(None);
     for contact in &plan.withdrawn {
         number += 1;
-        changes.changed.extend(roster.items.remove(contact).map(|_| number));
+        changes.changed.extend(roster.withdraw(contact, &given).then_some(number));
         changes.quiet |= roster.pending.remove(contact);
     }
+    changes.quiet |= adopts && roster.provenance.is_some();
     let differs = changes.quiet || !changes.changed.is_empty();
-    if differs && !roster.virtual_version {
-        let version = (roster.version.unwrap_or(0) + 1).max(plan.version);
-        roster.version = Some(version);
-        changes.version = version;
+    if differs {
+        roster.dirty = true;
+        if !roster.virtual_version {
+            let version = (roster.version.unwrap_or(0) + 1).max(plan.version);
+            roster.version = Some(version);
+            changes.version = version;
+        }
     }
-    if changes.missing.is_empty() {
+    if roster.provenance.is_some() && (plan.whole || !plan.forgotten.is_empty()) {
+        let groups = plan.sections.iter().filter(|_| plan.whole).flat_map(|section| &section.groups);
+        let labels = groups.map(|(id, label)| (id.clone(), text(label))).collect();
+        roster.settling = Some(Settling { labels, forgotten: plan.forgotten.iter().cloned().collect() });
+        if !roster.dirty {
+            roster.forget();
+        }
+    }
+    if changes.missing.is_empty() && changes.unnamed.is_empty() {
         roster.stamp = plan.stamp.map(|stamp| (stamp, roster.version));
     }
     changes

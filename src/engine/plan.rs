@@ -1,0 +1,209 @@
+//! What rosters should hold: plans are made from memberships, accounts, partings and withdrawals.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::State;
+use super::directory::{Directory, GroupKey, UserKey};
+use super::effect::{Naming, Plan, Section};
+use super::name::Name;
+use super::rosters::Rosters;
+use super::value::Text;
+
+/// How much of a roster to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All that groups bring, and take back.
+    All,
+    /// One contact.
+    Contact(UserKey),
+    /// What must go: the account may be gone itself, so nothing is put in.
+    Removals,
+}
+
+/// What users have published as their nicknames; nothing for those who were asked and have none.
+#[derive(Debug, Default)]
+pub(super) struct Nicknames(HashMap<UserKey, Option<Text>>);
+
+impl Nicknames {
+    pub(super) fn learn(&mut self, user: UserKey, nickname: Option<Text>) {
+        self.0.insert(user, nickname);
+    }
+
+    /// Has a nickname asked for again.
+    pub(super) fn forget(&mut self, user: UserKey) {
+        self.0.remove(&user);
+    }
+}
+
+/// A plan, and whom its numbers mean.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) contacts: Vec<UserKey>,
+}
+
+impl Planned {
+    /// The contacts of these numbers.
+    pub(super) fn resolve(&self, numbers: &[u32]) -> Vec<UserKey> {
+        numbers.iter().filter_map(|&number| self.contacts.get((number as usize).checked_sub(1)?)).copied().collect()
+    }
+}
+
+/// What connects a user with a contact: the groups they share, and the groups that take the contact back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Ties {
+    shared: Vec<GroupKey>,
+    left: Vec<Name>,
+}
+
+impl State {
+    /// A number that changes whenever a roster may have to hold something else than before.
+    pub(super) fn stamp(&self) -> u64 {
+        self.directory.changes() + self.accounts.changes + self.rosters.changes
+    }
+
+    /// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
+    pub(super) fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
+        let State { directory, accounts, rosters, .. } = self;
+        let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
+        let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
+        gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
+    }
+
+    /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
+    /// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
+    pub(super) fn plan(&self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
+        let State { directory, accounts, rosters, options, .. } = self;
+        let mut plan = Plan {
+            version: rosters.version_floor(user)?,
+            naming: options.naming,
+            adopt: rosters.adopting,
+            ..Plan::default()
+        };
+        if scope == Scope::All {
+            plan.forgotten = rosters.partings.left_by(directory, user);
+        }
+        let mut planner = Planner { state: self, planned: Planned { plan, contacts: Vec::new() } };
+        let mut complete = true;
+        for (ties, contacts) in ties(directory, rosters, user, scope) {
+            let all = contacts.len();
+            let kept = |contact: &UserKey| {
+                ties.shared.is_empty()
+                    || !rosters.is_spared(user, *contact)
+                        && (accounts.is_present(*contact) || !accounts.is_absent(*contact, now))
+            };
+            let contacts: Vec<_> = contacts.into_iter().filter(kept).collect();
+            complete &= contacts.len() == all;
+            let verified = contacts.iter().all(|&contact| accounts.is_present(contact));
+            if split && !verified {
+                let (present, others) = contacts.into_iter().partition(|&contact| accounts.is_present(contact));
+                planner.add_section(true, &ties, present);
+                planner.add_section(false, &ties, others);
+            } else {
+                planner.add_section(verified, &ties, contacts);
+            }
+        }
+        let mut planned = planner.planned;
+        let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
+        // It may have been made, and added, again.
+        let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
+        let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
+        planned.plan.withdrawn = directory.names(&gone);
+        planned.plan.whole = complete && scope == Scope::All;
+        planned.plan.stamp = (complete && scope == Scope::All).then(|| self.stamp());
+        planned.contacts.extend(gone);
+        Some(planned)
+    }
+}
+
+struct Planner<'a> {
+    state: &'a State,
+    planned: Planned,
+}
+
+impl Planner<'_> {
+    fn add_section(&mut self, verified: bool, ties: &Ties, contacts: Vec<UserKey>) {
+        if contacts.is_empty() {
+            return;
+        }
+        let State { directory, nicknames, options, .. } = self.state;
+        let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.clone(), group.label()));
+        let groups: Vec<_> = ties.shared.iter().filter_map(label).collect();
+        let names = match options.naming {
+            Naming::Nickname if !groups.is_empty() => {
+                contacts.iter().map(|&contact| nicknames.name(contact, directory)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let section =
+            Section { verified, groups, left: ties.left.clone(), contacts: directory.names(&contacts), names };
+        self.planned.plan.sections.push(section);
+        self.planned.contacts.extend(contacts);
+    }
+}
+
+impl Nicknames {
+    /// What a contact is called: the nickname, or else the username; nothing if it has not been asked for.
+    fn name(&self, user: UserKey, directory: &Directory) -> Option<Text> {
+        let nickname = self.0.get(&user)?;
+        Some(nickname.clone().unwrap_or_else(|| Text(directory.user_name(user).as_bytes().into())))
+    }
+}
+
+/// The contacts that groups bring a user or take back, by what connects them.
+fn ties(directory: &Directory, rosters: &Rosters, user: UserKey, scope: Scope) -> Vec<(Ties, Vec<UserKey>)> {
+    let parted = rosters.partings.contacts(directory, user);
+    if parted.is_empty() {
+        let shared = match scope {
+            Scope::All => shared_groups(directory, user),
+            Scope::Contact(contact) => shared_with(directory, user, contact),
+            Scope::Removals => Vec::new(),
+        };
+        return shared.into_iter().map(|(shared, contacts)| (Ties { shared, left: Vec::new() }, contacts)).collect();
+    }
+    let mut all: BTreeMap<UserKey, Ties> = BTreeMap::new();
+    for (shared, contacts) in shared_groups(directory, user) {
+        let ties = Ties { shared, left: Vec::new() };
+        all.extend(contacts.into_iter().map(|contact| (contact, ties.clone())));
+    }
+    for (id, contacts) in parted {
+        for contact in contacts {
+            all.entry(contact).or_default().left.push(id.clone());
+        }
+    }
+    let mut sections: BTreeMap<Ties, Vec<UserKey>> = BTreeMap::new();
+    for (contact, ties) in all {
+        let concerned = match scope {
+            Scope::All => true,
+            Scope::Contact(only) => contact == only,
+            Scope::Removals => ties.shared.is_empty(),
+        };
+        if concerned {
+            sections.entry(ties).or_default().push(contact);
+        }
+    }
+    sections.into_iter().collect()
+}
+
+fn shared_with(directory: &Directory, user: UserKey, contact: UserKey) -> Vec<(Vec<GroupKey>, Vec<UserKey>)> {
+    let theirs = directory.groups_of(contact);
+    let common: Vec<_> = directory.groups_of(user).iter().copied().filter(|group| theirs.contains(group)).collect();
+    if common.is_empty() || contact == user { Vec::new() } else { vec![(common, vec![contact])] }
+}
+
+/// The members of a user's groups, by the groups they share with the user. The user may be among them: the list of a
+/// group's members is the same for all then.
+fn shared_groups(directory: &Directory, user: UserKey) -> Vec<(Vec<GroupKey>, Vec<UserKey>)> {
+    let groups = directory.groups_of(user);
+    let members = |key: GroupKey| directory.group(key).into_iter().flat_map(|g| g.members());
+    if let &[group] = groups {
+        let all: Vec<_> = members(group).collect();
+        return if all.len() > 1 { vec![(vec![group], all)] } else { Vec::new() };
+    }
+    let mut pairs: Vec<_> = groups.iter().flat_map(|&g| members(g).map(move |member| (member, g))).collect();
+    pairs.sort_unstable();
+    let mut sections: BTreeMap<Vec<GroupKey>, Vec<UserKey>> = BTreeMap::new();
+    for shared in pairs.chunk_by(|a, b| a.0 == b.0).filter(|shared| shared[0].0 != user) {
+        sections.entry(shared.iter().map(|&(_, g)| g).collect()).or_default().push(shared[0].0);
+    }
+    sections.into_iter().collect()
+}
