@@ -5,110 +5,21 @@ local jid_node = require "util.jid".node;
 
 local host = module.host;
 local max = math.max;
-local getmetatable, next, pairs, setmetatable, tonumber, type = getmetatable, next, pairs, setmetatable, tonumber, type;
+local next, pairs, tonumber = next, pairs, tonumber;
 
--- The provenance in a roster's metadata: { labels = { [group] = label or array of labels }, notes = { [jid] = note },
--- names = { [jid] = name given }, usernames = true once one was given for a name }. A note is { brought = true or nil, subscription =,
--- ask =, labels = { [label] = true }, done = true once the group has given the contact up }.
-local KEY = "groups_internal";
+local provenances = module:require "provenance";
+local virtual = module:require "virtual";
+
+local add_given, add_note, bears_any = provenances.add_given, provenances.add_note, provenances.bears_any;
+local get_field, get_provenance, get_state = provenances.get_field, provenances.get_provenance, provenances.get_state;
+local given_for, is_named, newest, note_of = provenances.given_for, provenances.is_named, provenances.newest, provenances.note_of;
+local note_choice, sees, strip = provenances.note_choice, provenances.sees, provenances.strip;
+local set_subscription = provenances.set_subscription;
 
 local contacts = {};
 
--- What is known of a roster in memory is kept in a metatable of its metadata: there it lasts as long as the roster, is never
--- stored, and costs Lua's collector less than a weak table. It holds `stamp` and `version`: what the roster was found, or
--- made, to be settled as of; `dirty`: storage lacks changes of ours; `settling`: what of the provenance is to be forgotten when it does not.
-local function get_state(metadata)
-	local state = getmetatable(metadata);
-	if not state then
-		state = {};
-		setmetatable(metadata, state);
-	end
-	return state;
-end
-
-function contacts.has_stamp(metadata, stamp)
-	local state = getmetatable(metadata);
-	return state ~= nil and state.stamp == stamp and state.version == metadata.version;
-end
-
-local function set_stamp(metadata, stamp)
-	local state = get_state(metadata);
-	state.stamp, state.version = stamp, tonumber(metadata.version);
-end
-
--- Provenance
-
-local function get_provenance(metadata)
-	local provenance = metadata[KEY];
-	return type(provenance) == "table" and provenance or nil;
-end
-
-local function get_field(provenance, field)
-	local value = provenance[field];
-	if type(value) ~= "table" then
-		value = {};
-		provenance[field] = value;
-	end
-	return value;
-end
-
-local function newest(labels)
-	if type(labels) == "table" then return labels[1]; end
-	return labels;
-end
-
--- Adds to a set (or nil) the labels that were given for a group.
-local function add_given(set, given)
-	if type(given) == "table" then
-		for i = 1, #given do
-			set = set or {};
-			set[given[i]] = true;
-		end
-	elseif given then
-		set = set or {};
-		set[given] = true;
-	end
-	return set;
-end
-
--- Returns the labels given for these groups, as a set; for all groups if none are named. Nil for none.
-local function given_for(provenance, ids, set)
-	local labels = provenance and provenance.labels;
-	if not labels then return set; end
-	if not ids then
-		for _, given in pairs(labels) do
-			set = add_given(set, given);
-		end
-		return set;
-	end
-	for i = 1, #ids do
-		set = add_given(set, labels[ids[i]]);
-	end
-	return set;
-end
-
-local function bears_any(item, labels)
-	if not labels then return false; end
-	for label in pairs(item.groups or {}) do
-		if labels[label] then return true; end
-	end
-	return false;
-end
-
-local function note_of(provenance, jid)
-	local note = provenance and provenance.notes and provenance.notes[jid];
-	if note and not note.done then return note; end
-end
-
-local function add_note(provenance, jid, note)
-	get_field(provenance, "notes")[jid] = note;
-	return note;
-end
-
-local function note_choice(provenance, jid, item, label, given)
-	local note = note_of(provenance, jid) or add_note(provenance, jid, { brought = item and bears_any(item, given) or nil });
-	get_field(note, "labels")[label] = true;
-end
+contacts.has_stamp = provenances.has_stamp;
+contacts.virtual = virtual;
 
 -- A label is given for the first time: who bears it already does so by the user's choice.
 local function note_choices(list, label)
@@ -132,7 +43,7 @@ local function give_label(list, id, label)
 	if newest(given) == label then return; end
 	if not list.provenance then
 		list.provenance = {};
-		list.metadata[KEY] = list.provenance;
+		list.metadata[provenances.KEY] = list.provenance;
 	end
 	if not list.adopts then
 		note_choices(list, label);
@@ -146,33 +57,8 @@ end
 
 -- Contacts
 
--- Has the user given the contact a name?
-local function is_named(provenance, jid, item)
-	local name = item.name;
-	if not name then return false; end
-	local names = provenance and provenance.names;
-	if names and names[jid] == name then return false; end
-	return not (provenance and provenance.usernames and name == jid_node(jid));
-end
-
--- Gives a contact a name if it has none, or the one it was given. Returns whether it did.
-local function give_name(list, jid, item, name)
-	if item.name == name or is_named(list.provenance, jid, item) then return false; end
-	item.name = name;
-	if name == jid_node(jid) then
-		list.provenance.usernames = true;
-	else
-		get_field(list.provenance, "names")[jid] = name;
-	end
-	return true;
-end
-
-local function sees(item)
-	return item.subscription == "both" or item.subscription == "to";
-end
-
--- Brings a contact. Returns whether its item changed, and whether its presence can be seen only now.
-local function bring(list, section, jid)
+-- Makes an item what it should be, but for its name. Returns whether it changed, and whether its presence can be seen only now.
+local function bring_item(list, section, jid)
 	local roster, labels = list.roster, section.labels;
 	local item = roster[jid];
 	if not item then
@@ -191,7 +77,7 @@ local function bring(list, section, jid)
 		groups = {};
 		item.groups = groups;
 	end
-	local note = note_of(list.provenance, jid);
+	local note = note_of(list.provenance, jid, item, section.given);
 	if not note and not bears_any(item, section.given) then
 		add_note(list.provenance, jid, { subscription = item.subscription ~= "both" and item.subscription or nil; ask = item.ask });
 	elseif note and not note.brought and (item.subscription ~= "both" or item.ask) then
@@ -224,36 +110,45 @@ local function bring(list, section, jid)
 	return changed, gained;
 end
 
--- Takes labels off an item, but for the user's choice. Returns whether it bore any, and whether it is in other groups.
-local function strip(item, labels, chosen)
-	local stripped, others = false, false;
-	for label in pairs(item.groups or {}) do
-		if labels and labels[label] and not (chosen and chosen[label]) then
-			item.groups[label] = nil;
-			stripped = true;
-		else
-			others = true;
-		end
+-- A contact was virtual before: what the user made of it goes with it into storage.
+local function take_edits(list, jid)
+	local edits = list.state.edits;
+	local edit = edits and edits[jid];
+	if not edit then return false; end
+	edits[jid] = nil;
+	list.state.edits_changed = true;
+	local item, changed = list.roster[jid], false;
+	if edit.name and not item.name then
+		item.name = edit.name;
+		changed = true;
 	end
-	return stripped, others;
+	for group in pairs(edit.groups or {}) do
+		changed = changed or not item.groups[group];
+		item.groups[group] = true;
+	end
+	return changed;
 end
 
--- Makes an item's subscription and request something else. Returns whether it was not that already.
-local function set_subscription(item, subscription, ask)
-	if item.subscription == subscription and item.ask == ask then return false; end
-	item.subscription, item.ask = subscription, ask;
-	return true;
+-- Brings a contact. Returns whether its item changed, and whether its presence can be seen only now.
+local function bring(list, section, jid, name)
+	local changed, gained = bring_item(list, section, jid);
+	changed = take_edits(list, jid) or changed;
+	if name then
+		changed = provenances.give_name(list.provenance, jid, list.roster[jid], name) or changed;
+	end
+	return changed, gained;
 end
 
 -- Gives a contact up that groups bring no more. Returns whether its item changed, and whether it had been seen and is no longer.
 local function give_up(list, given, jid)
 	local roster, provenance = list.roster, list.provenance;
 	local item = roster[jid];
-	local note = note_of(provenance, jid);
-	if not item or not note and not bears_any(item, given) then return false, false; end
+	if not item then return false, false; end
+	local note = note_of(provenance, jid, item, given);
+	if not note and not bears_any(item, given) then return false, false; end
 	local brought, saw = not note or note.brought, sees(item);
 	local changed, others = strip(item, given, note and note.labels);
-	note = note or add_note(provenance, jid, {});
+	note = note or add_note(provenance, jid, { brought = true });
 	note.done = true;
 	if brought and not others and not is_named(provenance, jid, item) then
 		roster[jid] = nil;
@@ -272,7 +167,7 @@ local function withdraw(list, given, jid)
 	local roster, provenance = list.roster, list.provenance;
 	local item = roster[jid];
 	if not item then return false; end
-	local note = note_of(provenance, jid);
+	local note = note_of(provenance, jid, item, given);
 	local own = provenance and not (note and note.brought) and (note or not bears_any(item, given));
 	local changed, others = strip(item, given, note and note.labels);
 	if note then note.done = true; end
@@ -293,7 +188,7 @@ end
 
 -- What of the provenance is to be forgotten once the roster is in storage as it is now.
 local function plan_forgetting(list, plan, sections)
-	local settling = { labels = {}, forgotten = {} };
+	local settling = { labels = {}, forgotten = {}, everything = plan.whole and plan.virtual_contacts };
 	for i = 1, plan.whole and #sections or 0 do
 		local ids, labels = sections[i].ids, sections[i].labels;
 		for j = 1, #ids do
@@ -304,26 +199,6 @@ local function plan_forgetting(list, plan, sections)
 		settling.forgotten[plan.forgotten[i]] = true;
 	end
 	list.state.settling = settling;
-end
-
-local function forget(provenance, settling)
-	local labels, notes, names = provenance.labels, provenance.notes, provenance.names;
-	if settling and labels then
-		for id, label in pairs(settling.labels) do
-			if newest(labels[id]) == label then
-				labels[id] = label;
-			end
-		end
-		for id in pairs(settling.forgotten) do
-			labels[id] = nil;
-		end
-	end
-	for jid, note in pairs(notes or {}) do
-		if note.done then
-			notes[jid] = nil;
-			if names then names[jid] = nil; end
-		end
-	end
 end
 
 -- The sections of a plan, which come flat, with what is to be known of each.
@@ -356,23 +231,24 @@ local function next_version(metadata, least)
 	return version;
 end
 
+local permanent = { bring = bring, give_up = give_up, withdraw = withdraw };
+virtual.init(permanent);
+
 local function bring_section(list, section, number, report)
-	local naming, names = list.naming, section.names;
+	local naming, names, act = list.naming, section.names, list.mode.bring;
+	for i = 1, list.provenance_wanted and #section.ids or 0 do
+		give_label(list, section.ids[i], section.labels[i]);
+	end
 	for c = 1, #section.contacts do
 		local jid = section.contacts[c];
 		if jid == list.own_jid then -- luacheck: ignore 542
 		elseif not section.verified and not list.roster[jid] then
 			report.missing[#report.missing + 1] = number + c;
 		else
-			local changed, gained = bring(list, section, jid);
-			if naming then
-				local item = list.roster[jid];
-				local name = naming == "username" and jid_node(jid) or names and names[c];
-				if name then
-					changed = give_name(list, jid, item, name) or changed;
-				elseif not item.name then
-					report.unnamed[#report.unnamed + 1] = number + c;
-				end
+			local name = naming and (naming == "username" and jid_node(jid) or names and names[c]) or nil;
+			local changed, gained = act(list, section, jid, name);
+			if naming and not name and not list.roster[jid].name then
+				report.unnamed[#report.unnamed + 1] = number + c;
 			end
 			if changed then report.changed[#report.changed + 1] = number + c; end
 			if gained then report.gained[#report.gained + 1] = number + c; end
@@ -381,59 +257,71 @@ local function bring_section(list, section, number, report)
 	end
 end
 
--- Makes a roster what a plan says. Returns what changed, as `Changes` has it; `online`: the user has a session.
-function contacts.reconcile(username, roster, plan, online)
-	local metadata = roster[false];
-	local state = get_state(metadata);
-	local provenance = get_provenance(metadata);
-	local list = {
-		roster = roster, metadata = metadata, state = state, provenance = provenance, own_jid = username.."@"..host,
-		adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
-	};
-	local report = { changed = {}, gained = {}, lost = {}, missing = {}, unnamed = {} };
-	local sections = read_sections(list, plan.sections);
-	local number = 0;
-	for s = 1, #sections do
-		local section = sections[s];
-		local given = section.given;
-		if #section.ids > 0 then
-			for i = 1, #section.ids do
-				give_label(list, section.ids[i], section.labels[i]);
-			end
-			bring_section(list, section, number, report);
-		else
-			for c = 1, #section.contacts do
-				local changed, lost = give_up(list, given, section.contacts[c]);
-				if changed then report.changed[#report.changed + 1] = number + c; end
-				if lost then report.lost[#report.lost + 1] = number + c; end
-			end
-		end
-		number = number + #section.contacts;
+local function give_up_section(list, section, number, report)
+	for c = 1, #section.contacts do
+		local changed, lost = list.mode.give_up(list, section.given, section.contacts[c]);
+		if changed then report.changed[#report.changed + 1] = number + c; end
+		if lost then report.lost[#report.lost + 1] = number + c; end
 	end
-	local withdrawn = plan.withdrawn;
-	local given = withdrawn and given_for(list.provenance);
-	for w = 1, withdrawn and #withdrawn or 0 do
-		if withdraw(list, given, withdrawn[w]) then report.changed[#report.changed + 1] = number + w; end
+end
+
+local function withdraw_all(list, withdrawn, number, report)
+	local given = given_for(list.provenance);
+	for w = 1, #withdrawn do
+		if list.mode.withdraw(list, given, withdrawn[w]) then report.changed[#report.changed + 1] = number + w; end
 		clear_pending(list, withdrawn[w]);
 	end
-	-- It would not be known later on that this was the Lua module's work.
-	list.quiet = list.quiet or list.adopts and list.provenance ~= nil;
-	local version = 0;
-	if report.changed[1] or list.quiet then
-		version = next_version(metadata, plan.version);
-		state.dirty = true;
+end
+
+-- Takes the next version if anything changed that is to be stored, and notes what can be forgotten when it is.
+local function conclude(list, plan, sections, report)
+	local state, version = list.state, 0;
+	if plan.virtual_contacts then
+		virtual.set_version(list.metadata, plan.digest);
+	elseif report.changed[1] or list.quiet then
+		version = next_version(list.metadata, plan.version);
 	end
+	local stores = list.quiet or list.stored or not plan.virtual_contacts and report.changed[1] ~= nil;
+	state.dirty = state.dirty or stores or nil;
 	if list.provenance and (plan.whole or plan.forgotten[1]) then
 		plan_forgetting(list, plan, sections);
 		if not state.dirty then
-			forget(list.provenance, state.settling);
+			provenances.forget(list.metadata, state.settling);
 			state.settling = nil;
 		end
 	end
 	if not report.missing[1] and not report.unnamed[1] then
-		set_stamp(metadata, plan.stamp);
+		provenances.set_stamp(list.metadata, plan.stamp);
 	end
-	return true, report.changed, report.gained, report.lost, report.missing, report.unnamed, list.quiet, version, online;
+	return version, not stores;
+end
+
+-- Makes a roster what a plan says. Returns what changed, as `Changes` has it; `online`: the user has sessions that were shown the roster.
+function contacts.reconcile(username, roster, plan, online)
+	local metadata = roster[false];
+	local state, provenance = get_state(metadata), get_provenance(metadata);
+	if plan.reads_edits and not state.edits then return "unread"; end
+	local list = {
+		roster = roster, metadata = metadata, state = state, provenance = provenance, own_jid = username.."@"..host,
+		adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
+		mode = plan.virtual_contacts and virtual.mode or permanent, provenance_wanted = not plan.virtual_contacts,
+	};
+	if plan.virtual_contacts then
+		virtual.show(roster);
+	end
+	local report = { changed = {}, gained = {}, lost = {}, missing = {}, unnamed = {} };
+	local sections, number = read_sections(list, plan.sections), 0;
+	for s = 1, #sections do
+		local section = sections[s];
+		local act = section.ids[1] and bring_section or give_up_section;
+		act(list, section, number, report);
+		number = number + #section.contacts;
+	end
+	withdraw_all(list, plan.withdrawn or {}, number, report);
+	-- It would not be known later on that this was the Lua module's work.
+	list.quiet = list.quiet or list.adopts and list.provenance ~= nil;
+	local version, shown_only = conclude(list, plan, sections, report);
+	return true, report.changed, report.gained, report.lost, report.missing, report.unnamed, list.quiet, version, online, shown_only;
 end
 
 -- Saving: what is forgotten has to be in storage without the items that it was about.
@@ -450,7 +338,7 @@ function contacts.end_save(roster, saved, settling, dirty)
 	if not saved then
 		state.settling, state.dirty = state.settling or settling, dirty or state.dirty;
 	elseif provenance and not state.dirty then
-		forget(provenance, settling);
+		provenances.forget(roster[false], settling);
 	end
 end
 
@@ -458,12 +346,13 @@ end
 
 -- A client is about to replace a contact's item by one in these groups.
 function contacts.note_edit(roster, jid, groups)
+	if virtual.note_edit(roster, jid) then return; end
 	local provenance = get_provenance(roster[false]);
 	local given = given_for(provenance);
 	if not given then return; end
 	local item = roster[jid];
 	local bore = item and bears_any(item, given);
-	if bore and not bears_any({ groups = groups }, given) and not note_of(provenance, jid) then
+	if bore and not bears_any({ groups = groups }, given) and not note_of(provenance, jid, item, given) then
 		add_note(provenance, jid, { brought = true });
 	end
 	for label in pairs(groups) do
@@ -479,7 +368,7 @@ function contacts.brought(roster)
 	local given, jids = given_for(provenance), {};
 	for jid, item in pairs(roster) do
 		if jid and given then
-			local note = note_of(provenance, jid);
+			local note = note_of(provenance, jid, item, given);
 			if note and note.brought or not note and bears_any(item, given) then
 				jids[#jids + 1] = jid;
 			end

@@ -16,6 +16,7 @@ local traceback = debug.traceback;
 
 local muc_host = module:get_option_string("groups_muc_host");
 local contact_name = module:get_option_string("groups_contact_name", "none");
+local roster_mode = module:get_option_string("groups_roster_mode", "permanent");
 
 -- How long lists are saved for when the server stops or the module is unloaded, in seconds. What is not saved by then is
 -- made good at the next start.
@@ -78,6 +79,7 @@ local handle, options_err = native.open(host, module.reloading or false, {
 	enforce_affiliations = module:get_option_boolean("groups_muc_enforce", false);
 	remove_contacts = module:get_option_boolean("groups_remove_contacts", false);
 	naming = contact_name;
+	roster_mode = roster_mode;
 });
 
 if not handle then
@@ -334,6 +336,15 @@ module:hook("iq/self/jabber:iq:roster:query", function (event)
 	end
 end, 10);
 
+-- Only rostermanager opens this store, and does so for each load and save.
+if roster_mode == "virtual" then
+	module:hook("store-opened", function (event)
+		if event.store_name == "roster" then
+			event.store = effects.wrap_store(event.store, event.store_type);
+		end
+	end);
+end
+
 if contact_name == "nickname" then
 	effects.watch_nicknames(function (username)
 		handle:nickname_changed(username);
@@ -427,6 +438,9 @@ end
 
 function module.unload()
 	local reloading = module.reloading;
+	if roster_mode == "virtual" then
+		effects.leave_rosters();
+	end
 	spawn(function ()
 		run(handle:flush(flush_time));
 		-- A reload goes on with the engine as it is.

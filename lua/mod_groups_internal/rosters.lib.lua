@@ -13,6 +13,7 @@ local max = math.max;
 local host_session = prosody.hosts[host];
 
 local contacts = module:require "contacts";
+local virtual = contacts.virtual;
 local for_each = module:require "each";
 
 -- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
@@ -103,12 +104,61 @@ function effects.check_stamp(_, username, stamp)
 	return { roster ~= nil and contacts.has_stamp(roster[false], stamp) };
 end
 
+-- Is there a client that has been given the contact list, or has sent presence?
+local function is_online(username)
+	local user = host_session.sessions[username];
+	for _, session in pairs(user and user.sessions or {}) do
+		if session.interested or session.presence then return true; end
+	end
+	return false;
+end
+
+local function forget_shown(username, answer, ...)
+	local user = host_session.sessions[username];
+	if user and answer ~= "unread" then user.groups_shown = nil; end
+	return answer, ...;
+end
+
+local leaving = false;
+
 function effects.reconcile(context, username, plan)
+	if leaving then return nil, "the module is being unloaded"; end
 	local roster = context and context.roster or get_loaded(username);
 	if not roster then return "absent"; end
 	local metadata = roster[false];
 	if not metadata or metadata.broken then return "broken"; end
-	return contacts.reconcile(username, roster, plan, host_session.sessions[username] ~= nil);
+	-- A reload of the module may bring back only what clients show already.
+	local user = host_session.sessions[username];
+	local online = is_online(username) and user.groups_shown ~= plan.digest;
+	return forget_shown(username, contacts.reconcile(username, roster, plan, online));
+end
+
+function effects.read_edits(context, username)
+	local roster = context and context.roster or get_loaded(username);
+	if not roster then return true; end -- and the next attempt finds out
+	return virtual.read_edits(username, roster);
+end
+
+local function loaded_rosters()
+	local rosters = {};
+	for _, username in ipairs(effects.list_rosters(nil, math.huge)) do
+		rosters[username] = get_loaded(username);
+	end
+	return rosters;
+end
+
+function effects.forget_edits(_, username)
+	return virtual.forget_edits(username.."@"..host, loaded_rosters());
+end
+
+-- What is virtual must not be found in a roster when nobody keeps it from being stored.
+function effects.leave_rosters()
+	leaving = true;
+	for username, roster in pairs(loaded_rosters()) do
+		local digest = virtual.leave(roster);
+		local user = host_session.sessions[username];
+		if user then user.groups_shown = digest; end
+	end
 end
 
 local function run_collector()
@@ -130,28 +180,39 @@ local function collect_afterwards(f, ...)
 	return and_run_collector(pcall(f, ...));
 end
 
+-- Returns a roster's version, if it is one that is counted up.
+local function get_number(metadata)
+	if not virtual.is_shown(metadata) then
+		return tonumber(metadata.version);
+	end
+end
+
 function effects.save_roster(_, username, contact_jid)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err or roster[false].broken then return "broken"; end
 	local metadata = roster[false];
-	local version = metadata.version;
+	local version = get_number(metadata);
 	-- Saving raises the version. The one that was pushed says the same, and a client that has it needs no other.
-	if type(version) == "number" then
+	if version then
 		metadata.version = version - 1;
 	end
 	local settling, dirty = contacts.begin_save(roster);
 	local called, ok, save_err = collect_afterwards(rostermanager.save_roster, username, host, roster, contact_jid);
 	contacts.end_save(roster, called and ok, settling, dirty);
-	if called and ok then return true; end
-	if type(version) == "number" then
+	if called and ok then
+		-- Where this fails, the edits are found again, and taken in by items that have them already.
+		virtual.store_edits(username, roster);
+		return true;
+	end
+	if version then
 		metadata.version = max(metadata.version, version);
 	end
 	if not called then
-		return nil, tostring(ok), tonumber(metadata.version);
+		return nil, tostring(ok), get_number(metadata);
 	end
 	-- Neither yes nor a reason: Prosody does not know the account.
 	if ok == nil and save_err == nil then return "absent"; end
-	return nil, tostring(save_err), tonumber(roster[false].version);
+	return nil, tostring(save_err), get_number(metadata);
 end
 
 function effects.release_roster(_, username)
@@ -171,7 +232,7 @@ function effects.push(_, username, jids, is_last)
 	local last_jid = is_last and jids[#jids];
 	if type(version) == "number" then
 		metadata.version = version - 1;
-		version = is_last and version + 1 or version;
+		version = is_last and get_number(metadata) and version + 1 or version;
 	end
 	for_each(jids, "push the contact", function (jid)
 		if jid == last_jid then
@@ -180,7 +241,7 @@ function effects.push(_, username, jids, is_last)
 		rostermanager.roster_push(username, host, jid);
 	end);
 	metadata.version = version;
-	return true, tonumber(version) or 0;
+	return true, get_number(metadata) or 0;
 end
 
 local function send_presence(username, jid, stanza)
@@ -211,6 +272,12 @@ function effects.depart(_, username, jids)
 	if err then return nil, tostring(err); end
 	local pending = roster[false].pending or {};
 	local others = {};
+	for _, jid in ipairs(virtual.shown(roster)) do
+		if prosody.bare_sessions[jid] then
+			send_presence(username, jid, st.presence({ type = "unavailable" }));
+		end
+	end
+	virtual.leave(roster);
 	for _, jid in ipairs(contacts.brought(roster)) do
 		local contact, contact_host = jid_split(jid);
 		if contact and contact_host == host then
@@ -227,6 +294,8 @@ function effects.depart(_, username, jids)
 	end
 	return others;
 end
+
+effects.wrap_store = virtual.wrap;
 
 -- A client edits a contact: what groups have to do with it must not be forgotten.
 function effects.note_edit(roster, jid, groups)

@@ -34,12 +34,21 @@ fn read_options(options: &LuaTable) -> LuaResult<Result<Options, String>> {
             return Ok(Err(format!("{text} {other:?}")));
         }
     };
+    let roster_mode = options.raw_get::<Option<String>>("roster_mode")?;
+    let virtual_contacts = match roster_mode.as_deref() {
+        None | Some("permanent") => false,
+        Some("virtual") => true,
+        Some(other) => {
+            return Ok(Err(format!("groups_roster_mode must be \"permanent\" or \"virtual\", but is {other:?}")));
+        }
+    };
     Ok(Ok(Options {
         chats: option("chats")?,
         row_writes: option("row_writes")?,
         enforce_affiliations: option("enforce_affiliations")?,
         remove_contacts: option("remove_contacts")?,
         naming,
+        virtual_contacts,
     }))
 }
 

@@ -34,7 +34,7 @@ enum Expected {
     Record,
     /// `true` and whether the roster was in memory before; or `"broken"`.
     Loaded,
-    /// `true` and the fields of [`Changes`] in their order: five arrays of numbers, a boolean, a version, a boolean;
+    /// `true` and the fields of [`Changes`] in their order: five arrays of numbers, a boolean, a version, two booleans;
     /// `"absent"` or `"broken"`.
     Changes,
     /// `true` and a version.
@@ -196,6 +196,8 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
             ("save_roster", name(user)?, only.transpose()?).into_lua_multi(lua)
         }
+        Effect::ReadEdits(user) => ("read_edits", name(user)?).into_lua_multi(lua),
+        Effect::ForgetEdits(user) => ("forget_edits", name(user)?).into_lua_multi(lua),
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
         Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
         Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
@@ -220,6 +222,9 @@ fn plan_table(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
     table.raw_set("forgotten", convert::names(lua, &plan.forgotten)?)?;
     table.raw_set("whole", plan.whole)?;
     table.raw_set("adopt", plan.adopt)?;
+    table.raw_set("virtual_contacts", plan.virtual_contacts)?;
+    table.raw_set("digest", plan.digest)?;
+    table.raw_set("reads_edits", plan.reads_edits)?;
     table.raw_set("version", plan.version)?;
     table.raw_set("stamp", plan.stamp)?;
     Ok(table)
@@ -267,6 +272,7 @@ fn read_reply(expected: Expected, values: LuaMultiValue) -> Reply {
         match &*word.as_bytes() {
             b"broken" => return Reply::Broken,
             b"absent" => return Reply::Absent,
+            b"unread" => return Reply::Unread,
             _ => {}
         }
     }
@@ -305,6 +311,7 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
             quiet: convert::truth(&next()),
             version: version_number(&next()),
             online: convert::truth(&next()),
+            shown_only: convert::truth(&next()),
         }),
         Expected::Pushed => Reply::Pushed(version_number(&next())),
     })

@@ -43,13 +43,16 @@ impl Call {
     pub(super) async fn depart(&self, username: Name) {
         // One that no group knows of may have been in groups before the last start.
         let (groups, contacts) = self.note_departure(&username).await.unwrap_or_default();
-        let names = self.state().directory.names(&contacts);
+        let virtual_contacts = self.state().options.virtual_contacts;
+        // Of virtual contacts, storage has the user's own only, which are Prosody's affair.
+        let stored = if self.state().stores_contacts() { &contacts[..] } else { &[] };
+        let names = self.state().directory.names(stored);
         let others = match self.perform(Effect::Depart(username.clone(), names)).await {
             Reply::Names(others) => self.withdraw_from(&username, others).await,
             _ => Vec::new(),
         };
         for id in groups {
-            if self.dismiss(&id, &username, false).await.is_err() {
+            if self.dismiss(&id, &username, virtual_contacts).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
                 self.log(Level::Error, text).await;
             }
@@ -57,6 +60,9 @@ impl Call {
         let user = self.state().directory.intern(&username);
         self.queue_loaded([contacts, others].concat(), |_| Scope::Contact(user)).await;
         self.settle_urgent().await;
+        if virtual_contacts {
+            self.done(Effect::ForgetEdits(username)).await.ok();
+        }
     }
 
     /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
@@ -88,10 +94,12 @@ impl Call {
                 state.rosters.departures_due = now + DEPARTURE_PAUSE;
             }
             state.rosters.next_generation();
-            for &contact in &contacts {
-                state.rosters.withdrawals.entry(contact).or_default().insert(user);
+            if state.stores_contacts() {
+                for &contact in &contacts {
+                    state.rosters.withdrawals.entry(contact).or_default().insert(user);
+                }
+                state.rosters.enqueue(contacts.iter().copied(), now);
             }
-            state.rosters.enqueue(contacts.iter().copied(), now);
             (groups, contacts)
         };
         self.store_withdrawals(username).await;

@@ -228,9 +228,11 @@ impl Call {
         self.queue_loaded(members.unwrap_or_default(), |_| Scope::All).await;
     }
 
-    pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) {
+    /// Has those of these users' rosters that are in memory brought up to date soon. Returns whose they are.
+    pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
         let loaded = self.with_loaded_rosters(users).await;
-        self.state().rosters.urgent.extend(loaded.into_iter().map(|user| (user, scope(user))));
+        self.state().rosters.urgent.extend(loaded.iter().map(|&user| (user, scope(user))));
+        loaded.into_iter().collect()
     }
 
     /// Those of these users whose rosters are in memory. Whichever list is shorter is gone through: theirs, or that of all

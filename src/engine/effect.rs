@@ -78,8 +78,12 @@ pub enum Effect {
     /// should, for whoever changes a roster saves it, which makes a new version. `Flags`: one.
     CheckStamp(Name, u64),
     /// Compare a roster in memory with what it should hold, and change what differs. `Changes`, `Absent` if it is not in
-    /// memory, or `Broken`.
+    /// memory, `Unread` if the user's edits have to be read first, or `Broken`.
     Reconcile(Name, Plan),
+    /// Read what a user has made of virtual contacts, for a roster in memory. `Done`.
+    ReadEdits(Name),
+    /// Forget what users have made of a virtual contact whose account is gone. `Done`.
+    ForgetEdits(Name),
     /// Save a roster: all of it, or the one contact that changed. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows
     /// the account.
     SaveRoster(Name, Option<Name>),
@@ -144,6 +148,8 @@ pub enum Reply {
     Changes(Changes),
     /// The roster is not in memory, or its account is not known.
     Absent,
+    /// What the user has made of virtual contacts has not been read.
+    Unread,
     /// Prosody could not read the roster and has marked it broken.
     Broken,
     /// A roster is in storage as it is in memory.
@@ -202,6 +208,16 @@ pub enum Reply {
 ///
 /// The owner of the roster may be among the contacts of a section, and is passed over.
 ///
+/// # Virtual contacts
+///
+/// With `virtual_contacts`, contacts are laid over the items that are in storage, and are never stored themselves. A contact in a
+/// section with groups differs if what is shown is not an item with subscription `both`, all labels of the groups, and the name and
+/// the groups that the user has given it. Below it stays the item of the user's own, if there is one; what else the user has
+/// made of it, a name and groups, is kept apart (the *edits*). A contact that is given up or withdrawn is shown as the item below it, or
+/// not at all. What is found in storage of the time before is cleared away by the rules above, as if the contact were given up.
+///
+/// The version that clients are told is made of the stored one and of `digest`.
+///
 /// A roster in which nothing differs keeps its version, and nothing is stored. One that changes takes the next version,
 /// but at least `version`, before anything is pushed; where `version` is `true`, as other modules set it, it stays.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -218,6 +234,12 @@ pub struct Plan {
     pub whole: bool,
     /// A roster without provenance is the Lua module's work.
     pub adopt: bool,
+    /// Contacts are virtual.
+    pub virtual_contacts: bool,
+    /// What of the shown contacts comes from groups, in a number of 31 bits; zero where nothing does.
+    pub digest: u32,
+    /// What users have made of virtual contacts is to be read first, with [`Effect::ReadEdits`].
+    pub reads_edits: bool,
     /// The lowest version that a changed roster may take.
     pub version: u64,
     /// What the roster is settled as of, if nothing is missing in the end: see [`Effect::CheckStamp`].
@@ -289,6 +311,8 @@ pub struct Changes {
     pub unnamed: Vec<u32>,
     /// Whether something changed that is stored but not pushed.
     pub quiet: bool,
+    /// Whether nothing changed that is to be stored: the contacts are virtual.
+    pub shown_only: bool,
     /// The version the roster has now, if it changed.
     pub version: u64,
     /// Whether the user has a session that may be told.

@@ -18,6 +18,8 @@ pub struct Marker {
     pub everything: bool,
     /// Beside that, contact lists without provenance are the Lua module's work.
     pub adopting: bool,
+    /// Contacts that groups bring are virtual, and none is left in storage.
+    pub cleared: bool,
     /// Groups whose members' contact lists are not all in storage yet.
     pub unsettled: BTreeSet<Name>,
     /// Members without an account, as far as is known: nobody has them as a contact until the account appears.
@@ -55,6 +57,7 @@ impl Marker {
             generation: u64::try_from(generation).ok()?,
             everything: value.get("everything") == Some(&Value::Bool(true)),
             adopting: value.get("adopting") == Some(&Value::Bool(true)),
+            cleared: value.get("virtual") == Some(&Value::Bool(true)),
             unsettled: names(value.get("unsettled")),
             awaiting: names(value.get("awaiting")),
             ..Marker::default()
@@ -88,6 +91,9 @@ impl Marker {
         }
         if self.adopting {
             put(b"adopting", Value::Bool(true));
+        }
+        if self.cleared {
+            put(b"virtual", Value::Bool(true));
         }
         if !self.unsettled.is_empty() {
             put(b"unsettled", set(&self.unsettled));
@@ -140,6 +146,7 @@ mod tests {
             generation: 7,
             everything: true,
             adopting: true,
+            cleared: true,
             unsettled: [name("a"), name("b")].into(),
             awaiting: [name("carl")].into(),
             withdrawals: [(name("gone"), [name("ann")].into())].into(),

@@ -16,6 +16,7 @@ mod announcements;
 mod arrivals;
 mod audit;
 mod chats;
+mod digest;
 mod directory;
 mod effect;
 mod error;
@@ -55,6 +56,7 @@ pub use value::{Text, Value};
 
 use directory::{Directory, GroupKey};
 use operation::Call;
+use digest::Digests;
 use plan::Nicknames;
 use rosters::{Accounts, Rosters};
 use turns::Turns;
@@ -72,6 +74,8 @@ pub struct Options {
     pub remove_contacts: bool,
     /// Where contacts without a name get one from.
     pub naming: Naming,
+    /// Contacts are put into rosters when those are loaded, and never stored.
+    pub virtual_contacts: bool,
 }
 
 /// The groups of one host. Clones are the same engine.
@@ -95,6 +99,7 @@ struct State {
     accounts: Accounts,
     rosters: Rosters,
     nicknames: Nicknames,
+    digests: Digests,
     /// Groups whose records could not be read: they are neither shown nor touched.
     unreadable: BTreeSet<Name>,
     /// The marker as storage has it.
@@ -135,6 +140,7 @@ impl Engine {
             accounts: Accounts::default(),
             rosters: Rosters::default(),
             nicknames: Nicknames::default(),
+            digests: Digests::default(),
             unreadable: BTreeSet::new(),
             marker: Marker::default(),
             copies: BTreeMap::new(),
@@ -205,6 +211,13 @@ impl Engine {
         F: Future<Output = Result<Answer, Error>> + Send + 'static,
     {
         Operation::new(&self.0, start)
+    }
+}
+
+impl State {
+    /// Whether what groups bring is to be in storage: not with virtual contacts, but for what is still to be cleared away.
+    fn stores_contacts(&self) -> bool {
+        !self.options.virtual_contacts || self.rosters.everything
     }
 }
 

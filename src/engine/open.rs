@@ -47,7 +47,7 @@ impl Engine {
 impl Call {
     async fn load(&self, epoch: u64) -> Result<(), Error> {
         if self.state().phase == Phase::Ready {
-            return Ok(());
+            return self.change_mode().await;
         }
         let marker = self.read_marker(epoch).await?;
         let ids = match self.perform(Effect::ListGroups).await {
@@ -69,6 +69,7 @@ impl Call {
             }
         }
         self.state().take_up(marker);
+        self.list_present().await;
         let turn = self.turn(Place::Marker).await?;
         let stored = self.store_marker().await;
         self.end(turn).await;
@@ -79,6 +80,44 @@ impl Call {
         }
         self.perform(Effect::Wake).await;
         Ok(())
+    }
+
+    /// After a reload: contacts may be virtual now that were not, or the other way round.
+    async fn change_mode(&self) -> Result<(), Error> {
+        let changed = {
+            let state = self.state();
+            !state.rosters.everything && state.rosters.cleared != state.options.virtual_contacts
+        };
+        if !changed {
+            return Ok(());
+        }
+        self.list_present().await;
+        self.state().rosters.cleared = false;
+        self.mark_everything().await?;
+        let now = self.now();
+        let mut state = self.state();
+        let keys: Vec<_> = state.directory.groups().map(|(key, _)| key).collect();
+        for key in keys {
+            state.rosters.unsettled.entry(key).or_insert(false);
+            state.enqueue_group(key, now);
+        }
+        Ok(())
+    }
+
+    /// With virtual contacts, every list needs to know of all members whether they have accounts: one list of all accounts spares
+    /// a question for each.
+    async fn list_present(&self) {
+        if !self.state().options.virtual_contacts {
+            return;
+        }
+        let Reply::Names(names) = self.perform(Effect::ListAccounts).await else { return };
+        let now = self.now();
+        let mut state = self.state();
+        for name in names {
+            if let Some(user) = state.directory.find_user(&name) {
+                state.accounts.learn(user, true, now);
+            }
+        }
     }
 
     /// The marker in storage. One that cannot be understood counts as: everything is open.
@@ -150,7 +189,11 @@ impl Call {
     /// Has storage know that groups are unsettled before anything that makes them so is stored.
     pub(super) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
         {
-            let unsettled = &mut self.state().rosters.unsettled;
+            let mut state = self.state();
+            if !state.stores_contacts() {
+                return Ok(());
+            }
+            let unsettled = &mut state.rosters.unsettled;
             for &group in groups {
                 unsettled.entry(group).or_insert(false);
             }
@@ -221,9 +264,12 @@ impl State {
     fn take_up(&mut self, marker: Option<Marker>) {
         let found = marker.is_some();
         let mut marker = marker.unwrap_or_default();
-        let foreign = !found && self.directory.groups().len() > 0;
-        marker.everything |= foreign;
+        let groups = self.directory.groups().len() > 0;
+        let foreign = !found && groups;
+        marker.everything |= foreign || groups && marker.cleared != self.options.virtual_contacts;
         marker.adopting |= foreign;
+        marker.cleared = self.options.virtual_contacts && !marker.everything;
+        self.rosters.cleared = marker.cleared;
         // One that was handed out and lost must never come again.
         self.rosters.next_generation = marker.generation + 1;
         self.rosters.everything = marker.everything;
@@ -274,9 +320,13 @@ impl State {
 
     /// Has the rosters of all members of a group brought up to date in storage, soon.
     pub(super) fn enqueue_group(&mut self, key: GroupKey, now: f64) {
+        let stores = self.stores_contacts();
         let State { directory, rosters, .. } = self;
         if let Some(delayed) = rosters.unsettled.get_mut(&key) {
             *delayed = false;
+        }
+        if !stores {
+            return;
         }
         rosters.enqueue(directory.group(key).into_iter().flat_map(|group| group.members()), now);
     }
@@ -302,7 +352,8 @@ impl State {
             generation: rosters.generation.unwrap_or(rosters.next_generation),
             everything: rosters.everything,
             adopting: rosters.adopting,
-            unsettled: if rosters.everything {
+            cleared: rosters.cleared,
+            unsettled: if rosters.everything || !self.stores_contacts() {
                 BTreeSet::new()
             } else {
                 rosters.unsettled.keys().filter_map(id).chain(rosters.unread.iter().cloned()).collect()
@@ -317,6 +368,7 @@ impl State {
             partings: rosters
                 .partings
                 .groups()
+                .filter(|_| self.stores_contacts())
                 .map(|(id, leavers)| (id.clone(), leavers.iter().map(name).collect()))
                 .collect(),
             copies: self.copies.clone(),
@@ -325,7 +377,7 @@ impl State {
 
     /// Forgets the groups that are settled. One that an operation is at is not.
     fn strike_settled(&mut self) {
-        let State { directory, rosters, turns, .. } = self;
+        let State { directory, rosters, turns, options, .. } = self;
         let mut busy = rosters.background.clone();
         busy.extend(rosters.unsaved.keys().copied());
         busy.extend(rosters.in_hand.iter().copied());
@@ -341,6 +393,7 @@ impl State {
         });
         rosters.everything &= !busy.is_empty() || turns.is_taken(&Place::Restore);
         rosters.adopting &= rosters.everything;
+        rosters.cleared = options.virtual_contacts && !rosters.everything;
         rosters.partings.strike(directory, turns);
         rosters.departures.retain(|&user, groups| {
             groups.retain(|&key| directory.is_member(key, user));

@@ -117,10 +117,14 @@ impl Call {
     pub(super) async fn note_parting(&self, id: &Name, leavers: Vec<UserKey>) -> Result<(), Error> {
         {
             let mut state = self.state();
-            if !state.options.remove_contacts || leavers.is_empty() {
+            let takes_back = state.options.remove_contacts || state.options.virtual_contacts;
+            if !takes_back || leavers.is_empty() {
                 return Ok(());
             }
             state.rosters.partings.note(id, leavers.iter().copied());
+            if !state.stores_contacts() {
+                return Ok(());
+            }
         }
         let noted = |state: &State| {
             let names = state.marker.partings.get(id);
@@ -139,7 +143,13 @@ impl Call {
             state.rosters.partings.concerned(&state.directory, id).into_iter().collect()
         };
         let scope = |owner| leaver.filter(|&leaver| leaver != owner).map_or(Scope::All, Scope::Contact);
-        self.queue_loaded(concerned, scope).await;
+        let loaded = self.queue_loaded(concerned.clone(), scope).await;
+        let mut state = self.state();
+        if !state.stores_contacts() {
+            // Virtual contacts are in memory or nowhere.
+            let offline = concerned.into_iter().filter(|user| !loaded.contains(user));
+            offline.for_each(|user| state.rosters.partings.forget_roster(user));
+        }
     }
 }
 
@@ -147,9 +157,12 @@ impl State {
     /// Members have left a group: has every roster that this concerns gone through. To be called in the group's turn, for without
     /// that the partings look done.
     pub(super) fn begin_parting(&mut self, id: &Name, now: f64) {
+        let stores = self.stores_contacts();
         let State { directory, rosters, .. } = self;
         let concerned = rosters.partings.concerned(directory, id);
         rosters.partings.review_all(concerned.iter().copied());
-        rosters.enqueue(concerned, now);
+        if stores {
+            rosters.enqueue(concerned, now);
+        }
     }
 }

@@ -29,6 +29,11 @@ impl Nicknames {
         self.0.insert(user, nickname);
     }
 
+    /// What a user has published, if anything is known of it.
+    pub(super) fn published(&self, user: UserKey) -> Option<&[u8]> {
+        self.0.get(&user)?.as_ref().map(|nickname| &*nickname.0)
+    }
+
     /// Has a nickname asked for again.
     pub(super) fn forget(&mut self, user: UserKey) {
         self.0.remove(&user);
@@ -71,12 +76,16 @@ impl State {
 
     /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
     /// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
-    pub(super) fn plan(&self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
-        let State { directory, accounts, rosters, options, .. } = self;
+    pub(super) fn plan(&mut self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
+        let digest = self.digest(user);
+        let State { directory, accounts, rosters, options, .. } = &*self;
         let mut plan = Plan {
             version: rosters.version_floor(user)?,
             naming: options.naming,
             adopt: rosters.adopting,
+            virtual_contacts: options.virtual_contacts,
+            reads_edits: options.virtual_contacts || rosters.everything,
+            digest,
             ..Plan::default()
         };
         if scope == Scope::All {

@@ -123,6 +123,8 @@ pub(super) struct Rosters {
     pub(super) everything: bool,
     /// The data come from the Lua module, and not every roster has been gone through since.
     pub(super) adopting: bool,
+    /// No roster in storage has a contact that a group has brought.
+    pub(super) cleared: bool,
     /// Contacts that a user has taken off the list, for as long as the session lasts.
     spared: HashMap<UserKey, BTreeSet<UserKey>>,
     /// Grows when a contact is no longer spared.
@@ -245,6 +247,11 @@ impl Rosters {
 
     pub(super) fn is_spared(&self, user: UserKey, contact: UserKey) -> bool {
         self.spared.get(&user).is_some_and(|spared| spared.contains(&contact))
+    }
+
+    /// The contacts that a user has taken off the list in this session.
+    pub(super) fn spared(&self, user: UserKey) -> impl Iterator<Item = UserKey> {
+        self.spared.get(&user).into_iter().flatten().copied()
     }
 
     /// Whether the background work has read this roster a turn ago.

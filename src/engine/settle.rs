@@ -254,6 +254,9 @@ impl Call {
             self.ask_accounts(&doubtful).await;
         }
         // Again, when contacts are missing or have no name: it is known then who of them has an account, and what they are called.
+        // The version of a virtual list is made of all that groups bring.
+        let all = self.state().options.virtual_contacts && scope != Scope::Removals;
+        let scope = if all { Scope::All } else { scope };
         let mut asked = false;
         for split in [false, true, true] {
             let planned = self.state().plan(user, scope, split, self.now());
@@ -266,7 +269,18 @@ impl Call {
                 return true;
             }
             let name = self.state().directory.user_name(user);
-            let changes = match self.perform(Effect::Reconcile(name.clone(), planned.plan.clone())).await {
+            let review = self.state().rosters.partings.review(user);
+            let mut reply = self.perform(Effect::Reconcile(name.clone(), planned.plan.clone())).await;
+            if reply == Reply::Unread {
+                reply = match self.perform(Effect::ReadEdits(name.clone())).await {
+                    Reply::Done => self.perform(Effect::Reconcile(name.clone(), planned.plan.clone())).await,
+                    failed => failed,
+                };
+            }
+            if !self.state().stores_contacts() && matches!(reply, Reply::Changes(_) | Reply::Absent) {
+                self.state().rosters.partings.note_reviewed(user, review);
+            }
+            let changes = match reply {
                 Reply::Changes(changes) => changes,
                 Reply::Broken => {
                     self.fail_broken(user, name).await;
@@ -371,9 +385,11 @@ impl State {
         if changed.is_empty() && !changes.quiet {
             return;
         }
-        let stored = if changes.quiet { &[][..] } else { &changed };
-        self.rosters.note_unsaved(user, stored, changes.version, now);
-        self.doubt_counterparts(user, &changed, now);
+        if !changes.shown_only {
+            let stored = if changes.quiet { &[][..] } else { &changed };
+            self.rosters.note_unsaved(user, stored, changes.version, now);
+            self.doubt_counterparts(user, &changed, now);
+        }
         if !changes.online {
             return;
         }

@@ -126,7 +126,8 @@ impl Roster {
         let before = self.items.get(contact).cloned();
         let Some(provenance) = &mut self.provenance else { return };
         let bore = before.as_ref().is_some_and(|item| bears(item, &given));
-        if bore && groups.is_disjoint(&given) && provenance.note(contact).is_none() {
+        let note = provenance.note(contact, before.as_ref(), &given);
+        if bore && groups.is_disjoint(&given) && note.is_none() {
             provenance.notes.insert(contact.clone(), Note { brought: true, ..Note::default() });
         }
         for label in groups.intersection(&given) {
@@ -146,8 +147,10 @@ impl Roster {
     /// Contacts that groups have brought.
     pub fn brought(&self) -> Vec<Name> {
         let given = self.given(None);
-        let Some(provenance) = &self.provenance else { return Vec::new() };
-        let brought = |contact, item| provenance.note(contact).map_or_else(|| bears(item, &given), |note| note.brought);
+        let Some(mut provenance) = self.provenance.clone() else { return Vec::new() };
+        let mut brought = |contact: &Name, item| {
+            provenance.note(contact, Some(item), &given).map_or_else(|| bears(item, &given), |note| note.brought)
+        };
         let items = self.items.iter().filter(|&(contact, item)| brought(contact, item));
         items.map(|(contact, _)| contact.clone()).collect()
     }
@@ -197,9 +200,8 @@ impl Roster {
     }
 
     /// Takes labels off an item, but for those that the user chose. True if other groups are left.
-    fn strip(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
-        let chosen =
-            self.provenance.as_ref().and_then(|p| p.note(contact)).map(|note| note.labels.clone()).unwrap_or_default();
+    fn strip(&mut self, contact: &Name, given: &BTreeSet<String>, note: Option<&Note>) -> bool {
+        let chosen = note.map(|note| note.labels.clone()).unwrap_or_default();
         let Some(item) = self.items.get_mut(contact) else { return false };
         item.groups.retain(|label| !given.contains(label) || chosen.contains(label));
         !item.groups.is_empty()
@@ -215,18 +217,15 @@ impl Roster {
             return true;
         };
         let prior = (item.subscription != "both").then_some(item.subscription);
-        match provenance.note(contact) {
-            None if !bears(item, given) => {
-                let note = Note { subscription: prior, ask: item.ask, ..Note::default() };
-                provenance.notes.insert(contact.clone(), note);
-            }
+        let note = match provenance.note(contact, Some(item), given) {
+            None if !bears(item, given) => Some(Note { subscription: prior, ask: item.ask, ..Note::default() }),
             Some(note) if !note.brought && (prior.is_some() || item.ask) => {
-                let note = Note { subscription: prior, ask: item.ask, ..note.clone() };
-                provenance.notes.insert(contact.clone(), note);
+                Some(Note { subscription: prior, ask: item.ask, ..note })
             }
-            _ => {}
-        }
-        self.strip(contact, old);
+            note => note,
+        };
+        provenance.notes.extend(note.iter().map(|note| (contact.clone(), note.clone())));
+        self.strip(contact, old, note.as_ref());
         let item = self.items.get_mut(contact).expect("it is there");
         item.subscription = "both";
         item.ask = false;
@@ -236,14 +235,14 @@ impl Roster {
 
     fn give_up(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
         let Some(before) = self.items.get(contact).cloned() else { return false };
-        let note = self.provenance.as_ref().and_then(|provenance| provenance.note(contact)).cloned();
+        let note = self.provenance.as_mut().and_then(|provenance| provenance.note(contact, Some(&before), given));
         if note.is_none() && !bears(&before, given) {
             return false;
         }
         let brought = note.as_ref().is_none_or(|note| note.brought);
-        let others = self.strip(contact, given);
+        let others = self.strip(contact, given, note.as_ref());
         let named = self.is_named(contact);
-        let note = note.unwrap_or_default();
+        let note = note.unwrap_or(Note { brought: true, ..Note::default() });
         let provenance = self.provenance.get_or_insert_default();
         provenance.notes.insert(contact.clone(), Note { done: true, ..note.clone() });
         if brought && !others && !named {
@@ -259,9 +258,9 @@ impl Roster {
     fn withdraw(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
         let Some(before) = self.items.get(contact).cloned() else { return false };
         let known = self.provenance.is_some();
-        let note = self.provenance.as_ref().and_then(|provenance| provenance.note(contact)).cloned();
+        let note = self.provenance.as_mut().and_then(|provenance| provenance.note(contact, Some(&before), given));
         let own = known && note.as_ref().map_or_else(|| !bears(&before, given), |note| !note.brought);
-        let others = self.strip(contact, given);
+        let others = self.strip(contact, given, note.as_ref());
         if let Some(note) = self.provenance.as_mut().and_then(|provenance| provenance.notes.get_mut(contact)) {
             note.done = true;
         }
@@ -277,14 +276,19 @@ impl Roster {
 }
 
 impl Provenance {
-    /// The note on a contact that is not settled.
-    fn note(&self, contact: &Name) -> Option<&Note> {
-        self.notes.get(contact).filter(|note| !note.done)
+    /// The note on a contact. One that is done counts no more, unless the item is as it was before.
+    fn note(&mut self, contact: &Name, item: Option<&Item>, given: &BTreeSet<String>) -> Option<Note> {
+        let note = self.notes.get_mut(contact)?;
+        if note.done && !item.is_some_and(|item| bears(item, given)) {
+            return None;
+        }
+        note.done = false;
+        Some(note.clone())
     }
 
     fn note_choice(&mut self, contact: &Name, item: Option<&Item>, label: &str, given: &BTreeSet<String>) {
         let fresh = Note { brought: item.is_some_and(|item| bears(item, given)), ..Note::default() };
-        let mut note = self.note(contact).cloned().unwrap_or(fresh);
+        let mut note = self.note(contact, item, given).unwrap_or(fresh);
         note.labels.insert(label.to_owned());
         self.notes.insert(contact.clone(), note);
     }
