@@ -66,6 +66,7 @@ describe("a group with the name of an account, with Prosody "..harness.version..
 		server:start();
 		is_whole(id);
 		assert.same(info, call("get_info", id));
+		world.settle(server);
 		assert.is_nil(world.contacts(server, "alice")[id]);
 	end);
 

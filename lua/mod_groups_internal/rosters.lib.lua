@@ -230,8 +230,8 @@ function effects.push(_, username, jids, is_last)
 	if not metadata then return true, 0; end
 	local version = metadata.version;
 	local last_jid = is_last and jids[#jids];
-	if type(version) == "number" then
-		metadata.version = version - 1;
+	if version == nil or type(version) == "number" then
+		metadata.version = (version or 1) - 1; -- none is served as 1
 		version = is_last and get_number(metadata) and version + 1 or version;
 	end
 	for_each(jids, "push the contact", function (jid)

@@ -45,10 +45,10 @@ local function is_virtual(item)
 	return kind and kind.is_virtual or false;
 end
 
--- Is anything shown in this roster that is not stored?
+-- Are contacts shown in this roster, or were they, since it was loaded?
 function virtual.is_shown(metadata)
 	local state = getmetatable(metadata);
-	return state ~= nil and state.roster ~= nil and state.digest ~= 0;
+	return state ~= nil and state.roster ~= nil;
 end
 
 local function is_same(one, other)
@@ -244,7 +244,8 @@ local function take_in_edit(state, jid)
 	local kind, below = getmetatable(old), state.below[jid];
 	local own = below or state.edits[jid];
 	local given = not (own and own.name) and old.name or nil;
-	local name = item.name ~= old.name and item.name or own and own.name;
+	local name = own and own.name;
+	if item.name ~= old.name then name = item.name; end
 	local groups = {};
 	for group in pairs(item.groups) do
 		if not kind.labels[group] then groups[group] = true; end

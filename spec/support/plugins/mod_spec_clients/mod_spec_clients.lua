@@ -6,7 +6,7 @@
 --   bind(username, resource)    only binds it
 --   send(session, stanza)       sends a stanza as the client
 --   logout(session)             ends it
---   session(username)           the user's one session, or the last bound of several
+--   session(username)           the user's one session, or the last bound of several that are there
 --   forget()                    empties what all clients have received, and `writes`
 --   pushes(username)            contact list pushes received since: array of { jid =, subscription =, ask =, name =, ver =, groups = }
 --   presences(username)         presence received since: array of { from = bare JID, type = or "available" }
@@ -45,7 +45,7 @@ function clients.bind(username, resource)
 		clients.logout(session);
 	end
 	assert(sessionmanager.make_authenticated(session, username));
-	sessions[username] = session;
+	session.previous, sessions[username] = sessions[username], session;
 	local ok, _, _, text = sessionmanager.bind_resource(session, resource or "spec");
 	assert(ok, text);
 	return session;
@@ -63,7 +63,11 @@ function clients.login(username, resource)
 end
 
 function clients.logout(session)
+	local username, previous = session.username, session.previous;
 	sessionmanager.destroy_session(session);
+	if sessions[username] == session and previous and previous.full_jid and not previous.destroyed then
+		sessions[username] = previous;
+	end
 end
 
 function clients.session(username)

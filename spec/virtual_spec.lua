@@ -1,0 +1,368 @@
+-- Virtual contact lists: contacts that are shown and never stored.
+
+local harness = require "spec.support.harness";
+local world = require "spec.support.world";
+
+describe("virtual contact lists with Prosody "..harness.version.." and storage "..harness.storage, function ()
+	local server;
+
+	local function call(...) return server:call(...); end
+
+	local function accounts(n)
+		local names = world.names(n);
+		server:create_user(table.unpack(names));
+		return table.unpack(names);
+	end
+
+	local function jid(name) return name.."@localhost"; end
+
+	-- The contact list that a client which logs in is given: as world.contacts, and its version.
+	local function shown(username)
+		return table.unpack(server:eval([[
+			local username = ...;
+			local st = require "util.stanza";
+			local session = prosody.spec_clients.bind(username, "look");
+			session.received = {};
+			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" }):tag("query", { xmlns = "jabber:iq:roster" }));
+			local query = session.received[1]:get_child("query", "jabber:iq:roster");
+			local contacts = {};
+			for item in query:childtags("item") do
+				local groups = {};
+				for group in item:childtags("group") do groups[#groups + 1] = group:get_text(); end
+				table.sort(groups);
+				contacts[(item.attr.jid:gsub("@localhost$", ""))] = table.concat({ item.attr.subscription, item.attr.ask or "",
+					item.attr.name or "", table.unpack(groups) }, ",");
+			end
+			prosody.spec_clients.logout(session);
+			return { contacts, query.attr.ver }]], username));
+	end
+
+	-- Is the answer to a client that knows this version short?
+	local function is_short(username, version)
+		return server:eval([[
+			local username, version = ...;
+			local st = require "util.stanza";
+			local session = prosody.spec_clients.bind(username, "look");
+			session.received = {};
+			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" }):tag("query", { xmlns = "jabber:iq:roster", ver = version }));
+			local short = session.received[1]:get_child("query", "jabber:iq:roster") == nil;
+			prosody.spec_clients.logout(session);
+			return short]], username, version);
+	end
+
+	-- A client's edit of a contact. `name` and `groups` replace what was there.
+	local function edit(username, contact, name, ...)
+		server:eval([[
+			local username, contact, name = ...;
+			local st = require "util.stanza";
+			local stanza = st.iq({ type = "set", id = "edit" }):tag("query", { xmlns = "jabber:iq:roster" })
+				:tag("item", { xmlns = "jabber:iq:roster", jid = contact, name = name });
+			for _, group in ipairs { select(4, ...) } do stanza:text_tag("group", group, { xmlns = "jabber:iq:roster" }); end
+			local session = prosody.spec_clients.session(username);
+			session.received = {};
+			prosody.spec_clients.send(session, stanza);
+			for _, answer in ipairs(session.received) do
+				assert(answer.attr.type ~= "error", tostring(answer));
+			end
+			return true]], username, jid(contact), name, ...);
+	end
+
+	local function take_off(username, contact)
+		server:eval([[
+			local username, contact = ...;
+			local st = require "util.stanza";
+			prosody.spec_clients.send(prosody.spec_clients.session(username), st.iq({ type = "set", id = "off" })
+				:tag("query", { xmlns = "jabber:iq:roster" }):tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
+			return true]], username, jid(contact));
+	end
+
+	-- Stores the whole contact list of a user as it is in memory.
+	local function save_all(username)
+		server:eval([[
+			local rm = require "core.rostermanager";
+			local username = ...;
+			return assert(rm.save_roster(username, host, rm.load_roster(username, host)))]], username);
+	end
+
+	local function evict(username)
+		server:eval([[
+			local cache = hosts[host].roster_cache;
+			if cache then cache:set((...).."@"..host, nil); end
+			return true]], username);
+	end
+
+	local function stored(username)
+		return world.contacts(server, username) or {};
+	end
+
+	local function reload()
+		assert.is_true(server:eval([[return require "core.modulemanager".reload(host, "groups_internal") ~= nil]]));
+	end
+
+	-- Changes the mode by configuration and reload.
+	local function switch(mode)
+		server.settings.host_options.groups_roster_mode = mode;
+		server:write_config();
+		server:eval("prosody.reload_config() return true");
+		reload();
+		world.settle(server);
+	end
+
+	setup(function ()
+		server = world.new { host_options = { groups_roster_mode = "virtual" } };
+	end);
+
+	teardown(function ()
+		server:destroy();
+	end);
+
+	after_each(function ()
+		server:eval([[
+			for _, user in pairs(hosts[host].sessions) do
+				for _, session in pairs(user.sessions) do prosody.spec_clients.logout(session); end
+			end
+			return true]]);
+	end);
+
+	it("are shown to who logs in, and are in no store", function ()
+		local members = { accounts(4) };
+		local id = world.group(server, "Shown", members);
+		for _, member in ipairs(members) do
+			assert.same(world.mutual(member, members, "Shown"), (shown(member)));
+			assert.same({}, stored(member));
+		end
+		save_all(members[1]);
+		assert.same({}, stored(members[1]));
+		assert.is_nil(server:stored("groups_contacts", members[1]));
+		server:restart();
+		assert.same(world.mutual(members[1], members, "Shown"), (shown(members[1])));
+		assert.is_true(call("delete", id));
+		assert.same({}, (shown(members[1])));
+	end);
+
+	it("change at once for those who are online, with pushes and presence both ways", function ()
+		local a, b, c = accounts(3);
+		local id = world.group(server, "Live", { a, b });
+		world.login(server, a, b, c);
+		world.forget(server);
+		call("add_member", id, c);
+		world.settle(server);
+		assert.equal("both", world.pushes(server, a)[c].subscription);
+		assert.same({ "Live" }, world.pushes(server, a)[c].groups);
+		assert.equal("both", world.pushes(server, c)[a].subscription);
+		assert.equal("both", world.pushes(server, c)[b].subscription);
+		local function presences(of)
+			local found = {};
+			for _, presence in ipairs(server:eval("return prosody.spec_clients.presences(...)", of)) do
+				found[presence.from] = presence.type;
+			end
+			return found;
+		end
+		assert.equal("available", presences(a)[jid(c)]);
+		assert.equal("available", presences(c)[jid(b)]);
+		world.forget(server);
+		call("remove_member", id, b);
+		world.settle(server);
+		assert.equal("remove", world.pushes(server, a)[b].subscription);
+		assert.equal("remove", world.pushes(server, b)[a].subscription);
+		assert.equal("remove", world.pushes(server, b)[c].subscription);
+		assert.equal("unavailable", presences(b)[jid(a)]);
+		assert.equal("unavailable", presences(a)[jid(b)]);
+		assert.same({}, world.writes(server));
+		world.forget(server);
+		call("set_info", id, { name = "Alive" });
+		world.settle(server);
+		assert.same({ "Alive" }, world.pushes(server, a)[c].groups);
+		assert.same({}, world.pushes(server, b));
+	end);
+
+	it("have a version that changes exactly when the visible list does", function ()
+		local a, b, c = accounts(3);
+		local id = world.group(server, "Versions", { a, b });
+		local _, first = shown(a);
+		assert.is_true(is_short(a, first));
+		evict(a);
+		assert.is_true(is_short(a, first));
+		server:restart();
+		assert.is_true(is_short(a, first));
+		call("add_member", id, c);
+		assert.is_false(is_short(a, first));
+		local _, second = shown(a);
+		assert.is_true(is_short(a, second));
+		call("remove_member", id, c);
+		assert.is_true(is_short(a, first));
+		call("set_info", id, { name = "Other versions" });
+		assert.is_false(is_short(a, first));
+		local _, third = shown(a);
+		world.login(server, a);
+		edit(a, b, "Bobby", "Other versions");
+		assert.is_false(is_short(a, third));
+	end);
+
+	it("push the version that a client is told at its next login", function ()
+		local a, b, c, d = accounts(4);
+		local id = world.group(server, "Pushed", { a, b });
+		world.login(server, a);
+		world.forget(server);
+		call("add_member", id, c);
+		local pushed = world.pushes(server, a)[c].ver;
+		world.logout(server, a);
+		assert.is_true(is_short(a, pushed));
+		world.login(server, a);
+		world.forget(server);
+		call("delete", id);
+		local pushes = world.pushes(server, a);
+		assert.is_true(is_short(a, pushes[b].ver) ~= is_short(a, pushes[c].ver)); -- the last one only
+		id = world.group(server, "Pushed again", { a, d });
+		assert.is_false(is_short(a, pushed));
+		call("delete", id);
+	end);
+
+	it("keep the name and the groups that a client gives a contact, apart from the contact list", function ()
+		local a, b, c = accounts(3);
+		local id = world.group(server, "Edited", { a, b, c });
+		world.login(server, a);
+		edit(a, b, "Bobby", "Edited", "Friends");
+		assert.equal("both,,Bobby,Edited,Friends", (shown(a))[b]);
+		assert.same({}, stored(a));
+		assert.same({ [jid(b)] = { name = "Bobby", groups = { Friends = true } } }, server:stored("groups_contacts", a));
+		save_all(a);
+		assert.same({}, stored(a));
+		server:restart();
+		assert.equal("both,,Bobby,Edited,Friends", (shown(a))[b]);
+		assert.equal(world.both("Edited"), (shown(a))[c]);
+		-- Also for who leaves and comes back.
+		call("remove_member", id, b);
+		assert.is_nil((shown(a))[b]);
+		call("add_member", id, b);
+		assert.equal("both,,Bobby,Edited,Friends", (shown(a))[b]);
+		world.login(server, a);
+		edit(a, b, nil, "Edited");
+		assert.equal(world.both("Edited"), (shown(a))[b]);
+		assert.is_nil(server:stored("groups_contacts", a));
+	end);
+
+	it("let a contact that is taken off come back with the next session", function ()
+		local a, b = accounts(2);
+		world.group(server, "Off", { a, b });
+		local _, version = shown(a);
+		world.login(server, a, b);
+		take_off(a, b);
+		assert.is_nil(world.in_memory(server, a)[b]);
+		assert.same({}, stored(a));
+		assert.same({}, stored(b));
+		world.logout(server, a);
+		assert.equal(world.both("Off"), (shown(a))[b]);
+		server:wait_for("local a, b = ...; return hosts[host].sessions[b].roster[a].subscription == 'both'",
+			"the other has the contact again", 10, jid(a), b);
+		assert.is_true(is_short(a, version) == false or stored(a)[b] == nil);
+	end);
+
+	for _, prior in ipairs { "none", "to", "from", "both" } do
+		it("leave a contact of one's own with subscription "..prior.." as it was", function ()
+			local a, b = accounts(2);
+			world.store_roster(server, a, { [jid(b)] = { subscription = prior; name = "Own"; groups = { Mine = true } } }, { version = 7 });
+			local id = world.group(server, "Over", { a, b });
+			assert.equal("both,,Own,Mine,Over", (shown(a))[b]);
+			save_all(a);
+			assert.equal(prior..",,Own,Mine", stored(a)[b]);
+			world.login(server, a);
+			edit(a, b, "Owned", "Mine", "Over", "More");
+			assert.equal(prior..",,Owned,Mine,More", stored(a)[b]);
+			assert.equal("both,,Owned,Mine,More,Over", (shown(a))[b]);
+			world.forget(server);
+			call("remove_member", id, b);
+			assert.equal(prior, world.pushes(server, a)[b].subscription);
+			assert.equal(prior..",,Owned,Mine,More", (shown(a))[b]);
+			assert.is_nil(server:stored("groups_contacts", a));
+		end);
+	end
+
+	it("store contacts of one's own as ever", function ()
+		local a, b = accounts(2);
+		world.group(server, "Beside", { a, b });
+		world.login(server, a);
+		edit(a, "stranger", "Stranger", "Mine");
+		assert.same({ stranger = "none,,Stranger,Mine" }, stored(a));
+		assert.equal("none,,Stranger,Mine", (shown(a)).stranger);
+		assert.equal(world.both("Beside"), (shown(a))[b]);
+		take_off(a, "stranger");
+		assert.same({}, stored(a));
+	end);
+
+	it("survive a reload, with nothing stored meanwhile and nothing pushed", function ()
+		local a, b = accounts(2);
+		world.group(server, "Reloaded", { a, b });
+		world.login(server, a);
+		world.forget(server);
+		server:eval([[
+			local mm, rm = require "core.modulemanager", require "core.rostermanager";
+			local username = ...;
+			assert(mm.unload(host, "groups_internal"));
+			assert(rm.save_roster(username, host, rm.load_roster(username, host)));
+			assert(mm.load(host, "groups_internal"));
+			return true]], a);
+		assert.same({}, stored(a));
+		server:wait_for("local a, b = ...; local item = hosts[host].sessions[a].roster[b]; return item and item.subscription == 'both'",
+			"the contact is shown again", 10, a, jid(b));
+		reload();
+		server:wait_for("local a, b = ...; local item = hosts[host].sessions[a].roster[b]; return item and item.subscription == 'both'",
+			"the contact is shown again", 10, a, jid(b));
+		assert.same({}, world.pushes(server, a));
+		assert.same({}, stored(a));
+	end);
+
+	it("leave no trace of a deleted account", function ()
+		local a, b, c = accounts(3);
+		world.group(server, "Ghosts", { a, b, c });
+		world.login(server, a);
+		edit(a, b, "Bobby", "Ghosts");
+		world.forget(server);
+		server:delete_user(b);
+		world.settle(server);
+		assert.equal("remove", world.pushes(server, a)[b].subscription);
+		assert.same({ [c] = world.both("Ghosts") }, (shown(a)));
+		assert.is_nil(server:stored("groups_contacts", a));
+		server:restart();
+		assert.same({ [c] = world.both("Ghosts") }, (shown(a)));
+	end);
+
+	it("take a member in that gets an account later", function ()
+		local a, b = accounts(2);
+		local id = world.group(server, "Later", { a, b });
+		local late = world.name("late");
+		call("add_member", id, late);
+		assert.is_nil((shown(a))[late]);
+		world.login(server, a);
+		server:create_user(late);
+		call("sync", id);
+		assert.equal("both", world.in_memory(server, a)[late]);
+		assert.same({ [a] = world.both("Later"), [b] = world.both("Later") }, (shown(late)));
+	end);
+
+	it("are made of stored ones, and stored again, when the option is switched, and contacts of one's own stay", function ()
+		local a, b, c, d = accounts(4);
+		world.store_roster(server, a, { [jid(d)] = { subscription = "to"; name = "Dora"; groups = { Mine = true } } });
+		local members = { a, b, c, d };
+		local id = world.group(server, "Modes", members);
+		world.login(server, a);
+		edit(a, b, "Bobby", "Modes", "Friends");
+		local before = (shown(a));
+		switch("permanent");
+		server:wait_for([[local m = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
+			return not (m.everything or m.virtual)]], "all lists are stored");
+		assert.same(before, stored(a));
+		assert.same({ [b] = "both,,Bobby,Friends,Modes"; [c] = world.both("Modes"); [d] = "both,,Dora,Mine,Modes" }, stored(a));
+		assert.same(world.mutual(b, members, "Modes"), stored(b));
+		assert.is_nil(server:stored("groups_contacts", a));
+		switch("virtual");
+		server:wait_for([[local m = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
+			return m.virtual]], "no list is stored");
+		assert.same({ [d] = "to,,Dora,Mine" }, stored(a));
+		assert.same({}, stored(b));
+		assert.same(before, (shown(a)));
+		assert.same({ [jid(b)] = { name = "Bobby", groups = { Friends = true } } }, server:stored("groups_contacts", a));
+		call("remove_member", id, d);
+		assert.equal("to,,Dora,Mine", (shown(a))[d]);
+	end);
+end);
