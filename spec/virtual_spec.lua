@@ -34,7 +34,7 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 					item.attr.name or "", table.unpack(groups) }, ",");
 			end
 			prosody.spec_clients.logout(session);
-			return { contacts, query.attr.ver }]], username));
+			return { contacts, tostring(query.attr.ver) }]], username));
 	end
 
 	-- Is the answer to a client that knows this version short?

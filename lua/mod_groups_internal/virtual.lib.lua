@@ -10,7 +10,7 @@ local provenances = module:require "provenance";
 local bears_any, get_state = provenances.bears_any, provenances.get_state;
 local is_named, note_of, sees, strip = provenances.is_named, provenances.note_of, provenances.sees, provenances.strip;
 
-local concat = table.concat;
+local concat, floor = table.concat, math.floor;
 local getmetatable, next, pairs, rawget, setmetatable, tonumber, type = getmetatable, next, pairs, rawget, setmetatable, tonumber, type;
 
 -- What users have made of virtual contacts, by their usernames.
@@ -149,11 +149,11 @@ function mode.withdraw(list, given, jid)
 end
 
 -- Versions: the one that is told is made of the one in storage and of what groups bring. It is even, for pushes that are not the last
--- carry the number below it.
+-- carry the number below it, and has no more digits than Lua 5.2 writes of a number.
 
 local function make_version(stored, digest)
 	if digest == 0 or stored == true then return stored; end
-	return digest * 0x200000 + (tonumber(stored) or 0) % 0x100000 * 2;
+	return digest * 0x80000 + floor(tonumber(stored) or 0) % 0x40000 * 2;
 end
 
 function virtual.set_version(metadata, digest)

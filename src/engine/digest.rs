@@ -23,7 +23,7 @@ fn hash(value: impl Hash) -> u64 {
 }
 
 impl State {
-    /// A number of 31 bits for what groups bring to a user's list; zero for nothing.
+    /// A number of 27 bits for what groups bring to a user's list; zero for nothing.
     pub(super) fn digest(&mut self, user: UserKey) -> u32 {
         let groups = self.directory.groups_of(user).to_vec();
         if groups.is_empty() || !self.options.virtual_contacts {
@@ -36,7 +36,7 @@ impl State {
         for contact in self.rosters.spared(user) {
             sum = sum.wrapping_add(hash((1u8, self.directory.user_name(contact).as_bytes())));
         }
-        (hash(sum) >> 33) as u32 | 1
+        (hash(sum) >> 37) as u32 | 1
     }
 
     fn group_digest(&mut self, key: GroupKey) -> u64 {

@@ -236,7 +236,7 @@ pub struct Plan {
     pub adopt: bool,
     /// Contacts are virtual.
     pub virtual_contacts: bool,
-    /// What of the shown contacts comes from groups, in a number of 31 bits; zero where nothing does.
+    /// What of the shown contacts comes from groups, in a number of 27 bits; zero where nothing does.
     pub digest: u32,
     /// What users have made of virtual contacts is to be read first, with [`Effect::ReadEdits`].
     pub reads_edits: bool,
