@@ -111,9 +111,7 @@ local function note_choice(provenance, jid, item, label, given)
 end
 
 -- A label is given for the first time: who bears it already does so by the user's choice.
-local function note_choices(list, label)
-	local given = given_for(list.provenance);
-	if given and given[label] then return; end
+local function note_choices(list, label, given)
 	for jid, item in pairs(list.roster) do
 		if jid and item.groups and item.groups[label] then
 			note_choice(list.provenance, jid, item, label, given);
@@ -134,8 +132,12 @@ local function give_label(list, id, label)
 		list.provenance = {};
 		list.metadata[KEY] = list.provenance;
 	end
-	if not list.adopts then
-		note_choices(list, label);
+	local all_given = given_for(list.provenance);
+	if all_given and all_given[label] then
+		-- It may change no item that this group bears the label as well, and must be known all the same.
+		list.quiet = list.quiet or list.known;
+	elseif not list.adopts then
+		note_choices(list, label, all_given);
 	end
 	local all = { label };
 	for earlier in pairs(add_given({}, given)) do
@@ -388,7 +390,7 @@ function contacts.reconcile(username, roster, plan, online)
 	local provenance = get_provenance(metadata);
 	local list = {
 		roster = roster, metadata = metadata, state = state, provenance = provenance, own_jid = username.."@"..host,
-		adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
+		known = provenance ~= nil, adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
 	};
 	local report = { changed = {}, gained = {}, lost = {}, missing = {}, unnamed = {} };
 	local sections = read_sections(list, plan.sections);
