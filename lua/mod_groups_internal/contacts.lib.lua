@@ -16,7 +16,8 @@ local contacts = {};
 
 -- What is known of a roster in memory is kept in a metatable of its metadata: there it lasts as long as the roster, is never
 -- stored, and costs Lua's collector less than a weak table. It holds `stamp` and `version`: what the roster was found, or
--- made, to be settled as of; `dirty`: storage lacks changes of ours; `settling`: what of the provenance is to be forgotten when it does not.
+-- made, to be settled as of; `dirty`: storage lacks changes of ours; `saving`: it is just being given them; `settling`: what of the
+-- provenance is to be forgotten when it has them.
 local function get_state(metadata)
 	local state = getmetatable(metadata);
 	if not state then
@@ -85,6 +86,17 @@ local function given_for(provenance, ids, set)
 		set = add_given(set, labels[ids[i]]);
 	end
 	return set;
+end
+
+-- All labels in a roster, as a set.
+local function labels_of(roster)
+	local labels = {};
+	for jid, item in pairs(roster) do
+		for label in pairs(jid and item.groups or {}) do
+			labels[label] = true;
+		end
+	end
+	return labels;
 end
 
 local function bears_any(item, labels)
@@ -185,6 +197,7 @@ local function bring(list, section, jid)
 		roster[jid] = item;
 		if list.provenance.notes then
 			list.provenance.notes[jid] = nil;
+			if not next(list.provenance.notes) then list.provenance.notes = nil; end
 		end
 		return true, true;
 	end
@@ -308,6 +321,10 @@ local function plan_forgetting(list, plan, sections)
 	list.state.settling = settling;
 end
 
+local function is_stored(state)
+	return not state.dirty and not state.saving;
+end
+
 local function forget(provenance, settling)
 	local labels, notes, names = provenance.labels, provenance.notes, provenance.names;
 	if settling and labels then
@@ -324,6 +341,26 @@ local function forget(provenance, settling)
 		if note.done then
 			notes[jid] = nil;
 			if names then names[jid] = nil; end
+		end
+	end
+	if notes and not next(notes) then provenance.notes = nil; end
+	if names and not next(names) then provenance.names = nil; end
+end
+
+-- Forgets what a save could not yet: what had to be in storage once, beside the changes that it was about, and is of no use now.
+-- A roster that is only ever loaded to be changed would keep all of it.
+local function forget_stored(list)
+	local provenance, borne = list.provenance, nil;
+	if not provenance or not is_stored(list.state) then return; end
+	forget(provenance);
+	for id, given in pairs(provenance.labels or {}) do
+		if type(given) == "table" and #given > 1 then
+			borne = borne or labels_of(list.roster);
+			local kept = { given[1] };
+			for i = 2, #given do
+				if borne[given[i]] then kept[#kept + 1] = given[i]; end
+			end
+			provenance.labels[id] = #kept == 1 and kept[1] or kept;
 		end
 	end
 end
@@ -393,6 +430,7 @@ function contacts.reconcile(username, roster, plan, online)
 		known = provenance ~= nil, adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
 	};
 	local report = { changed = {}, gained = {}, lost = {}, missing = {}, unnamed = {} };
+	forget_stored(list);
 	local sections = read_sections(list, plan.sections);
 	local number = 0;
 	for s = 1, #sections do
@@ -427,7 +465,7 @@ function contacts.reconcile(username, roster, plan, online)
 	end
 	if list.provenance and (plan.whole or plan.forgotten[1]) then
 		plan_forgetting(list, plan, sections);
-		if not state.dirty then
+		if is_stored(state) then
 			forget(list.provenance, state.settling);
 			state.settling = nil;
 		end
@@ -443,12 +481,13 @@ end
 function contacts.begin_save(roster)
 	local state = get_state(roster[false]);
 	local settling, dirty = state.settling, state.dirty;
-	state.settling, state.dirty = nil, nil;
+	state.settling, state.dirty, state.saving = nil, nil, true;
 	return settling, dirty;
 end
 
 function contacts.end_save(roster, saved, settling, dirty)
 	local state, provenance = get_state(roster[false]), get_provenance(roster[false]);
+	state.saving = nil;
 	if not saved then
 		state.settling, state.dirty = state.settling or settling, dirty or state.dirty;
 	elseif provenance and not state.dirty then
