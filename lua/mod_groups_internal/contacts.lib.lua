@@ -22,9 +22,7 @@ contacts.has_stamp = provenances.has_stamp;
 contacts.virtual = virtual;
 
 -- A label is given for the first time: who bears it already does so by the user's choice.
-local function note_choices(list, label)
-	local given = given_for(list.provenance);
-	if given and given[label] then return; end
+local function note_choices(list, label, given)
 	for jid, item in pairs(list.roster) do
 		if jid and item.groups and item.groups[label] then
 			note_choice(list.provenance, jid, item, label, given);
@@ -45,8 +43,12 @@ local function give_label(list, id, label)
 		list.provenance = {};
 		list.metadata[provenances.KEY] = list.provenance;
 	end
-	if not list.adopts then
-		note_choices(list, label);
+	local all_given = given_for(list.provenance);
+	if all_given and all_given[label] then
+		-- It may change no item that this group bears the label as well, and must be known all the same.
+		list.quiet = list.quiet or list.known;
+	elseif not list.adopts then
+		note_choices(list, label, all_given);
 	end
 	local all = { label };
 	for earlier in pairs(add_given({}, given)) do
@@ -69,6 +71,7 @@ local function bring_item(list, section, jid)
 		roster[jid] = item;
 		if list.provenance.notes then
 			list.provenance.notes[jid] = nil;
+			if not next(list.provenance.notes) then list.provenance.notes = nil; end
 		end
 		return true, true;
 	end
@@ -285,8 +288,8 @@ local function conclude(list, plan, sections, report)
 	state.dirty = state.dirty or stores or nil;
 	if list.provenance and (plan.whole or plan.forgotten[1]) then
 		plan_forgetting(list, plan, sections);
-		if not state.dirty then
-			provenances.forget(list.metadata, state.settling);
+		if provenances.is_stored(state) then
+			provenances.forget(list.roster, state.settling);
 			state.settling = nil;
 		end
 	end
@@ -303,12 +306,13 @@ function contacts.reconcile(username, roster, plan, online)
 	if plan.reads_edits and not state.edits then return "unread"; end
 	local list = {
 		roster = roster, metadata = metadata, state = state, provenance = provenance, own_jid = username.."@"..host,
-		adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
+		known = provenance ~= nil, adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
 		mode = plan.virtual_contacts and virtual.mode or permanent, provenance_wanted = not plan.virtual_contacts,
 	};
 	if plan.virtual_contacts then
 		virtual.show(roster);
 	end
+	provenances.forget_stored(roster);
 	local report = { changed = {}, gained = {}, lost = {}, missing = {}, unnamed = {} };
 	local sections, number = read_sections(list, plan.sections), 0;
 	for s = 1, #sections do
@@ -329,16 +333,17 @@ end
 function contacts.begin_save(roster)
 	local state = get_state(roster[false]);
 	local settling, dirty = state.settling, state.dirty;
-	state.settling, state.dirty = nil, nil;
+	state.settling, state.dirty, state.saving = nil, nil, true;
 	return settling, dirty;
 end
 
 function contacts.end_save(roster, saved, settling, dirty)
 	local state, provenance = get_state(roster[false]), get_provenance(roster[false]);
+	state.saving = nil;
 	if not saved then
 		state.settling, state.dirty = state.settling or settling, dirty or state.dirty;
 	elseif provenance and not state.dirty then
-		provenances.forget(roster[false], settling);
+		provenances.forget(roster, settling);
 	end
 end
 

@@ -3,7 +3,7 @@
 
 local jid_node = require "util.jid".node;
 
-local getmetatable, pairs, setmetatable, tonumber, type = getmetatable, pairs, setmetatable, tonumber, type;
+local getmetatable, next, pairs, setmetatable, tonumber, type = getmetatable, next, pairs, setmetatable, tonumber, type;
 
 -- The provenance in a roster's metadata: { labels = { [group] = label or array of labels }, notes = { [jid] = note },
 -- names = { [jid] = name given }, usernames = true once one was given for a name }. A note is { brought = true or nil, subscription =,
@@ -12,7 +12,8 @@ local KEY = "groups_internal";
 
 -- What is known of a roster in memory is kept in a metatable of its metadata: there it lasts as long as the roster, is never
 -- stored, and costs Lua's collector less than a weak table. It holds `stamp` and `version`: what the roster was found, or
--- made, to be settled as of; `dirty`: storage lacks changes of ours; `settling`: what of the provenance is to be forgotten when it does not.
+-- made, to be settled as of; `dirty`: storage lacks changes of ours; `saving`: it is just being given them; `settling`: what of the
+-- provenance is to be forgotten when it has them.
 local function get_state(metadata)
 	local state = getmetatable(metadata);
 	if not state then
@@ -81,6 +82,17 @@ local function given_for(provenance, ids, set)
 		set = add_given(set, labels[ids[i]]);
 	end
 	return set;
+end
+
+-- All labels in a roster, as a set.
+local function labels_of(roster)
+	local labels = {};
+	for jid, item in pairs(roster) do
+		for label in pairs(jid and item.groups or {}) do
+			labels[label] = true;
+		end
+	end
+	return labels;
 end
 
 local function bears_any(item, labels)
@@ -159,14 +171,33 @@ local function set_subscription(item, subscription, ask)
 	return true;
 end
 
+local function is_stored(state)
+	return not state.dirty and not state.saving;
+end
+
+-- Forgets the notes that are done, but for those whose items are as they were before: the metadata were stored without the item.
+local function forget_done(provenance, roster)
+	local notes, names = provenance.notes, provenance.names;
+	local given = notes and given_for(provenance);
+	for jid, note in pairs(notes or {}) do
+		if note.done and not (roster[jid] and bears_any(roster[jid], given)) then
+			notes[jid] = nil;
+			if names then names[jid] = nil; end
+		end
+	end
+	if notes and not next(notes) then provenance.notes = nil; end
+	if names and not next(names) then provenance.names = nil; end
+end
+
 -- Forgets what is not needed any more, for the roster is in storage as it is.
-local function forget(metadata, settling)
+local function forget(roster, settling)
+	local metadata = roster[false];
 	if settling and settling.everything then
 		metadata[KEY] = nil;
 		return;
 	end
 	local provenance = get_provenance(metadata);
-	local labels, notes, names = provenance.labels, provenance.notes, provenance.names;
+	local labels = provenance.labels;
 	if settling and labels then
 		for id, label in pairs(settling.labels) do
 			if newest(labels[id]) == label then
@@ -177,10 +208,24 @@ local function forget(metadata, settling)
 			labels[id] = nil;
 		end
 	end
-	for jid, note in pairs(notes or {}) do
-		if note.done then
-			notes[jid] = nil;
-			if names then names[jid] = nil; end
+	forget_done(provenance, roster);
+end
+
+-- Forgets what a save could not yet: what had to be in storage once, beside the changes that it was about, and is of no use now.
+-- A roster that is only ever loaded to be changed would keep all of it.
+local function forget_stored(roster)
+	local metadata, borne = roster[false], nil;
+	local provenance = get_provenance(metadata);
+	if not provenance or not is_stored(get_state(metadata)) then return; end
+	forget_done(provenance, roster);
+	for id, given in pairs(provenance.labels or {}) do
+		if type(given) == "table" and #given > 1 then
+			borne = borne or labels_of(roster);
+			local kept = { given[1] };
+			for i = 2, #given do
+				if borne[given[i]] then kept[#kept + 1] = given[i]; end
+			end
+			provenance.labels[id] = #kept == 1 and kept[1] or kept;
 		end
 	end
 end
@@ -191,6 +236,8 @@ return {
 	add_note = add_note;
 	bears_any = bears_any;
 	forget = forget;
+	forget_stored = forget_stored;
+	is_stored = is_stored;
 	get_field = get_field;
 	get_provenance = get_provenance;
 	get_state = get_state;

@@ -30,7 +30,7 @@ end
 
 local open_work = [[
 	local marker = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
-	return marker and not (marker.everything or marker.unsettled or marker.withdrawals) and true or false;]];
+	return marker and not (marker.everything or marker.unsettled or marker.withdrawals or marker.partings) and true or false;]];
 
 -- Waits until all work on contact lists is in storage, and the record of it says so.
 function world.settle(server, timeout)
@@ -92,6 +92,12 @@ function world.store_roster(server, username, items, metadata)
 		username, items, metadata);
 end
 
+-- What is stored beside a user's roster of where its contacts come from, or nil.
+function world.provenance(server, username)
+	local metadata = world.metadata(server, username);
+	return metadata and metadata.groups_internal;
+end
+
 -- The contact list in memory without a load: of a session, or a cached one; as `contacts`.
 function world.in_memory(server, username)
 	return server:eval([[
@@ -145,6 +151,47 @@ function world.pushes(server, username)
 		pushes[name] = item;
 	end
 	return pushes;
+end
+
+-- What a user's client sends to change its contact list: the item of a contact with this name (or nil) and these groups.
+function world.edit(server, username, contact, name, ...)
+	server:eval([[
+		local st, username, contact, name = require "util.stanza", ...;
+		local set = st.iq({ type = "set", id = "edit" }):tag("query", { xmlns = "jabber:iq:roster" })
+			:tag("item", { xmlns = "jabber:iq:roster", jid = contact, name = name });
+		for i = 4, select("#", ...) do set:text_tag("group", (select(i, ...)), { xmlns = "jabber:iq:roster" }); end
+		prosody.spec_clients.send(prosody.spec_clients.session(username), set);
+		return true]], username, contact.."@localhost", name, ...);
+end
+
+-- A user's client takes a contact off its list.
+function world.take_off(server, username, contact)
+	server:eval([[
+		local st, username, contact = require "util.stanza", ...;
+		prosody.spec_clients.send(prosody.spec_clients.session(username), st.iq({ type = "set", id = "remove" })
+			:tag("query", { xmlns = "jabber:iq:roster" })
+			:tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
+		return true]], username, contact.."@localhost");
+end
+
+-- Presence that a user's client has received, in order: { "username or JID:type", … }
+function world.presences(server, username)
+	local seen = {};
+	for _, presence in ipairs(server:eval("return prosody.spec_clients.presences(...)", username)) do
+		seen[#seen + 1] = presence.from:gsub("@localhost$", "")..":"..presence.type;
+	end
+	return seen;
+end
+
+-- Gives options of the host other values and has the module reloaded.
+function world.set_options(server, options)
+	local all = server.settings.host_options or {};
+	server.settings.host_options = all;
+	for name, value in pairs(options) do all[name] = value; end
+	server:write_config();
+	server:eval([[
+		prosody.reload_config();
+		return assert(require "core.modulemanager".reload(host, "groups_internal")) ~= nil]]);
 end
 
 -- How often each user's contact list has been written since `forget`.

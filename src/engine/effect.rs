@@ -196,6 +196,8 @@ pub enum Reply {
 /// - its item has no name, and [`Naming`] gives it one; or
 /// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
 ///
+/// So is what is known of a group's label, where another group has given the same one: no item may tell of it.
+///
 /// A contact in a section without groups is given up. It differs if its item was brought, or is noted as the user's own:
 /// labels of the groups `left` go, but for the user's choice, and
 /// - an own one goes back to the subscription and the request that are noted;

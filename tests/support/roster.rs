@@ -155,14 +155,15 @@ impl Roster {
         items.map(|(contact, _)| contact.clone()).collect()
     }
 
-    fn give_label(&mut self, id: &Name, label: &str, adopts: bool) {
+    /// Notes the label of a group. True if that must be stored though it may change no item: it is another group's, too.
+    fn give_label(&mut self, id: &Name, label: &str, adopts: bool) -> bool {
         if let Some(settling) = &mut self.settling {
             settling.forgotten.remove(id);
         }
         let given = self.given(None);
         let provenance = self.provenance.get_or_insert_default();
         if provenance.labels.get(id).and_then(|given| given.first()).is_some_and(|newest| newest == label) {
-            return;
+            return false;
         }
         if !adopts && !given.contains(label) {
             for (contact, item) in self.items.iter().filter(|(_, item)| item.groups.contains(label)) {
@@ -172,6 +173,7 @@ impl Roster {
         let all = provenance.labels.entry(id.clone()).or_default();
         all.retain(|earlier| earlier != label);
         all.insert(0, label.to_owned());
+        given.contains(label)
     }
 
     fn is_named(&self, contact: &Name) -> bool {
@@ -309,7 +311,8 @@ fn sees(item: Option<&Item>) -> bool {
 /// `Effect::Reconcile`, from what `Plan` says in words.
 pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -> Changes {
     let mut changes = Changes { online, ..Changes::default() };
-    let adopts = plan.adopt && roster.provenance.is_none();
+    let known = roster.provenance.is_some();
+    let adopts = plan.adopt && !known;
     let ids =
         |section: &Section| section.groups.iter().map(|(id, _)| id).chain(&section.left).cloned().collect::<Vec<_>>();
     let given: Vec<_> = plan.sections.iter().map(|s| roster.given(Some(&ids(s).iter().collect::<Vec<_>>()))).collect();
@@ -321,7 +324,7 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
         }
         let old = given.iter().filter(|label| !labels.contains(label)).cloned().collect();
         for ((id, _), label) in section.groups.iter().zip(&labels) {
-            roster.give_label(id, label, adopts);
+            changes.quiet |= roster.give_label(id, label, adopts) && known;
         }
         for (at, contact) in section.contacts.iter().enumerate() {
             number += 1;
