@@ -1,4 +1,4 @@
-"""kill -9 at random moments while the contact lists of 200 members are being settled, again and again in one folder."""
+"""kill -9 at random moments while contact lists are being changed, again and again in one folder."""
 
 import asyncio
 import sys
@@ -148,3 +148,166 @@ class KillsWhileAdding(ServerCase):
         for user in users:
             await self.server.groups("add_member", group, user)
             self.added.append(user)
+
+
+# What is wrong with a stored roster, by the group as it is stored: its members are there under its name and no other label, everybody
+# else is not, and own contacts are as they were. The users come in pairs that knew each other before.
+WRONG = """
+    local members = module:open_store("groups"):get(id) or {};
+    local label = module:open_store("group_info"):get(id).name;
+    local function wanted(user, other)
+        local shared = members[user] and members[other];
+        if shared or partners[user] == other then return "both "..(shared and label or ""); end
+    end
+    local function wrong(user)
+        local items = inside.stored(user).items;
+        local own = items["friend@elsewhere.example"];
+        if not own or own.name ~= "Friend of "..user or own.groups[1] ~= "Friends" or own.groups[2] then return "no own friend"; end
+        items["friend@elsewhere.example"] = nil;
+        for _, other in ipairs(all) do
+            local jid, should = other.."@"..module.host, other ~= user and wanted(user, other) or nil;
+            local item = items[jid];
+            local is = item and item.subscription.." "..table.concat(item.groups, ",") or nil;
+            if is ~= should then return jid.." is "..tostring(is)..", should be "..tostring(should); end
+            items[jid] = nil;
+        end
+        if next(items) then return "has "..next(items); end
+    end
+    local found = {};
+    for _, user in ipairs(users) do found[user] = wrong(user); end
+    return found;
+"""
+
+
+class KillsInTheMiddleOfChanges(ServerCase):
+    """Of a group whose members have contacts of their own, too, and that takes back what it has brought."""
+
+    USERS = 100
+    LEAVERS = 15
+    ROUNDS = 5
+    options = {"groups_remove_contacts": True}
+
+    async def asyncSetUp(self):
+        await super().asyncSetUp()
+        self.random = settings.seeded("the kills in the middle of changes")
+        self.users = [f"user{number:03d}" for number in range(self.USERS)]
+        pairs = list(zip(self.users[::2], self.users[1::2]))
+        self.partners = dict(pairs + [(other, one) for one, other in pairs])
+        await self.accounts(*self.users)
+        self.group_id = await self.server.run(
+            """
+            local rostermanager = require "core.rostermanager";
+            for _, user in ipairs(users) do
+                local roster = rostermanager.load_roster(user, module.host);
+                roster["friend@elsewhere.example"] = { subscription = "both", name = "Friend of "..user, groups = { Friends = true } };
+                roster[partners[user].."@"..module.host] = { subscription = "both", groups = {} };
+                assert(rostermanager.save_roster(user, module.host, roster));
+            end
+            local id = assert(groups.create({ name = "Name 0" }));
+            for _, user in ipairs(users) do assert(groups.add_member(id, user, true)); end
+            groups.sync(id);
+            return id;
+            """,
+            users=self.users,
+            partners=self.partners,
+        )
+        await self.wait_right()
+
+    async def wrong(self, users):
+        """Those of the users whose stored rosters are not what they should be: user -> what."""
+        return dict(await self.server.run(WRONG, users=users, all=self.users, partners=self.partners, id=self.group_id))
+
+    async def wait_right(self, timeout=60):
+        """Polls the stored rosters, a few at a time, until each has been seen right; then all are, for good."""
+        open_users, last = list(self.users), {}
+
+        async def step():
+            last["wrong"] = await self.wrong(open_users[:10])
+            open_users[:10] = []
+            open_users.extend(sorted(last["wrong"]))
+            return not open_users
+
+        await wait_until(step, lambda: f"{len(open_users)} stored rosters right; {last}", timeout)
+        self.assertEqual(await self.wrong(self.users), {}, "right once, right for good")
+
+    async def wrong_in_storage(self):
+        """How many rosters are wrong as the kill left them: seen by a server without the module."""
+        modules, self.server.modules = self.server.modules, []
+        await self.server.start()
+        wrong = await self.wrong(self.users)
+        await self.server.stop()
+        self.server.modules = modules
+        return len(wrong)
+
+    async def kill_within(self, duration, change):
+        """Kills at a random moment from the start of a change on; it may be killed along with the server."""
+        changing = asyncio.ensure_future(change())
+        await asyncio.sleep(self.random.uniform(0, duration * 0.4))
+        self.server.kill()
+        await asyncio.gather(changing, return_exceptions=True)
+
+    async def kill_again_and_again(self, prepare, change, check):
+        """Lets the change run once to its end, to see how long it takes, and then kills in the middle of it."""
+        loop = asyncio.get_running_loop()
+        interrupted, duration = 0, 0.0
+        for number in range(self.ROUNDS + 1):
+            await prepare(number)
+            start = loop.time()
+            if number == 0:
+                await change()
+            else:
+                await self.kill_within(duration, change)
+                open_rosters = await self.wrong_in_storage()
+                interrupted += open_rosters > 0
+                print(f"      kill {number}: {open_rosters} of {self.USERS} rosters were open", file=sys.stderr)
+                await self.server.start()
+            await self.wait_right()
+            await check()
+            duration = duration or loop.time() - start
+        self.assertGreater(interrupted, 0, "kills that came while rosters were open")
+
+    async def test_after_every_kill_in_the_middle_of_renames_the_newest_name_is_the_only_label(self):
+        self.named = "Name 0"
+
+        async def prepare(number):
+            self.names = [f"Name {number}.{step}" for step in range(3)]
+
+        async def change():
+            for name in self.names:
+                self.begun = name
+                await self.server.groups("set_info", self.group_id, {"name": name})
+                self.named = name
+                await asyncio.sleep(self.random.uniform(0, 0.1))
+
+        async def check():
+            name = (await self.server.groups("get_info", self.group_id))["name"]
+            self.assertIn(name, (self.named, self.begun), "what was answered with success is stored")
+
+        await self.kill_again_and_again(prepare, change, check)
+
+    async def test_after_every_kill_in_the_middle_of_removals_nobody_has_who_left_and_everybody_what_was_theirs(self):
+        async def prepare(_):
+            members = await self.server.groups("get_members", self.group_id)
+            for user in sorted(set(self.users) - set(members)):
+                await self.server.groups("add_member", self.group_id, user)
+            await self.wait_right()
+            self.leavers = self.random.sample(self.users, self.LEAVERS)
+            self.removed = []
+
+        async def change():
+            for user in self.leavers:
+                await self.server.groups("remove_member", self.group_id, user)
+                self.removed.append(user)
+
+        async def check():
+            members = set(await self.server.groups("get_members", self.group_id))
+            self.assertEqual(members & set(self.removed), set(), "what was answered with success is stored")
+            self.assertGreaterEqual(members, set(self.users) - set(self.leavers))
+
+        await self.kill_again_and_again(prepare, change, check)
+
+
+class KillsInTheMiddleOfChangesOnSqlite(KillsInTheMiddleOfChanges):
+    storage = "sql"
+    USERS = 60
+    ROUNDS = 3

@@ -15,8 +15,9 @@ LIMIT = 30.0  # seconds until a side is given up
 class Scene:
 	"""One size of group, all sides running, each with the same members online."""
 
-	def __init__(self, options, size, ejabberd):
+	def __init__(self, options, size, ejabberd, host_options=None):
 		self.options, self.size, self.online = options, size, SIZES[size]
+		self.host_options = host_options
 		self.members = [f"m{size}x{i}" for i in range(size)]
 		self.spare = iter([f"{sides.NEWCOMER}{size}x{i}" for i in range(200)])
 		self.newcomers = []
@@ -32,7 +33,7 @@ class Scene:
 	def _sides(self, ejabberd):
 		options, found = self.options, []
 		if options.module:
-			found.append(sides.ModuleSide(options, "ours", options.module))
+			found.append(sides.ModuleSide(options, "ours", options.module, self.host_options))
 		found.append(sides.FloorSide(options))
 		if options.peer:
 			found.append(sides.ModuleSide(options, "peer", options.peer))
@@ -112,7 +113,7 @@ class Scene:
 		start = time.perf_counter()
 		side.send_add(user, newcomer_online)
 		took = (side.swarm.wait(LIMIT) - start) * 1000
-		side.finish_add()
+		side.finish()
 		# Gone again before the background work: what that costs is seen in the stall.
 		side.remove(user)
 		if settle:
@@ -132,11 +133,15 @@ class Scene:
 
 	def _stalled(self, side, send):
 		"""The longest round trip from the call until all is quiet; the floor is watched for as long as ours was."""
+		return self.watched(side, send)[1]
+
+	def watched(self, side, send):
+		"""The same, with the time until the last client had what it waited for before it."""
 		side.pinger.start()
 		start = time.perf_counter()
 		send()
-		side.swarm.wait(LIMIT)
-		side.finish_add()
+		took = (side.swarm.wait(LIMIT) - start) * 1000
+		side.finish()
 		if isinstance(side, sides.ModuleSide):
 			end = time.perf_counter() + LIMIT
 			while time.perf_counter() < end and not (side.server.quiet_for(0.5) and not side.server.unsettled()):
@@ -148,7 +153,7 @@ class Scene:
 				side.swarm.pump(0.02)
 		stall = side.pinger.stop(start)
 		side.settle()
-		return stall
+		return took, stall
 
 	def row(self, key, sample, work, promise, notes=()):
 		row = Row.of(key, work, "ms", self.samples.get(sample, {}), promise=promise, size=self.size, notes=list(notes))

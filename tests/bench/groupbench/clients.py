@@ -53,8 +53,10 @@ class Client:
 		return began, time.perf_counter() - began
 
 	def read_until(self, marker):
-		data = b""
-		while marker not in data:
+		"""Looks at each byte once: a large contact list comes in many pieces."""
+		data, looked = bytearray(), 0
+		while data.find(marker, looked) < 0:
+			looked = max(0, len(data) - len(marker) + 1)
 			data += sockets.receive(self.sock)
 		return data
 

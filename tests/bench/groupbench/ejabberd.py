@@ -93,6 +93,13 @@ class Ejabberd:
 		for user in members:
 			self.add(user, group)
 
+	def create_large_group(self, members, group, label):
+		"""Shown to its members when all are in it: shown before, each one added costs as much as there are already."""
+		self.api.call("srg_create", group=group, host=HOST, label=label, description="", display=[])
+		for user in members:
+			self.add(user, group)
+		self.api.call("srg_add_displayed", group=group, host=HOST, add=group)
+
 	def send_add(self, user, group=GROUP):
 		self.api.send("srg_user_add", user=user, host=HOST, group=group, grouphost=HOST)
 
@@ -100,8 +107,12 @@ class Ejabberd:
 		self.send_add(user, group)
 		return self.api.receive()
 
+	def send_remove(self, user, group=GROUP):
+		self.api.send("srg_user_del", user=user, host=HOST, group=group, grouphost=HOST)
+
 	def remove(self, user, group=GROUP):
-		return self.api.call("srg_user_del", user=user, host=HOST, group=group, grouphost=HOST)
+		self.send_remove(user, group)
+		return self.api.receive()
 
 	def delete_group(self, group=GROUP):
 		return self.api.call("srg_delete", group=group, host=HOST)

@@ -8,13 +8,16 @@ import sys
 import time
 import traceback
 
-from . import add, ejabberd, growth, login, plots, processes, report, scale, settings, settled, sync
+from . import add, change, ejabberd, growth, login, plots, processes, report, scale, settings, settled, sync, virtual
 
 SCENES = (
 	(add.rows, ("add", "add-online", "stall", "delete")),
 	(sync.rows, ("sync", "sync-wall", "sync-call")),
 	(growth.rows, ("growth", "growth-requests")),
+	(change.rows, ("rename", "removal")),
 	(login.rows, ("login",)),
+	(virtual.login_rows, ("virtual-login",)),
+	(virtual.storage_rows, ("storage",)),
 	(settled.rows, ("settled", "bind")),
 	(scale.rows, ("lookups", "memory", "start")),
 )

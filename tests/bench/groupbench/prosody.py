@@ -26,19 +26,22 @@ modules_disabled = {{ "s2s", "s2s_auth_certs", "tls" }}
 VirtualHost "{host}"
 	modules_enabled = {{ {modules} }}
 	spec_control_port = {control}
+{host_options}
 """
 
 
 class Prosody:
-	"""`plugins` is the folder with the module to measure, or None; `load` says whether it is enabled at the start."""
+	"""`plugins` is the folder with the module to measure, or None; `load` says whether it is enabled at the start; `host_options`
+	go into the host's section of the configuration."""
 
-	def __init__(self, options, name, plugins=None, load=True):
+	def __init__(self, options, name, plugins=None, load=True, host_options=None):
 		self.name = name
 		self.start_script = options.prosody
 		self.folder = settings.fresh_folder(name)
 		self.data = self.folder / "data"
 		self.data.mkdir()
 		self.plugins = plugins
+		self.host_options = dict(host_options or {})
 		self.load = load and plugins is not None
 		self.process = None
 
@@ -54,6 +57,7 @@ class Prosody:
 		config.write_text(CONFIG.format(
 			folder=self.folder, host=HOST, c2s=self.c2s, control=port,
 			plugins=", ".join(f'"{folder}"' for folder in folders), modules=", ".join(f'"{name}"' for name in modules),
+			host_options="".join(f"\t{name} = {control.quote(value)}\n" for name, value in self.host_options.items()),
 		))
 		log = self.folder / "output.log"
 		self.process = processes.start([self.start_script, "--config", str(config), "-F"], log)

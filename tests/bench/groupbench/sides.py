@@ -40,27 +40,33 @@ class Side:
 	def send_add(self, user):
 		raise NotImplementedError
 
-	def finish_add(self):
+	def finish(self):
 		raise NotImplementedError
 
 
 class ProsodySide(Side):
-	def finish_add(self):
+	def finish(self):
 		return self.server.control.receive()
 
 
 class ModuleSide(ProsodySide):
 	"""Ours, or another module with the same functions."""
 
-	def __init__(self, options, name, plugins):
+	def __init__(self, options, name, plugins, host_options=None):
 		self.name = name
-		self.server = prosody.Prosody(options, name, plugins)
+		self.server = prosody.Prosody(options, name, plugins, host_options=host_options)
 
 	def send_add(self, user, newcomer_online=False):
 		self.server.control.send("return " + control.call("groups.add_member", GROUP, user))
 
+	def send_remove(self, user):
+		self.server.control.send("return " + control.call("groups.remove_member", GROUP, user))
+
 	def remove(self, user):
 		self.server.groups("remove_member", GROUP, user)
+
+	def send_rename(self, name):
+		self.server.control.send(f"return groups.set_info({control.quote(GROUP)}, {{ name = {control.quote(name)} }})")
 
 	def send_delete(self, user):
 		self.server.control.send("return " + prosody.tool("delete_user", user))
@@ -90,8 +96,11 @@ class EjabberdSide(Side):
 	def send_add(self, user, newcomer_online=False):
 		self.server.send_add(user)
 
-	def finish_add(self):
+	def finish(self):
 		return self.server.api.receive()
+
+	def send_remove(self, user):
+		self.server.send_remove(user)
 
 	def remove(self, user):
 		self.server.remove(user)

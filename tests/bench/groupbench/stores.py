@@ -29,6 +29,10 @@ class Stores:
 		self.write("group_info", group, f'\t["name"] = "{label}";\n')
 		self.write("groups", group, "".join(f'\t["{member}"] = {{}};\n' for member in members))
 
+	def roster(self, user, members, label):
+		"""The roster of one member of one group."""
+		self.write("roster", user, METADATA + "".join(item(other, [label]) for other in members if other != user))
+
 	def rosters(self, groups):
 		"""Every roster as it is when all is settled; `groups` is a list of (label, members)."""
 		labels = {}
@@ -52,6 +56,16 @@ def item(user, labels):
 
 def roster_files(data):
 	return pathlib.Path(data) / encode(HOST) / "roster"
+
+
+def contact_bytes(data):
+	"""What contact lists take in storage: the roster store, and whatever is there beside it that is neither an account nor a group."""
+	root = pathlib.Path(data) / encode(HOST)
+	files = [path for path in root.rglob("*") if path.is_file()]
+	return sum(path.stat().st_size for path in files if path.relative_to(root).parts[0] not in NO_CONTACTS)
+
+
+NO_CONTACTS = ("accounts", "groups", "group_info")
 
 
 def last_write(data):

@@ -15,16 +15,18 @@ def jid(user):
 
 
 class ServerCase(unittest.IsolatedAsyncioTestCase):
-    """A test with a running Prosody; `storage` and `plugins` may be set by the class."""
+    """A test with a running Prosody; `storage` and `options` may be set by the class."""
 
     storage = "internal"
+    #: Options of the host in Prosody's configuration.
+    options = {}
     #: Whether an error in the log at the end fails the test.
     clean_log = True
 
     async def asyncSetUp(self):
         asyncio.get_running_loop().set_debug(False)
         name = re.sub(r"\W+", "-", f"{type(self).__name__}-{self._testMethodName}")[:120]
-        self.server = Server(settings.SCRATCH / settings.version / name, storage=self.storage)
+        self.server = Server(settings.SCRATCH / settings.version / name, storage=self.storage, options=self.options)
         self.devices = []
         self.addAsyncCleanup(self._stop)
         await self.server.start()

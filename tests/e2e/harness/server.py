@@ -36,6 +36,7 @@ VirtualHost "localhost"
 	modules_enabled = {host_modules}
 	spec_control_port = {control_port}
 	groups_muc_host = "groups.localhost"
+{options}
 
 Component "groups.localhost" "muc"
 """
@@ -61,7 +62,7 @@ def free_ports(count):
 class Server:
     """One data folder and the Prosody that runs on it, from the first start to the last."""
 
-    def __init__(self, folder, storage="internal", plugins=settings.PLUGINS, modules=("groups_internal",)):
+    def __init__(self, folder, storage="internal", plugins=settings.PLUGINS, modules=("groups_internal",), options=None):
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self.data = folder / "data"
@@ -70,6 +71,8 @@ class Server:
         self.storage = storage
         self.plugins = plugins
         self.modules = list(modules)
+        #: Options of the host, by name.
+        self.options = dict(options or {})
         self.c2s_port, self.control_port = free_ports(2)
         self.process = None
 
@@ -89,6 +92,7 @@ class Server:
             level=settings.LOG_LEVEL,
             log=literal(str(self.log_file)),
             host_modules=literal(["spec_control", *self.modules]),
+            options="\n".join(f"\t{name} = {literal(value)}" for name, value in self.options.items()),
         )
         path = self.folder / "prosody.cfg.lua"
         path.write_text(config)

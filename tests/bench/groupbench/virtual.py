@@ -1,0 +1,94 @@
+"""Rows: `groups_roster_mode = "virtual"`: logins into large groups, and what contact lists take in storage."""
+
+import shutil
+
+from . import login, prosody, settings, stores
+from .report import Row
+from .settings import GROUP, LABEL
+
+SIZES = (1000, 5000)
+QUICK_SIZES = (100, 300)
+LOGINS = {1000: 50, 5000: 25}
+WARM = 5  # logins before those that count
+VIRTUAL = {"groups_roster_mode": "virtual"}
+
+members = login.members
+
+
+class Logins(login.Scene):
+	"""Ours makes the lists up; the floor has the same in storage, for those who log in: all would be gigabytes."""
+
+	def __init__(self, options, ejabberd):
+		super().__init__(options, ejabberd)
+		self.sizes = QUICK_SIZES if options.quick else SIZES
+
+	def logins(self, size):
+		return LOGINS.get(size, 10)
+
+	def start(self):
+		template = settings.fresh_folder("template")
+		store = stores.Stores(template)
+		for size in self.sizes:
+			store.accounts(members(size))
+			store.group(members(size), f"l{size}", f"Team of {size}")
+		if self.options.module:
+			ours = self.servers["ours"] = prosody.Prosody(self.options, "ours", self.options.module, host_options=VIRTUAL)
+			ours.fill(template)
+		for size in self.sizes:
+			for number in range(-WARM, self.logins(size)):
+				store.roster(members(size)[number], members(size), f"Team of {size}")
+		floor = self.servers["floor"] = prosody.Prosody(self.options, "floor")
+		floor.fill(template)
+		shutil.rmtree(template)
+		for server in self.servers.values():
+			server.start().settle()
+		if self.ejabberd:
+			for size in self.sizes:
+				self.ejabberd.register(members(size))
+				self.ejabberd.create_large_group(members(size), f"l{size}", f"Team of {size}")
+			self.servers["ejabberd"] = self.ejabberd
+
+	def end(self):
+		super().end()
+		if "ejabberd" in self.servers:
+			for size in self.sizes:
+				self.ejabberd.delete_group(f"l{size}")
+
+
+def login_rows(options, ejabberd, note):
+	scene = Logins(options, ejabberd)
+	try:
+		note("virtual contact lists: starting")
+		scene.start()
+		for size in scene.sizes:
+			note(f"{scene.logins(size)} logins into a virtual group of {size}")
+			work = f"login into a virtual group of {size:,}: bind and contact list (floor: module off, list in storage)"
+			samples = scene.run(size, scene.logins(size))
+			yield Row.of("virtual-login", work, "ms", samples, promise="≤ 1.2 × floor", size=size).at_most(1.2)
+	finally:
+		scene.end()
+
+
+def storage_rows(options, _ejabberd, note):
+	size = 100 if options.quick else 1000
+	for mode, host_options in (("permanent", {}), ("virtual", VIRTUAL)):
+		if options.module:
+			note(f"contact lists of a group of {size} in storage, {mode}")
+			taken = stored_bytes(options, size, host_options) / 1000
+			work = f"contact lists of a group of {size:,} in storage, {mode}, as the module's own sync leaves them"
+			yield Row.of("storage", work, "kB", {"ours": [taken]}, size=size)
+
+
+def stored_bytes(options, size, host_options):
+	"""What is there beside accounts and groups once a group that was in storage is settled."""
+	server = prosody.Prosody(options, "ours", options.module, host_options=host_options)
+	store = stores.Stores(server.data)
+	store.accounts(members(size))
+	store.group(members(size), GROUP, LABEL)
+	try:
+		server.start()
+		server.groups("sync", GROUP)
+		server.settle()
+		return stores.contact_bytes(server.data)
+	finally:
+		server.kill()
