@@ -34,6 +34,14 @@
 //! open work; it is written before the first store of an operation, so that a killed server finishes the work at its next
 //! start.
 //!
+//! What a group has brought can be taken back, and its label follow its name, since a roster tells what is the user's own: by its
+//! *provenance*, explained at [`engine::Plan`]. Who has left a group and is still to be taken out of rosters is noted in the marker as a
+//! *parting*. Both are looked at where everything else is: when a roster is reconciled.
+//!
+//! With virtual contacts, reconciling lays what groups bring over a roster in memory instead, and storage is not told: nothing
+//! is unsettled then, no background work is done, and leaving a group is a matter of the rosters in memory. When the option is
+//! switched, every group is unsettled once, and rosters are converted as they are gone through.
+//!
 //! # Choices that are not obvious
 //!
 //! - **Versions of pushes.** Roster versions promise a client that it has everything up to a number. Pushes of one change
@@ -49,6 +57,15 @@
 //!   an account was deleted while the server was down is said at [`engine::Engine::check`].
 //! - **Affiliations** are set outside the group's turn, for other modules' handlers may call back. Whoever has set one looks
 //!   whether membership is still what it was, and goes on until the two agree.
+//! - **Provenance stores the exception, not the rule**: a mark on each contact would double what a large group takes, so what bears a
+//!   label that its group has given counts as brought, and what a user had or did is noted. A note is stored no later than the change it
+//!   is about, and goes after it.
+//! - **Partings name only who left.** Whose rosters are still to be gone through is known in memory; after a crash all of the
+//!   group's are, which is safe to do twice. A list in the marker would be written anew with every removal.
+//! - **The version of a virtual list** is made of the stored version and a number for each of the user's groups, so that it is the same
+//!   after a restart and another one whenever the list is ([`engine::Plan`]). It is even; pushes that are not the last carry odd ones.
+//! - **Lua's collector** is put off during the save of a roster: in its midst it would go through all memory, for as long as the
+//!   save takes.
 //! - **Tables built for Lua** are kept where the next call will want nearly the same: a group's record while members are added
 //!   one by one, the list of a group's members while they log in one after the other.
 
