@@ -200,6 +200,7 @@ impl Call {
         {
             let mut state = self.state();
             state.rosters.awaiting.remove(&user);
+            state.rosters.lost.remove(&user);
             let now = self.now();
             for &group in &groups {
                 state.enqueue_group(group, now);
@@ -266,8 +267,11 @@ impl State {
 
     /// Nobody knows of this account. A member without one is looked for again at the next sync, or arrives when it is used.
     fn await_account(&mut self, user: UserKey) {
-        if !self.directory.groups_of(user).is_empty() {
-            self.rosters.news |= self.rosters.awaiting.insert(user);
+        if !self.directory.groups_of(user).is_empty() && self.rosters.awaiting.insert(user) {
+            self.rosters.news = true;
+            if !self.stores_contacts() {
+                self.rosters.lost.insert(user);
+            }
         }
     }
 

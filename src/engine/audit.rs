@@ -3,7 +3,8 @@
 //! An account that was deleted while the server was down stays a member: nobody told. That its account cannot be found does not
 //! prove it, since a directory may be down, and a member may be added before the account is made. Three things together do:
 //! the list of all accounts can be had and does not name it, asking for it says no, and another member, who is in that list,
-//! has it as a contact, which only accounts become. A directory that is down lists nobody, and so proves nothing.
+//! has it as a contact, which only accounts become. With virtual contacts, the last is told from the marker instead, which lists
+//! the members whose accounts are yet to be made. A directory that is down lists nobody, and so proves nothing.
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use super::directory::UserKey;
 use super::effect::{Effect, Level, Reply};
 use super::operation::Call;
 use super::turns::Place;
-use super::{Answer, Engine, Error, Name, Operation};
+use super::{Answer, Engine, Error, Name, Operation, State};
 
 /// In how many other members' contact lists a missing account is looked for.
 const WITNESSES: usize = 3;
@@ -124,7 +125,8 @@ impl Call {
         users.into_iter().zip(found).filter(|(_, found)| !found).map(|(user, _)| user).collect()
     }
 
-    /// Whether another member with an account has this one as a contact.
+    /// Whether this account was there: another member with an account has it as a contact. With virtual contacts, it is known of
+    /// whom nobody ever knew an account.
     async fn was_seen(&self, user: UserKey, accounts: &HashSet<Name>) -> bool {
         let (name, others): (_, Vec<_>) = {
             let state = self.state();
@@ -135,6 +137,12 @@ impl Call {
             (state.directory.user_name(user), others)
         };
         let owners = self.state().directory.names(&others);
+        {
+            let State { rosters, .. } = &*self.state();
+            if rosters.cleared && (rosters.lost.contains(&user) || !rosters.awaiting.contains(&user)) {
+                return owners.iter().any(|owner| accounts.contains(owner));
+            }
+        }
         for owner in owners.into_iter().filter(|owner| accounts.contains(owner)).take(WITNESSES) {
             if self.perform(Effect::HasContact(owner, name.clone())).await == Reply::Flags(vec![true]) {
                 return true;

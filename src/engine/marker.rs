@@ -24,6 +24,8 @@ pub struct Marker {
     pub unsettled: BTreeSet<Name>,
     /// Members without an account, as far as is known: nobody has them as a contact until the account appears.
     pub awaiting: BTreeSet<Name>,
+    /// Those of them who had an account before, as far as no contact list tells of it.
+    pub lost: BTreeSet<Name>,
     /// For each account that is gone, the users whose rosters in storage may still hold it.
     pub withdrawals: BTreeMap<Name, BTreeSet<Name>>,
     /// For each account that is gone, the groups that may still have it as a member.
@@ -60,6 +62,7 @@ impl Marker {
             cleared: value.get("virtual") == Some(&Value::Bool(true)),
             unsettled: names(value.get("unsettled")),
             awaiting: names(value.get("awaiting")),
+            lost: names(value.get("lost")),
             ..Marker::default()
         };
         marker.withdrawals = sets(value.get("withdrawals"))?;
@@ -100,6 +103,9 @@ impl Marker {
         }
         if !self.awaiting.is_empty() {
             put(b"awaiting", set(&self.awaiting));
+        }
+        if !self.lost.is_empty() {
+            put(b"lost", set(&self.lost));
         }
         for (key, table) in
             [(&b"withdrawals"[..], &self.withdrawals), (b"departures", &self.departures), (b"partings", &self.partings)]
@@ -149,6 +155,7 @@ mod tests {
             cleared: true,
             unsettled: [name("a"), name("b")].into(),
             awaiting: [name("carl")].into(),
+            lost: [name("dora")].into(),
             withdrawals: [(name("gone"), [name("ann")].into())].into(),
             departures: [(name("gone"), [name("a")].into())].into(),
             partings: [(name("a"), [name("bob")].into())].into(),

@@ -119,8 +119,12 @@ impl Call {
         }
         // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
         self.state().accounts.doubt(user);
-        let present = !delayed && self.has_account(user).await;
+        let stores = self.state().stores_contacts();
+        let present = (!delayed || !stores) && self.has_account(user).await;
         self.mark_unsettled(&[key]).await?;
+        if !stores && !present {
+            self.mark_awaited(user).await?;
+        }
         self.store_member(id, key, username, Some(Value::empty())).await?;
         let now = self.now();
         let mut state = self.state();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::directory::UserKey;
 use super::effect::{Effect, Level, Reply};
 use super::operation::Call;
 use super::plan::Scope;
@@ -203,6 +204,15 @@ impl Call {
         self.refuse_unmarked(&reason).await
     }
 
+    /// Has storage know that a member is added whose account nobody knows: it is not taken for one that was deleted then.
+    pub(super) async fn mark_awaited(&self, user: UserKey) -> Result<(), Error> {
+        self.state().rosters.awaiting.insert(user);
+        let listed = |state: &State| state.marker.awaiting.contains(&state.directory.user_name(user));
+        let stored = self.take_turn_and_store_marker(listed).await;
+        let Err(reason) = stored else { return Ok(()) };
+        self.refuse_unmarked(&reason).await
+    }
+
     /// Has storage know that every group is unsettled, also those that are yet to be made.
     pub(super) async fn mark_everything(&self) -> Result<(), Error> {
         self.state().rosters.everything = true;
@@ -278,6 +288,10 @@ impl State {
             let user = self.directory.intern(name);
             self.rosters.awaiting.insert(user);
         }
+        for name in &marker.lost {
+            let user = self.directory.intern(name);
+            self.rosters.lost.insert(user);
+        }
         for (gone, owners) in &marker.withdrawals {
             let gone = self.directory.intern(gone);
             for owner in owners {
@@ -341,7 +355,7 @@ impl State {
     fn wanted_marker(&self) -> Marker {
         let rosters = &self.rosters;
         let id = |key: &GroupKey| Some(self.directory.group(*key)?.id.clone());
-        let name = |user: &super::directory::UserKey| self.directory.user_name(*user);
+        let name = |user: &UserKey| self.directory.user_name(*user);
         let mut withdrawals: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for (owner, gone) in &rosters.withdrawals {
             for user in gone {
@@ -359,6 +373,7 @@ impl State {
                 rosters.unsettled.keys().filter_map(id).chain(rosters.unread.iter().cloned()).collect()
             },
             awaiting: rosters.awaiting.iter().map(name).collect(),
+            lost: rosters.lost.iter().map(name).collect(),
             withdrawals,
             departures: rosters
                 .departures
@@ -400,5 +415,6 @@ impl State {
             !groups.is_empty()
         });
         rosters.awaiting.retain(|&user| !directory.groups_of(user).is_empty());
+        rosters.lost.retain(|&user| !directory.groups_of(user).is_empty());
     }
 }

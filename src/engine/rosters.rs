@@ -131,6 +131,8 @@ pub(super) struct Rosters {
     pub(super) changes: u64,
     /// Members without an account, as far as is known.
     pub(super) awaiting: BTreeSet<UserKey>,
+    /// Those of them who had an account before. With virtual contacts, no roster in storage tells of it.
+    pub(super) lost: BTreeSet<UserKey>,
     /// For each roster, the vanished accounts that it may still hold.
     pub(super) withdrawals: BTreeMap<UserKey, BTreeSet<UserKey>>,
     /// For each vanished account, the groups that have not let it go.
@@ -325,6 +327,7 @@ impl Rosters {
         self.partings.forget_roster(user);
         self.spared.remove(&user);
         self.awaiting.remove(&user);
+        self.lost.remove(&user);
         self.news = true;
         self.urgent.retain(|&(owner, _)| owner != user);
         self.pushes.remove(&user);
