@@ -5,18 +5,20 @@ local jid_node = require "util.jid".node;
 
 local host = module.host;
 local max = math.max;
-local getmetatable, next, pairs, setmetatable, tonumber, type = getmetatable, next, pairs, setmetatable, tonumber, type;
+local getmetatable, next, pairs, setmetatable, tonumber = getmetatable, next, pairs, setmetatable, tonumber;
 
--- The provenance in a roster's metadata: { labels = { [group] = label or array of labels }, notes = { [jid] = note },
--- names = { [jid] = name given }, usernames = true once one was given for a name }. A note is { brought = true or nil, subscription =,
--- ask =, labels = { [label] = true }, done = true once the group has given the contact up }.
-local KEY = "groups_internal";
+local known = module:require "provenance";
+local get_provenance, get_field, newest, is_named = known.get_provenance, known.get_field, known.newest, known.is_named;
+local add_given, given_for, bears_any = known.add_given, known.given_for, known.bears_any;
+local note_of, add_note, note_choice = known.note_of, known.add_note, known.note_choice;
+local forget, drop_notes = known.forget, known.drop_notes;
 
 local contacts = {};
 
 -- What is known of a roster in memory is kept in a metatable of its metadata: there it lasts as long as the roster, is never
 -- stored, and costs Lua's collector less than a weak table. It holds `stamp` and `version`: what the roster was found, or
--- made, to be settled as of; `dirty`: storage lacks changes of ours; `settling`: what of the provenance is to be forgotten when it does not.
+-- made, to be settled as of; `dirty`: storage lacks changes of ours; `settling`: what of the provenance is to be forgotten when it does
+-- not; `done`: contacts that were given up, whose notes are dropped with the save that has them so, and no sooner.
 local function get_state(metadata)
 	local state = getmetatable(metadata);
 	if not state then
@@ -34,80 +36,6 @@ end
 local function set_stamp(metadata, stamp)
 	local state = get_state(metadata);
 	state.stamp, state.version = stamp, tonumber(metadata.version);
-end
-
--- Provenance
-
-local function get_provenance(metadata)
-	local provenance = metadata[KEY];
-	return type(provenance) == "table" and provenance or nil;
-end
-
-local function get_field(provenance, field)
-	local value = provenance[field];
-	if type(value) ~= "table" then
-		value = {};
-		provenance[field] = value;
-	end
-	return value;
-end
-
-local function newest(labels)
-	if type(labels) == "table" then return labels[1]; end
-	return labels;
-end
-
--- Adds to a set (or nil) the labels that were given for a group.
-local function add_given(set, given)
-	if type(given) == "table" then
-		for i = 1, #given do
-			set = set or {};
-			set[given[i]] = true;
-		end
-	elseif given then
-		set = set or {};
-		set[given] = true;
-	end
-	return set;
-end
-
--- Returns the labels given for these groups, as a set; for all groups if none are named. Nil for none.
-local function given_for(provenance, ids, set)
-	local labels = provenance and provenance.labels;
-	if not labels then return set; end
-	if not ids then
-		for _, given in pairs(labels) do
-			set = add_given(set, given);
-		end
-		return set;
-	end
-	for i = 1, #ids do
-		set = add_given(set, labels[ids[i]]);
-	end
-	return set;
-end
-
-local function bears_any(item, labels)
-	if not labels then return false; end
-	for label in pairs(item.groups or {}) do
-		if labels[label] then return true; end
-	end
-	return false;
-end
-
-local function note_of(provenance, jid)
-	local note = provenance and provenance.notes and provenance.notes[jid];
-	if note and not note.done then return note; end
-end
-
-local function add_note(provenance, jid, note)
-	get_field(provenance, "notes")[jid] = note;
-	return note;
-end
-
-local function note_choice(provenance, jid, item, label, given)
-	local note = note_of(provenance, jid) or add_note(provenance, jid, { brought = item and bears_any(item, given) or nil });
-	get_field(note, "labels")[label] = true;
 end
 
 -- A label is given for the first time: who bears it already does so by the user's choice.
@@ -132,7 +60,7 @@ local function give_label(list, id, label)
 	if newest(given) == label then return; end
 	if not list.provenance then
 		list.provenance = {};
-		list.metadata[KEY] = list.provenance;
+		list.metadata[known.KEY] = list.provenance;
 	end
 	if not list.adopts then
 		note_choices(list, label);
@@ -145,15 +73,6 @@ local function give_label(list, id, label)
 end
 
 -- Contacts
-
--- Has the user given the contact a name?
-local function is_named(provenance, jid, item)
-	local name = item.name;
-	if not name then return false; end
-	local names = provenance and provenance.names;
-	if names and names[jid] == name then return false; end
-	return not (provenance and provenance.usernames and name == jid_node(jid));
-end
 
 -- Gives a contact a name if it has none, or the one it was given. Returns whether it did.
 local function give_name(list, jid, item, name)
@@ -173,8 +92,9 @@ end
 
 -- Brings a contact. Returns whether its item changed, and whether its presence can be seen only now.
 local function bring(list, section, jid)
-	local roster, labels = list.roster, section.labels;
+	local roster, labels, done = list.roster, section.labels, list.state.done;
 	local item = roster[jid];
+	if done then done[jid] = nil; end
 	if not item then
 		item = { subscription = "both", groups = {} };
 		for i = 1, #labels do
@@ -246,6 +166,7 @@ local function set_subscription(item, subscription, ask)
 end
 
 -- Gives a contact up that groups bring no more. Returns whether its item changed, and whether it had been seen and is no longer.
+-- Doing it again changes nothing: what is kept counts as the user's own.
 local function give_up(list, given, jid)
 	local roster, provenance = list.roster, list.provenance;
 	local item = roster[jid];
@@ -253,15 +174,15 @@ local function give_up(list, given, jid)
 	if not item or not note and not bears_any(item, given) then return false, false; end
 	local brought, saw = not note or note.brought, sees(item);
 	local changed, others = strip(item, given, note and note.labels);
-	note = note or add_note(provenance, jid, {});
-	note.done = true;
+	get_field(list.state, "done")[jid] = true;
 	if brought and not others and not is_named(provenance, jid, item) then
 		roster[jid] = nil;
 		return true, saw;
 	end
 	if brought then
+		add_note(provenance, jid, { subscription = "none", labels = note and note.labels });
 		changed = set_subscription(item, "none", nil) or changed;
-	else
+	elseif item.subscription == "both" and not item.ask then
 		changed = set_subscription(item, note.subscription or "both", note.ask) or changed;
 	end
 	return changed, saw and not sees(item);
@@ -275,7 +196,7 @@ local function withdraw(list, given, jid)
 	local note = note_of(provenance, jid);
 	local own = provenance and not (note and note.brought) and (note or not bears_any(item, given));
 	local changed, others = strip(item, given, note and note.labels);
-	if note then note.done = true; end
+	get_field(list.state, "done")[jid] = true;
 	if own or is_named(provenance, jid, item) or provenance and others then
 		return set_subscription(item, "none", nil) or changed;
 	end
@@ -304,26 +225,6 @@ local function plan_forgetting(list, plan, sections)
 		settling.forgotten[plan.forgotten[i]] = true;
 	end
 	list.state.settling = settling;
-end
-
-local function forget(provenance, settling)
-	local labels, notes, names = provenance.labels, provenance.notes, provenance.names;
-	if settling and labels then
-		for id, label in pairs(settling.labels) do
-			if newest(labels[id]) == label then
-				labels[id] = label;
-			end
-		end
-		for id in pairs(settling.forgotten) do
-			labels[id] = nil;
-		end
-	end
-	for jid, note in pairs(notes or {}) do
-		if note.done then
-			notes[jid] = nil;
-			if names then names[jid] = nil; end
-		end
-	end
 end
 
 -- The sections of a plan, which come flat, with what is to be known of each.
@@ -426,7 +327,7 @@ function contacts.reconcile(username, roster, plan, online)
 	if list.provenance and (plan.whole or plan.forgotten[1]) then
 		plan_forgetting(list, plan, sections);
 		if not state.dirty then
-			forget(list.provenance, state.settling);
+			forget(roster, state.settling);
 			state.settling = nil;
 		end
 	end
@@ -439,31 +340,45 @@ end
 -- Saving: what is forgotten has to be in storage without the items that it was about.
 
 function contacts.begin_save(roster)
-	local state = get_state(roster[false]);
-	local settling, dirty = state.settling, state.dirty;
-	state.settling, state.dirty = nil, nil;
-	return settling, dirty;
+	local state, provenance = get_state(roster[false]), get_provenance(roster[false]);
+	local saving = { settling = state.settling, dirty = state.dirty, done = state.done };
+	saving.dropped = provenance and saving.done and drop_notes(provenance, saving.done);
+	state.settling, state.dirty, state.done = nil, nil, nil;
+	return saving;
 end
 
-function contacts.end_save(roster, saved, settling, dirty)
+function contacts.end_save(roster, saved, saving)
 	local state, provenance = get_state(roster[false]), get_provenance(roster[false]);
 	if not saved then
-		state.settling, state.dirty = state.settling or settling, dirty or state.dirty;
-	elseif provenance and not state.dirty then
-		forget(provenance, settling);
+		state.settling, state.dirty = state.settling or saving.settling, saving.dirty or state.dirty;
+		for jid in pairs(saving.done or {}) do
+			get_field(state, "done")[jid] = true;
+		end
+		for jid, note in pairs(saving.dropped or {}) do
+			add_note(provenance, jid, note);
+		end
+	elseif provenance then
+		for jid in pairs(provenance.names and saving.done or {}) do
+			provenance.names[jid] = nil;
+		end
+		if not state.dirty then forget(roster, saving.settling); end
 	end
 end
 
 -- What clients do
 
--- A client is about to replace a contact's item by one in these groups.
+-- A client is about to replace a contact's item by one in these groups, or to add it.
 function contacts.note_edit(roster, jid, groups)
-	local provenance = get_provenance(roster[false]);
-	local given = given_for(provenance);
+	local provenance, item = get_provenance(roster[false]), roster[jid];
+	local given, note = given_for(provenance), note_of(provenance, jid);
+	if note and not item then -- It was another item that this was noted on.
+		provenance.notes[jid], note = nil, nil;
+	end
+	for label in pairs(note and note.labels or {}) do
+		if not groups[label] then note.labels[label] = nil; end
+	end
 	if not given then return; end
-	local item = roster[jid];
-	local bore = item and bears_any(item, given);
-	if bore and not bears_any({ groups = groups }, given) and not note_of(provenance, jid) then
+	if not note and item and bears_any(item, given) and not bears_any({ groups = groups }, given) then
 		add_note(provenance, jid, { brought = true });
 	end
 	for label in pairs(groups) do
@@ -473,14 +388,13 @@ function contacts.note_edit(roster, jid, groups)
 	end
 end
 
--- What the account's own roster tells of who has it as a contact through groups: bare JIDs.
+-- What the account's own roster tells of who may have it as a contact through groups, also where it is the account's own: bare JIDs.
 function contacts.brought(roster)
 	local provenance = get_provenance(roster[false]);
 	local given, jids = given_for(provenance), {};
 	for jid, item in pairs(roster) do
 		if jid and given then
-			local note = note_of(provenance, jid);
-			if note and note.brought or not note and bears_any(item, given) then
+			if note_of(provenance, jid) or bears_any(item, given) then
 				jids[#jids + 1] = jid;
 			end
 		end

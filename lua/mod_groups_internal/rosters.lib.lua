@@ -139,9 +139,9 @@ function effects.save_roster(_, username, contact_jid)
 	if type(version) == "number" then
 		metadata.version = version - 1;
 	end
-	local settling, dirty = contacts.begin_save(roster);
+	local saving = contacts.begin_save(roster);
 	local called, ok, save_err = collect_afterwards(rostermanager.save_roster, username, host, roster, contact_jid);
-	contacts.end_save(roster, called and ok, settling, dirty);
+	contacts.end_save(roster, called and ok, saving);
 	if called and ok then return true; end
 	if type(version) == "number" then
 		metadata.version = max(metadata.version, version);
