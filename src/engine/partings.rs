@@ -118,8 +118,12 @@ impl Call {
         {
             let mut state = self.state();
             if !state.options.remove_contacts || leavers.is_empty() {
+                // It may have been noted before that they leave, and not have come about.
+                leavers.iter().for_each(|&user| state.rosters.partings.rejoin(id, user));
                 return Ok(());
             }
+            // Should they not leave after all, it is struck.
+            state.rosters.news = true;
             state.rosters.partings.note(id, leavers.iter().copied());
         }
         let noted = |state: &State| {
