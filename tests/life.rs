@@ -30,6 +30,8 @@ struct Own {
     groups: Labels,
     /// It came with groups that left it behind: their labels.
     kept: Option<Labels>,
+    /// A client has taken it, or its labels, off, and they may not have come back.
+    off: bool,
     /// It may be anything, for what it should be is not laid down:
     /// - a contact that was left behind for good, and is then brought again, or still;
     /// - one left behind by a group that was never, or not last, seen by the roster;
@@ -74,7 +76,7 @@ impl Model {
             } else if had.is_empty() {
                 mine.vague |= !has.is_empty() && mine.kept.is_some();
             } else if parted && !self.removes {
-                mine.vague |= !has.is_empty() || !settled;
+                mine.vague |= !has.is_empty() || !settled || mine.off;
                 mine.kept = Some(had);
             } else if has.is_empty() {
                 mine.prior = mine.prior.or(marked.then_some(("none", false)));
@@ -344,6 +346,7 @@ impl Life {
         }
         let before = shown.map(|item| item.groups).unwrap_or_default();
         mine.groups.retain(|label| item.groups.contains(label));
+        mine.off |= matches!(edit, Edit::TakeLabelsOff);
         mine.groups.extend(item.groups.difference(&before).cloned());
         if let Some(kept) = &mut mine.kept {
             kept.retain(|label| item.groups.contains(label));
@@ -356,7 +359,7 @@ impl Life {
         let hears = self.world.host.loaded(&n(contact)).is_some();
         self.world.take_off(user, contact);
         let vague = self.model.own[&(user, contact)].vague;
-        self.model.own.insert((user, contact), Own { vague, ..Own::default() });
+        self.model.own.insert((user, contact), Own { vague, off: true, ..Own::default() });
         let other = self.model.own.get_mut(&(contact, user)).unwrap();
         other.vague |= other.kept.is_some();
         if let Some(prior) = other.prior.as_mut().filter(|_| hears) {

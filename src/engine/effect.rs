@@ -192,7 +192,7 @@ pub enum Reply {
 /// - one of the groups' labels is not among its item's groups: it is added; or
 /// - an earlier label of these groups, or any label of the groups `left`, is among them, is not to stay on account of
 ///   another, and is not the user's choice: it goes; or
-/// - its item has no name, and [`Naming`] gives it one; or
+/// - its item has no name, or one that it was given, and [`Naming`] gives it one; or
 /// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
 ///
 /// A contact in a section without groups is given up. It differs if its item was brought, or is noted as the user's own:

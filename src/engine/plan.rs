@@ -1,6 +1,6 @@
 //! What rosters should hold: plans are made from memberships, accounts, partings and withdrawals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::State;
 use super::directory::{Directory, GroupKey, UserKey};
@@ -22,16 +22,22 @@ pub(super) enum Scope {
 
 /// What users have published as their nicknames; nothing for those who were asked and have none.
 #[derive(Debug, Default)]
-pub(super) struct Nicknames(HashMap<UserKey, Option<Text>>);
+pub(super) struct Nicknames {
+    known: HashMap<UserKey, Option<Text>>,
+    /// Those who have published another since they were asked for.
+    changed: BTreeSet<UserKey>,
+}
 
 impl Nicknames {
     pub(super) fn learn(&mut self, user: UserKey, nickname: Option<Text>) {
-        self.0.insert(user, nickname);
+        self.changed.remove(&user);
+        self.known.insert(user, nickname);
     }
 
     /// Has a nickname asked for again.
     pub(super) fn forget(&mut self, user: UserKey) {
-        self.0.remove(&user);
+        self.known.remove(&user);
+        self.changed.insert(user);
     }
 }
 
@@ -67,6 +73,15 @@ impl State {
         let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
         let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
         gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
+    }
+
+    /// Contacts that groups bring a user, and who have published another nickname: one that has a name is not asked for otherwise.
+    pub(super) fn renamed(&self, user: UserKey) -> Vec<UserKey> {
+        if self.options.naming != Naming::Nickname {
+            return Vec::new();
+        }
+        let changed = self.nicknames.changed.iter().copied();
+        changed.filter(|&contact| self.directory.share_a_group(contact, user)).collect()
     }
 
     /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
@@ -148,7 +163,7 @@ impl Planner<'_> {
 impl Nicknames {
     /// What a contact is called: the nickname, or else the username; nothing if it has not been asked for.
     fn name(&self, user: UserKey, directory: &Directory) -> Option<Text> {
-        let nickname = self.0.get(&user)?;
+        let nickname = self.known.get(&user)?;
         Some(nickname.clone().unwrap_or_else(|| Text(directory.user_name(user).as_bytes().into())))
     }
 }

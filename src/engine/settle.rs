@@ -253,6 +253,11 @@ impl Call {
         if !doubtful.is_empty() {
             self.ask_accounts(&doubtful).await;
         }
+        let mut renamed = self.state().renamed(user);
+        if !renamed.is_empty() {
+            renamed.truncate(NICKNAMES_AT_ONCE);
+            self.ask_nicknames(&renamed).await;
+        }
         // Again, when contacts are missing or have no name: it is known then who of them has an account, and what they are called.
         let mut asked = false;
         for split in [false, true, true] {
