@@ -6,7 +6,6 @@ mod support;
 
 use groups_internal_native::engine::{Operation, Options};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use support::*;
 
 const USERS: &[&str] = &["ann", "bob", "carl", "dora"];
@@ -211,20 +210,6 @@ fn finish(world: &mut World) {
     world.settle_within(4000.0);
     world.check_agreement();
     world.check_contacts();
-}
-
-fn config(cases: u32) -> ProptestConfig {
-    // The same histories each time, unless somebody asks for others.
-    let hunting = std::env::var_os("PROPTEST_CASES").is_some();
-    let seed = if hunting { RngSeed::Random } else { RngSeed::Fixed(20_240_601) };
-    let cases = if hunting { ProptestConfig::default().cases } else { cases };
-    ProptestConfig {
-        cases,
-        rng_seed: seed,
-        failure_persistence: None,
-        max_shrink_iters: 4000,
-        ..ProptestConfig::default()
-    }
 }
 
 proptest! {

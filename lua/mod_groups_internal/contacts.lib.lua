@@ -61,8 +61,9 @@ end
 
 -- Makes an item what it should be, but for its name. Returns whether it changed, and whether its presence can be seen only now.
 local function bring_item(list, section, jid)
-	local roster, labels = list.roster, section.labels;
+	local roster, labels, done = list.roster, section.labels, list.state.done;
 	local item = roster[jid];
+	if done then done[jid] = nil; end
 	if not item then
 		item = { subscription = "both", groups = {} };
 		for i = 1, #labels do
@@ -80,7 +81,7 @@ local function bring_item(list, section, jid)
 		groups = {};
 		item.groups = groups;
 	end
-	local note = note_of(list.provenance, jid, item, section.given);
+	local note = note_of(list.provenance, jid);
 	if not note and not bears_any(item, section.given) then
 		add_note(list.provenance, jid, { subscription = item.subscription ~= "both" and item.subscription or nil; ask = item.ask });
 	elseif note and not note.brought and (item.subscription ~= "both" or item.ask) then
@@ -143,23 +144,23 @@ local function bring(list, section, jid, name)
 end
 
 -- Gives a contact up that groups bring no more. Returns whether its item changed, and whether it had been seen and is no longer.
+-- Doing it again changes nothing: what is kept counts as the user's own.
 local function give_up(list, given, jid)
 	local roster, provenance = list.roster, list.provenance;
 	local item = roster[jid];
-	if not item then return false, false; end
-	local note = note_of(provenance, jid, item, given);
-	if not note and not bears_any(item, given) then return false, false; end
+	local note = note_of(provenance, jid);
+	if not item or not note and not bears_any(item, given) then return false, false; end
 	local brought, saw = not note or note.brought, sees(item);
 	local changed, others = strip(item, given, note and note.labels);
-	note = note or add_note(provenance, jid, { brought = true });
-	note.done = true;
+	provenances.note_done(list.state, jid);
 	if brought and not others and not is_named(provenance, jid, item) then
 		roster[jid] = nil;
 		return true, saw;
 	end
 	if brought then
+		add_note(provenance, jid, { subscription = "none", labels = note and note.labels });
 		changed = set_subscription(item, "none", nil) or changed;
-	else
+	elseif item.subscription == "both" and not item.ask then
 		changed = set_subscription(item, note.subscription or "both", note.ask) or changed;
 	end
 	return changed, saw and not sees(item);
@@ -170,10 +171,10 @@ local function withdraw(list, given, jid)
 	local roster, provenance = list.roster, list.provenance;
 	local item = roster[jid];
 	if not item then return false; end
-	local note = note_of(provenance, jid, item, given);
+	local note = note_of(provenance, jid);
 	local own = provenance and not (note and note.brought) and (note or not bears_any(item, given));
 	local changed, others = strip(item, given, note and note.labels);
-	if note then note.done = true; end
+	provenances.note_done(list.state, jid);
 	if own or is_named(provenance, jid, item) or provenance and others then
 		return set_subscription(item, "none", nil) or changed;
 	end
@@ -330,34 +331,49 @@ end
 
 -- Saving: what is forgotten has to be in storage without the items that it was about.
 
+-- Notes on contacts that were given up are dropped with the save that has them so. Returns what `end_save` needs.
 function contacts.begin_save(roster)
-	local state = get_state(roster[false]);
-	local settling, dirty = state.settling, state.dirty;
-	state.settling, state.dirty, state.saving = nil, nil, true;
-	return settling, dirty;
+	local state, provenance = get_state(roster[false]), get_provenance(roster[false]);
+	local saving = { settling = state.settling, dirty = state.dirty, done = state.done or {} };
+	saving.dropped = provenance and provenances.drop_notes(provenance, saving.done) or {};
+	state.settling, state.dirty, state.done, state.saving = nil, nil, nil, true;
+	return saving;
 end
 
-function contacts.end_save(roster, saved, settling, dirty)
+function contacts.end_save(roster, saved, saving)
 	local state, provenance = get_state(roster[false]), get_provenance(roster[false]);
 	state.saving = nil;
 	if not saved then
-		state.settling, state.dirty = state.settling or settling, dirty or state.dirty;
-	elseif provenance and not state.dirty then
-		provenances.forget(roster, settling);
+		state.settling, state.dirty = state.settling or saving.settling, saving.dirty or state.dirty;
+		for jid in pairs(saving.done) do
+			provenances.note_done(state, jid);
+		end
+		for jid, note in pairs(saving.dropped) do
+			add_note(provenance, jid, note);
+		end
+	elseif provenance then
+		provenances.forget_names(provenance, saving.done);
+		if not state.dirty then
+			provenances.forget(roster, saving.settling);
+		end
 	end
 end
 
 -- What clients do
 
--- A client is about to replace a contact's item by one in these groups.
+-- A client is about to replace a contact's item by one in these groups, or to add it.
 function contacts.note_edit(roster, jid, groups)
 	if virtual.note_edit(roster, jid) then return; end
-	local provenance = get_provenance(roster[false]);
-	local given = given_for(provenance);
+	local provenance, item = get_provenance(roster[false]), roster[jid];
+	local given, note = given_for(provenance), note_of(provenance, jid);
+	if note and not item then -- It was another item that this was noted on.
+		provenance.notes[jid], note = nil, nil;
+	end
+	for label in pairs(note and note.labels or {}) do
+		if not groups[label] then note.labels[label] = nil; end
+	end
 	if not given then return; end
-	local item = roster[jid];
-	local bore = item and bears_any(item, given);
-	if bore and not bears_any({ groups = groups }, given) and not note_of(provenance, jid, item, given) then
+	if not note and item and bears_any(item, given) and not bears_any({ groups = groups }, given) then
 		add_note(provenance, jid, { brought = true });
 	end
 	for label in pairs(groups) do
@@ -367,16 +383,13 @@ function contacts.note_edit(roster, jid, groups)
 	end
 end
 
--- What the account's own roster tells of who has it as a contact through groups: bare JIDs.
+-- What the account's own roster tells of who may have it as a contact through groups, also where it is the account's own: bare JIDs.
 function contacts.brought(roster)
 	local provenance = get_provenance(roster[false]);
 	local given, jids = given_for(provenance), {};
 	for jid, item in pairs(roster) do
-		if jid and given then
-			local note = note_of(provenance, jid, item, given);
-			if note and note.brought or not note and bears_any(item, given) then
-				jids[#jids + 1] = jid;
-			end
+		if jid and given and (note_of(provenance, jid) or bears_any(item, given)) then
+			jids[#jids + 1] = jid;
 		end
 	end
 	return jids;

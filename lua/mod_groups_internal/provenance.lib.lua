@@ -7,13 +7,14 @@ local getmetatable, next, pairs, setmetatable, tonumber, type = getmetatable, ne
 
 -- The provenance in a roster's metadata: { labels = { [group] = label or array of labels }, notes = { [jid] = note },
 -- names = { [jid] = name given }, usernames = true once one was given for a name }. A note is { brought = true or nil, subscription =,
--- ask =, labels = { [label] = true }, done = true once the group has given the contact up }.
+-- ask =, labels = { [label] = true } }.
 local KEY = "groups_internal";
 
 -- What is known of a roster in memory is kept in a metatable of its metadata: there it lasts as long as the roster, is never
 -- stored, and costs Lua's collector less than a weak table. It holds `stamp` and `version`: what the roster was found, or
 -- made, to be settled as of; `dirty`: storage lacks changes of ours; `saving`: it is just being given them; `settling`: what of the
--- provenance is to be forgotten when it has them.
+-- provenance is to be forgotten when it has them; `done`: contacts that were given up, whose notes are dropped with the save that has
+-- them so, and no sooner.
 local function get_state(metadata)
 	local state = getmetatable(metadata);
 	if not state then
@@ -84,17 +85,6 @@ local function given_for(provenance, ids, set)
 	return set;
 end
 
--- All labels in a roster, as a set.
-local function labels_of(roster)
-	local labels = {};
-	for jid, item in pairs(roster) do
-		for label in pairs(jid and item.groups or {}) do
-			labels[label] = true;
-		end
-	end
-	return labels;
-end
-
 local function bears_any(item, labels)
 	if not labels then return false; end
 	for label in pairs(item.groups or {}) do
@@ -103,15 +93,8 @@ local function bears_any(item, labels)
 	return false;
 end
 
--- Returns the note on a contact. One that is done counts no more, unless the item is as it was before: a client's edit has stored the
--- metadata, but not the item.
-local function note_of(provenance, jid, item, given)
-	local note = provenance and provenance.notes and provenance.notes[jid];
-	if note and note.done then
-		if not (item and bears_any(item, given)) then return nil; end
-		note.done = nil;
-	end
-	return note;
+local function note_of(provenance, jid)
+	return provenance and provenance.notes and provenance.notes[jid];
 end
 
 local function add_note(provenance, jid, note)
@@ -120,8 +103,7 @@ local function add_note(provenance, jid, note)
 end
 
 local function note_choice(provenance, jid, item, label, given)
-	local note = note_of(provenance, jid, item, given)
-		or add_note(provenance, jid, { brought = item and bears_any(item, given) or nil });
+	local note = note_of(provenance, jid) or add_note(provenance, jid, { brought = item and bears_any(item, given) or nil });
 	get_field(note, "labels")[label] = true;
 end
 
@@ -171,63 +153,81 @@ local function set_subscription(item, subscription, ask)
 	return true;
 end
 
+-- A contact has been given up.
+local function note_done(state, jid)
+	get_field(state, "done")[jid] = true;
+end
+
 local function is_stored(state)
 	return not state.dirty and not state.saving;
 end
 
--- Forgets the notes that are done, but for those whose items are as they were before: the metadata were stored without the item.
-local function forget_done(provenance, roster)
-	local notes, names = provenance.notes, provenance.names;
-	local given = notes and given_for(provenance);
-	for jid, note in pairs(notes or {}) do
-		if note.done and not (roster[jid] and bears_any(roster[jid], given)) then
-			notes[jid] = nil;
-			if names then names[jid] = nil; end
+-- Returns those of a group's labels that are not to be forgotten: `first`, if there is one, and what contacts still bear.
+local function still_given(roster, given, first)
+	local kept = { first };
+	for label in pairs(add_given({}, given)) do
+		local borne = false;
+		for jid, item in pairs(roster) do
+			borne = borne or jid and item.groups and item.groups[label];
+		end
+		if borne and label ~= first then
+			kept[#kept + 1] = label;
 		end
 	end
-	if notes and not next(notes) then provenance.notes = nil; end
-	if names and not next(names) then provenance.names = nil; end
+	return #kept > 1 and kept or kept[1];
 end
 
 -- Forgets what is not needed any more, for the roster is in storage as it is.
 local function forget(roster, settling)
 	local metadata = roster[false];
+	local labels = get_provenance(metadata).labels;
 	if settling and settling.everything then
 		metadata[KEY] = nil;
-		return;
-	end
-	local provenance = get_provenance(metadata);
-	local labels = provenance.labels;
-	if settling and labels then
+	elseif settling and labels then
 		for id, label in pairs(settling.labels) do
-			if newest(labels[id]) == label then
-				labels[id] = label;
+			if type(labels[id]) == "table" and newest(labels[id]) == label then
+				labels[id] = still_given(roster, labels[id], label);
 			end
 		end
 		for id in pairs(settling.forgotten) do
-			labels[id] = nil;
+			labels[id] = still_given(roster, labels[id]);
 		end
 	end
-	forget_done(provenance, roster);
 end
 
--- Forgets what a save could not yet: what had to be in storage once, beside the changes that it was about, and is of no use now.
--- A roster that is only ever loaded to be changed would keep all of it.
+-- Forgets labels that had to be in storage once more, beside the changes of a save. A roster that is only ever loaded to be changed
+-- would keep all of them.
 local function forget_stored(roster)
-	local metadata, borne = roster[false], nil;
-	local provenance = get_provenance(metadata);
-	if not provenance or not is_stored(get_state(metadata)) then return; end
-	forget_done(provenance, roster);
+	local provenance = get_provenance(roster[false]);
+	if not provenance or not is_stored(get_state(roster[false])) then return; end
 	for id, given in pairs(provenance.labels or {}) do
-		if type(given) == "table" and #given > 1 then
-			borne = borne or labels_of(roster);
-			local kept = { given[1] };
-			for i = 2, #given do
-				if borne[given[i]] then kept[#kept + 1] = given[i]; end
-			end
-			provenance.labels[id] = #kept == 1 and kept[1] or kept;
+		if type(given) == "table" then
+			provenance.labels[id] = still_given(roster, given, given[1]);
 		end
 	end
+end
+
+-- Leaves no more of the notes on contacts that were given up than the user's choice of labels. Returns what there was.
+local function drop_notes(provenance, done)
+	local given, dropped = given_for(provenance), {};
+	for jid in pairs(done) do
+		local note = note_of(provenance, jid);
+		if note then
+			dropped[jid] = note;
+			provenance.notes[jid] = bears_any({ groups = note.labels }, given) and { labels = note.labels } or nil;
+		end
+	end
+	if provenance.notes and not next(provenance.notes) then provenance.notes = nil; end
+	return dropped;
+end
+
+local function forget_names(provenance, done)
+	local names = provenance.names;
+	if not names then return; end
+	for jid in pairs(done) do
+		names[jid] = nil;
+	end
+	if not next(names) then provenance.names = nil; end
 end
 
 return {
@@ -235,7 +235,9 @@ return {
 	add_given = add_given;
 	add_note = add_note;
 	bears_any = bears_any;
+	drop_notes = drop_notes;
 	forget = forget;
+	forget_names = forget_names;
 	forget_stored = forget_stored;
 	is_stored = is_stored;
 	get_field = get_field;
@@ -247,6 +249,7 @@ return {
 	is_named = is_named;
 	newest = newest;
 	note_choice = note_choice;
+	note_done = note_done;
 	note_of = note_of;
 	sees = sees;
 	set_stamp = set_stamp;

@@ -196,9 +196,9 @@ function effects.save_roster(_, username, contact_jid)
 	if version then
 		metadata.version = version - 1;
 	end
-	local settling, dirty = contacts.begin_save(roster);
+	local saving = contacts.begin_save(roster);
 	local called, ok, save_err = collect_afterwards(rostermanager.save_roster, username, host, roster, contact_jid);
-	contacts.end_save(roster, called and ok, settling, dirty);
+	contacts.end_save(roster, called and ok, saving);
 	if called and ok then
 		-- Where this fails, the edits are found again, and taken in by items that have them already.
 		virtual.store_edits(username, roster);

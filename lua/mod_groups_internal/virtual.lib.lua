@@ -87,14 +87,14 @@ end
 -- Puts an item of the roster below the contact that is to be shown. What a group has brought when contacts were stored is cleared away.
 local function put_below(list, section, jid, item)
 	local state, provenance = list.state, list.provenance;
-	local note = note_of(provenance, jid, item, section.given);
+	local note = note_of(provenance, jid);
 	if not note and not bears_any(item, section.given) then
 		state.below[jid] = item;
 		return;
 	end
 	list.stored = true;
 	strip(item, section.given, note and note.labels);
-	if note then note.done = true; end
+	provenances.note_done(state, jid);
 	if note and not note.brought then
 		provenances.set_subscription(item, note.subscription or "both", note.ask);
 		state.below[jid] = item;

@@ -84,8 +84,10 @@ impl Call {
             let user = state.directory.intern(username);
             let keys = state.directory.groups_of(user).to_vec();
             let groups: Vec<_> = keys.iter().filter_map(|&key| state.directory.group(key)).collect();
-            let contacts: BTreeSet<_> =
-                groups.iter().flat_map(|group| group.members()).filter(|&m| m != user).collect();
+            let members = groups.iter().flat_map(|group| group.members()).filter(|&m| m != user);
+            // Those whose rosters have not been gone through since the ways parted, too.
+            let parted = state.rosters.partings.contacts(&state.directory, user);
+            let contacts: BTreeSet<_> = members.chain(parted.into_iter().flat_map(|(_, contacts)| contacts)).collect();
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
             state.accounts.depart(user);
             state.rosters.drop_roster(user);

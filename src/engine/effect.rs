@@ -95,7 +95,7 @@ pub enum Effect {
     SendPresence(Name, Vec<Name>),
     /// Tell these users that a user is unavailable, if the user is online. `Done`.
     SendUnavailable(Name, Vec<Name>),
-    /// Take these contacts out of the roster of an account that is going away, with all others that groups have brought, and
+    /// Take these contacts out of the roster of an account that is going away, with all others that groups ever brought, and
     /// tell them it is unavailable. `Names`: the others.
     Depart(Name, Vec<Name>),
 }
@@ -170,7 +170,7 @@ pub enum Reply {
 /// Whether a contact came with a group is told from a record in the roster's metadata. Clients' edits leave it alone, and the
 /// Lua module does not look at it. It holds
 /// - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first. Those before it are
-///   forgotten when the roster is in storage without them;
+///   forgotten when the roster is in storage and no contact bears them, one that was left behind for good included;
 /// - *notes* on contacts that are exceptions from the rule below;
 /// - the *names* that contacts were given.
 ///
@@ -179,7 +179,12 @@ pub enum Reply {
 /// - when a group brings a contact that is the user's own: its subscription and its request as they were. Where they have
 ///   changed since, somebody else did it, and the note takes the change in;
 /// - when a label is given for the first time: for each item that bears it already, that it is the user's choice;
-/// - when a client's edit takes all given labels off an item: that it was brought all the same.
+/// - when a client's edit takes all given labels off an item: that it was brought all the same;
+/// - when a contact is given up, but stays: that it is the user's own from now on.
+///
+/// A contact that is given up keeps its note until the save that has it so in storage: a client's edit of another contact stores
+/// metadata without the item, and the same is to be done once more then. What stays of the note is the user's choice of labels, for
+/// as long as they are given. A client that adds a contact anew makes it the user's own, and takes back a choice by taking the label off.
 ///
 /// All this fails safe: where storage drops metadata, nothing counts as brought. With `adopt`, a roster without provenance is
 /// taken to be the Lua module's work: whatever bears a label of its groups counts as brought.
@@ -193,14 +198,14 @@ pub enum Reply {
 /// - one of the groups' labels is not among its item's groups: it is added; or
 /// - an earlier label of these groups, or any label of the groups `left`, is among them, is not to stay on account of
 ///   another, and is not the user's choice: it goes; or
-/// - its item has no name, and [`Naming`] gives it one; or
+/// - its item has no name, or one that it was given, and [`Naming`] gives it one; or
 /// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
 ///
 /// So is what is known of a group's label, where another group has given the same one: no item may tell of it.
 ///
 /// A contact in a section without groups is given up. It differs if its item was brought, or is noted as the user's own:
 /// labels of the groups `left` go, but for the user's choice, and
-/// - an own one goes back to the subscription and the request that are noted;
+/// - an own one goes back to the subscription and the request that are noted, unless somebody has changed them since;
 /// - a brought one to which the user has given a name or a group of the user's own stays with subscription `none`;
 /// - any other brought one goes.
 ///

@@ -54,9 +54,9 @@ pub use snapshot::SnapshotError;
 pub use stored::StoredMembers;
 pub use value::{Text, Value};
 
+use digest::Digests;
 use directory::{Directory, GroupKey};
 use operation::Call;
-use digest::Digests;
 use plan::Nicknames;
 use rosters::{Accounts, Rosters};
 use turns::Turns;

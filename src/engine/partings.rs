@@ -119,8 +119,12 @@ impl Call {
             let mut state = self.state();
             let takes_back = state.options.remove_contacts || state.options.virtual_contacts;
             if !takes_back || leavers.is_empty() {
+                // It may have been noted before that they leave, and not have come about.
+                leavers.iter().for_each(|&user| state.rosters.partings.rejoin(id, user));
                 return Ok(());
             }
+            // Should they not leave after all, it is struck.
+            state.rosters.news = true;
             state.rosters.partings.note(id, leavers.iter().copied());
             if !state.stores_contacts() {
                 return Ok(());

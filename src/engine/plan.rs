@@ -33,11 +33,6 @@ impl Nicknames {
     pub(super) fn published(&self, user: UserKey) -> Option<&[u8]> {
         self.0.get(&user)?.as_ref().map(|nickname| &*nickname.0)
     }
-
-    /// Has a nickname asked for again.
-    pub(super) fn forget(&mut self, user: UserKey) {
-        self.0.remove(&user);
-    }
 }
 
 /// A plan, and whom its numbers mean.
@@ -91,9 +86,17 @@ impl State {
         if scope == Scope::All {
             plan.forgotten = rosters.partings.left_by(directory, user);
         }
+        let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
+        // It may have been made, and added, again.
+        let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
+        let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
         let mut planner = Planner { state: self, planned: Planned { plan, contacts: Vec::new() } };
         let mut complete = true;
-        for (ties, contacts) in ties(directory, rosters, user, scope) {
+        for (ties, mut contacts) in ties(directory, rosters, user, scope) {
+            if ties.shared.is_empty() {
+                // A contact that is withdrawn goes with all labels, not only those of the groups that were left.
+                contacts.retain(|contact| !gone.contains(contact));
+            }
             let all = contacts.len();
             let kept = |contact: &UserKey| {
                 ties.shared.is_empty()
@@ -112,10 +115,6 @@ impl State {
             }
         }
         let mut planned = planner.planned;
-        let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
-        // It may have been made, and added, again.
-        let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
-        let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
         planned.plan.withdrawn = directory.names(&gone);
         planned.plan.whole = complete && scope == Scope::All;
         planned.plan.stamp = (complete && scope == Scope::All).then(|| self.stamp());

@@ -284,9 +284,14 @@ impl Host {
                 Reply::Changes(changes)
             }
             Effect::SaveRoster(user, only) => {
+                let table = self.load(user);
+                let before = (table.borrow().provenance.clone(), table.borrow().done.clone());
+                table.borrow_mut().drop_notes();
                 let reply = self.save(user, only.as_ref());
-                if reply == Reply::Saved {
-                    self.load(user).borrow_mut().forget();
+                let mut roster = table.borrow_mut();
+                match reply {
+                    Reply::Saved => roster.forget(),
+                    _ => (roster.provenance, roster.done) = before,
                 }
                 reply
             }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod cases;
+pub mod chance;
 pub mod check;
 pub mod drive;
 pub mod host;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 
 use groups_internal_native::engine::{Answer, Effect, Engine, Error, Event, Name, Operation, Options, Reply, Step};
 
+pub use chance::config;
 pub use drive::{Outcome, Strike, Together, can_wait};
 pub use host::Host;
 pub use roster::{Item, Roster, Table};

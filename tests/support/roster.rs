@@ -45,8 +45,6 @@ pub struct Note {
     pub ask: bool,
     /// Labels that the user chose.
     pub labels: BTreeSet<String>,
-    /// The contact was given up since.
-    pub done: bool,
 }
 
 /// What is known of what groups have brought.
@@ -80,6 +78,8 @@ pub struct Roster {
     pub stamp: Option<(u64, Option<u64>)>,
     pub dirty: bool,
     pub settling: Option<Settling>,
+    /// Contacts that were given up, whose notes are dropped with the save that has them so.
+    pub done: BTreeSet<Name>,
 }
 
 impl Roster {
@@ -97,37 +97,50 @@ impl Roster {
 
     /// As storage has it.
     pub fn stored(&self) -> Roster {
-        Roster { stamp: None, dirty: false, settling: None, ..self.clone() }
+        Roster { stamp: None, dirty: false, settling: None, done: BTreeSet::new(), ..self.clone() }
+    }
+
+    /// Our save is about to have contacts in storage as they were given up.
+    pub fn drop_notes(&mut self) {
+        let given = self.given(None);
+        let Some(provenance) = &mut self.provenance else { return };
+        for contact in std::mem::take(&mut self.done) {
+            provenance.names.remove(&contact);
+            let choice = provenance.notes.remove(&contact).map(|note| note.labels).unwrap_or_default();
+            if !choice.is_disjoint(&given) {
+                provenance.notes.insert(contact, Note { labels: choice, ..Note::default() });
+            }
+        }
     }
 
     /// Our save was successful.
     pub fn forget(&mut self) {
         self.dirty = false;
         let settling = self.settling.take().unwrap_or_default();
+        let borne: BTreeSet<_> = self.items.values().flat_map(|item| item.groups.clone()).collect();
         let Some(provenance) = &mut self.provenance else { return };
-        for (id, label) in settling.labels {
-            if let Some(given) = provenance.labels.get_mut(&id).filter(|given| given.first() == Some(&label)) {
-                given.truncate(1);
+        for (id, given) in &mut provenance.labels {
+            let newest = settling.labels.get(id).filter(|label| given.first() == Some(label));
+            if newest.is_some() || settling.forgotten.contains(id) {
+                given.retain(|label| newest == Some(label) || borne.contains(label));
             }
         }
-        provenance.labels.retain(|id, _| !settling.forgotten.contains(id));
-        let Provenance { notes, names, .. } = provenance;
-        notes.retain(|contact, note| {
-            if note.done {
-                names.remove(contact);
-            }
-            !note.done
-        });
+        provenance.labels.retain(|_, given| !given.is_empty());
     }
 
-    /// A client is about to replace an item.
+    /// A client is about to replace an item, or to add it.
     pub fn note_edit(&mut self, contact: &Name, groups: &BTreeSet<String>) {
         let given = self.given(None);
         let before = self.items.get(contact).cloned();
         let Some(provenance) = &mut self.provenance else { return };
+        if before.is_none() {
+            provenance.notes.remove(contact);
+        }
+        if let Some(note) = provenance.notes.get_mut(contact) {
+            note.labels.retain(|label| groups.contains(label));
+        }
         let bore = before.as_ref().is_some_and(|item| bears(item, &given));
-        let note = provenance.note(contact, before.as_ref(), &given);
-        if bore && groups.is_disjoint(&given) && note.is_none() {
+        if bore && groups.is_disjoint(&given) && !provenance.notes.contains_key(contact) {
             provenance.notes.insert(contact.clone(), Note { brought: true, ..Note::default() });
         }
         for label in groups.intersection(&given) {
@@ -144,13 +157,11 @@ impl Roster {
         wanted.flat_map(|(_, given)| given.clone()).collect()
     }
 
-    /// Contacts that groups have brought.
+    /// Contacts that groups have brought, or have brought the user to.
     pub fn brought(&self) -> Vec<Name> {
         let given = self.given(None);
-        let Some(mut provenance) = self.provenance.clone() else { return Vec::new() };
-        let mut brought = |contact: &Name, item| {
-            provenance.note(contact, Some(item), &given).map_or_else(|| bears(item, &given), |note| note.brought)
-        };
+        let Some(provenance) = &self.provenance else { return Vec::new() };
+        let brought = |contact, item| provenance.notes.contains_key(contact) || bears(item, &given);
         let items = self.items.iter().filter(|&(contact, item)| brought(contact, item));
         items.map(|(contact, _)| contact.clone()).collect()
     }
@@ -202,8 +213,13 @@ impl Roster {
     }
 
     /// Takes labels off an item, but for those that the user chose. True if other groups are left.
-    fn strip(&mut self, contact: &Name, given: &BTreeSet<String>, note: Option<&Note>) -> bool {
-        let chosen = note.map(|note| note.labels.clone()).unwrap_or_default();
+    fn strip(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
+        let chosen = self
+            .provenance
+            .as_ref()
+            .and_then(|p| p.notes.get(contact))
+            .map(|note| note.labels.clone())
+            .unwrap_or_default();
         let Some(item) = self.items.get_mut(contact) else { return false };
         item.groups.retain(|label| !given.contains(label) || chosen.contains(label));
         !item.groups.is_empty()
@@ -211,6 +227,7 @@ impl Roster {
 
     fn bring(&mut self, contact: &Name, labels: &[String], given: &BTreeSet<String>, old: &BTreeSet<String>) -> bool {
         let before = self.items.get(contact).cloned();
+        self.done.remove(contact);
         let provenance = self.provenance.get_or_insert_default();
         let Some(item) = &before else {
             provenance.notes.remove(contact);
@@ -219,15 +236,18 @@ impl Roster {
             return true;
         };
         let prior = (item.subscription != "both").then_some(item.subscription);
-        let note = match provenance.note(contact, Some(item), given) {
-            None if !bears(item, given) => Some(Note { subscription: prior, ask: item.ask, ..Note::default() }),
-            Some(note) if !note.brought && (prior.is_some() || item.ask) => {
-                Some(Note { subscription: prior, ask: item.ask, ..note })
+        match provenance.notes.get(contact) {
+            None if !bears(item, given) => {
+                let note = Note { subscription: prior, ask: item.ask, ..Note::default() };
+                provenance.notes.insert(contact.clone(), note);
             }
-            note => note,
-        };
-        provenance.notes.extend(note.iter().map(|note| (contact.clone(), note.clone())));
-        self.strip(contact, old, note.as_ref());
+            Some(note) if !note.brought && (prior.is_some() || item.ask) => {
+                let note = Note { subscription: prior, ask: item.ask, ..note.clone() };
+                provenance.notes.insert(contact.clone(), note);
+            }
+            _ => {}
+        }
+        self.strip(contact, old);
         let item = self.items.get_mut(contact).expect("it is there");
         item.subscription = "both";
         item.ask = false;
@@ -237,35 +257,39 @@ impl Roster {
 
     fn give_up(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
         let Some(before) = self.items.get(contact).cloned() else { return false };
-        let note = self.provenance.as_mut().and_then(|provenance| provenance.note(contact, Some(&before), given));
+        let note = self.provenance.as_ref().and_then(|provenance| provenance.notes.get(contact)).cloned();
         if note.is_none() && !bears(&before, given) {
             return false;
         }
         let brought = note.as_ref().is_none_or(|note| note.brought);
-        let others = self.strip(contact, given, note.as_ref());
+        let others = self.strip(contact, given);
         let named = self.is_named(contact);
-        let note = note.unwrap_or(Note { brought: true, ..Note::default() });
-        let provenance = self.provenance.get_or_insert_default();
-        provenance.notes.insert(contact.clone(), Note { done: true, ..note.clone() });
+        let note = note.unwrap_or_default();
+        self.done.insert(contact.clone());
         if brought && !others && !named {
             self.items.remove(contact);
             return true;
         }
         let item = self.items.get_mut(contact).expect("it is there");
-        item.subscription = if brought { "none" } else { note.subscription.unwrap_or("both") };
-        item.ask = !brought && note.ask;
+        if brought {
+            let own = Note { subscription: Some("none"), labels: note.labels, ..Note::default() };
+            self.provenance.get_or_insert_default().notes.insert(contact.clone(), own);
+            item.subscription = "none";
+            item.ask = false;
+        } else if item.subscription == "both" && !item.ask {
+            item.subscription = note.subscription.unwrap_or("both");
+            item.ask = note.ask;
+        }
         Some(&before) != self.items.get(contact)
     }
 
     fn withdraw(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
         let Some(before) = self.items.get(contact).cloned() else { return false };
         let known = self.provenance.is_some();
-        let note = self.provenance.as_mut().and_then(|provenance| provenance.note(contact, Some(&before), given));
+        let note = self.provenance.as_ref().and_then(|provenance| provenance.notes.get(contact)).cloned();
         let own = known && note.as_ref().map_or_else(|| !bears(&before, given), |note| !note.brought);
-        let others = self.strip(contact, given, note.as_ref());
-        if let Some(note) = self.provenance.as_mut().and_then(|provenance| provenance.notes.get_mut(contact)) {
-            note.done = true;
-        }
+        let others = self.strip(contact, given);
+        self.done.insert(contact.clone());
         if own || self.is_named(contact) || known && others {
             let item = self.items.get_mut(contact).expect("it is there");
             item.subscription = "none";
@@ -278,19 +302,9 @@ impl Roster {
 }
 
 impl Provenance {
-    /// The note on a contact. One that is done counts no more, unless the item is as it was before.
-    fn note(&mut self, contact: &Name, item: Option<&Item>, given: &BTreeSet<String>) -> Option<Note> {
-        let note = self.notes.get_mut(contact)?;
-        if note.done && !item.is_some_and(|item| bears(item, given)) {
-            return None;
-        }
-        note.done = false;
-        Some(note.clone())
-    }
-
     fn note_choice(&mut self, contact: &Name, item: Option<&Item>, label: &str, given: &BTreeSet<String>) {
         let fresh = Note { brought: item.is_some_and(|item| bears(item, given)), ..Note::default() };
-        let mut note = self.note(contact, item, given).unwrap_or(fresh);
+        let mut note = self.notes.get(contact).cloned().unwrap_or(fresh);
         note.labels.insert(label.to_owned());
         self.notes.insert(contact.clone(), note);
     }
