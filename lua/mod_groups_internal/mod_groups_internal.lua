@@ -327,7 +327,8 @@ module:hook("iq/self/jabber:iq:roster:query", function (event)
 	if not item or not roster or item.attr.subscription == "remove" then return; end
 	local jid, groups = jid_prep(item.attr.jid), {};
 	for group in item:childtags("group") do
-		groups[group:get_text()] = true;
+		local label = group:get_text();
+		if label then groups[label] = true; end -- mod_roster passes over the others
 	end
 	if jid then
 		effects.note_edit(roster, jid, groups);
