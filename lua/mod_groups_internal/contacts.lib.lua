@@ -260,6 +260,16 @@ local function set_subscription(item, subscription, ask)
 	return true;
 end
 
+-- Groups have let go of a contact whose item stays. As long as it bears a label that groups give, by the user's choice, only the note
+-- tells that it is the user's own.
+local function let_go(provenance, note, item)
+	if bears_any(item, given_for(provenance)) then
+		note.brought, note.subscription, note.ask = nil, item.subscription ~= "both" and item.subscription or nil, item.ask;
+	else
+		note.done = true;
+	end
+end
+
 -- Gives a contact up that groups bring no more. Returns whether its item changed, and whether it had been seen and is no longer.
 local function give_up(list, given, jid)
 	local roster, provenance = list.roster, list.provenance;
@@ -269,8 +279,8 @@ local function give_up(list, given, jid)
 	local brought, saw = not note or note.brought, sees(item);
 	local changed, others = strip(item, given, note and note.labels);
 	note = note or add_note(provenance, jid, {});
-	note.done = true;
 	if brought and not others and not is_named(provenance, jid, item) then
+		note.done = true;
 		roster[jid] = nil;
 		return true, saw;
 	end
@@ -279,6 +289,7 @@ local function give_up(list, given, jid)
 	else
 		changed = set_subscription(item, note.subscription or "both", note.ask) or changed;
 	end
+	let_go(provenance, note, item);
 	return changed, saw and not sees(item);
 end
 
@@ -290,10 +301,12 @@ local function withdraw(list, given, jid)
 	local note = note_of(provenance, jid);
 	local own = provenance and not (note and note.brought) and (note or not bears_any(item, given));
 	local changed, others = strip(item, given, note and note.labels);
-	if note then note.done = true; end
 	if own or is_named(provenance, jid, item) or provenance and others then
-		return set_subscription(item, "none", nil) or changed;
+		changed = set_subscription(item, "none", nil) or changed;
+		if note then let_go(provenance, note, item); end
+		return changed;
 	end
+	if note then note.done = true; end
 	roster[jid] = nil;
 	return true;
 end

@@ -173,7 +173,9 @@ pub enum Reply {
 /// - when a group brings a contact that is the user's own: its subscription and its request as they were. Where they have
 ///   changed since, somebody else did it, and the note takes the change in;
 /// - when a label is given for the first time: for each item that bears it already, that it is the user's choice;
-/// - when a client's edit takes all given labels off an item: that it was brought all the same.
+/// - when a client's edit takes all given labels off an item: that it was brought all the same;
+/// - when a contact is given up whose item stays and bears a given label, by the user's choice: its subscription and its request
+///   from then on, for it is the user's own.
 ///
 /// All this fails safe: where storage drops metadata, nothing counts as brought. With `adopt`, a roster without provenance is
 /// taken to be the Lua module's work: whatever bears a label of its groups counts as brought.

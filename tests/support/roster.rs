@@ -255,6 +255,7 @@ impl Roster {
         let item = self.items.get_mut(contact).expect("it is there");
         item.subscription = if brought { "none" } else { note.subscription.unwrap_or("both") };
         item.ask = !brought && note.ask;
+        self.let_go(contact);
         Some(&before) != self.items.get(contact)
     }
 
@@ -271,10 +272,22 @@ impl Roster {
             let item = self.items.get_mut(contact).expect("it is there");
             item.subscription = "none";
             item.ask = false;
+            self.let_go(contact);
         } else {
             self.items.remove(contact);
         }
         Some(&before) != self.items.get(contact)
+    }
+
+    /// An item stays that groups have let go of: while it bears a label that groups give, its note says that it is the user's own.
+    fn let_go(&mut self, contact: &Name) {
+        let given = self.given(None);
+        let Some(item) = self.items.get(contact).filter(|item| bears(item, &given)) else { return };
+        let Some(note) = self.provenance.as_mut().and_then(|provenance| provenance.notes.get_mut(contact)) else {
+            return;
+        };
+        let subscription = (item.subscription != "both").then_some(item.subscription);
+        *note = Note { brought: false, subscription, ask: item.ask, labels: note.labels.clone(), done: false };
     }
 }
 
