@@ -337,7 +337,7 @@ end, 10);
 
 if contact_name == "nickname" then
 	effects.watch_nicknames(function (username)
-		handle:nickname_changed(username);
+		spawn(function () run(handle:nickname_changed(username)); end);
 	end);
 end
 

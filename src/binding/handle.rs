@@ -130,8 +130,7 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         Ok(())
     });
     methods.add_method("nickname_changed", |_, this, user: LuaString| {
-        this.engine.nickname_changed(&username(&user));
-        Ok(())
+        this.run(this.engine.nickname_changed(username(&user)))
     });
     methods.add_method("account_deleted", |_, this, user: LuaString| {
         this.run(this.engine.account_deleted(username(&user)))

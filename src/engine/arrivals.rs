@@ -47,13 +47,17 @@ impl Engine {
         })
     }
 
-    /// A user has published another nickname: contacts that bear the one before follow it when they are next looked at.
-    pub fn nickname_changed(&self, username: &Name) {
-        let mut state = self.0.state.lock();
-        if let Some(user) = state.directory.find_user(username) {
-            state.nicknames.forget(user);
-            state.rosters.changes += 1;
-        }
+    /// A user has published another nickname: contacts that bear the one before follow it when they are next looked at. It is asked
+    /// for at once, for contacts that have a name are no reason to ask.
+    pub fn nickname_changed(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let user = call.state().directory.find_user(&username);
+            if let Some(user) = user {
+                call.ask_nicknames(&[user]).await;
+                call.state().rosters.changes += 1;
+            }
+            Ok(Answer::Done)
+        })
     }
 
     /// A user has taken a contact off the list: it is let be until the user's next session or the next time the roster is

@@ -28,11 +28,6 @@ impl Nicknames {
     pub(super) fn learn(&mut self, user: UserKey, nickname: Option<Text>) {
         self.0.insert(user, nickname);
     }
-
-    /// Has a nickname asked for again.
-    pub(super) fn forget(&mut self, user: UserKey) {
-        self.0.remove(&user);
-    }
 }
 
 /// A plan, and whom its numbers mean.

@@ -299,7 +299,7 @@ impl Call {
     }
 
     /// Asks what users are called.
-    async fn ask_nicknames(&self, users: &[UserKey]) {
+    pub(super) async fn ask_nicknames(&self, users: &[UserKey]) {
         let names = self.state().directory.names(users);
         let reply = self.perform(Effect::FindNicknames(names)).await;
         let mut state = self.state();
