@@ -264,6 +264,113 @@ describe("a deleted account, "..title, function ()
 	end);
 end);
 
+describe("an account that is deleted after a member has left, "..title, function ()
+	setup(function () server = world.new(); end);
+	teardown(function () server:destroy(); end);
+
+	it("goes from the lists of those who left, where only the group had put it there", function ()
+		local a, b, c, own, named = accounts(5);
+		for user, contact in pairs { [own] = b; [b] = own } do
+			world.store_roster(server, user, { [jid(contact)] = { subscription = "both"; groups = { Friends = true } } });
+		end
+		local id = world.group(server, "G", { a, b, c, own, named });
+		world.login(server, named);
+		world.edit(server, named, b, "Bobby", "G");
+		world.logout(server, named);
+		for _, member in ipairs { a, own, named } do call("remove_member", id, member); end
+		-- Contacts are permanent, as long as there is somebody.
+		assert.equal(world.both("G"), world.contacts(server, a)[b]);
+		world.login(server, a);
+		world.forget(server);
+		server:delete_user(b);
+		assert.same({ [c] = "both"; [own] = "both"; [named] = "both" }, world.in_memory(server, a));
+		assert.equal("remove", world.pushes(server, a)[b].subscription);
+		world.settle(server);
+		assert.same(world.mutual(a, { a, c, own, named }, "G"), world.contacts(server, a));
+		assert.same({ [own] = world.both("G"); [a] = world.both("G"); [named] = world.both("G") }, world.contacts(server, c));
+		-- That is Prosody's doing, which knows nothing of labels.
+		assert.equal("none,,,Friends,G", world.contacts(server, own)[b]);
+		assert.equal("none,,Bobby", world.contacts(server, named)[b]);
+	end);
+
+	it("goes from the lists of those who stayed, when it had left itself", function ()
+		local a, b, c = accounts(3);
+		local id = world.group(server, "G", { a, b, c });
+		call("remove_member", id, b);
+		assert.equal(world.both("G"), world.contacts(server, a)[b]);
+		server:delete_user(b);
+		world.settle(server);
+		assert.same({ [c] = world.both("G") }, world.contacts(server, a));
+		assert.same({ [a] = world.both("G") }, world.contacts(server, c));
+	end);
+
+	it("goes from all lists when the group is gone, also after a restart", function ()
+		local a, b, c = accounts(3);
+		local id = world.group(server, "G", { a, b, c });
+		call("delete", id);
+		server:restart();
+		assert.equal(world.both("G"), world.contacts(server, a)[b]);
+		server:delete_user(b);
+		world.settle(server);
+		assert.same({ [c] = world.both("G") }, world.contacts(server, a));
+		assert.same({ [a] = world.both("G") }, world.contacts(server, c));
+	end);
+end);
+
+if harness.version ~= "0.12" then
+	describe("a disabled account, "..title, function ()
+		-- internal_plain cannot disable accounts.
+		setup(function () server = world.new { host_options = { authentication = "internal_hashed" } }; end);
+		teardown(function () server:destroy(); end);
+
+		local function set_enabled(user, enabled)
+			assert.is_true(server:eval([[
+				local um, user, enabled = require "core.usermanager", ...;
+				if enabled then assert(um.enable_user(user, host)); else assert(um.disable_user(user, host)); end
+				return um.user_is_enabled(user, host) == enabled]], user, enabled));
+		end
+
+		it("keeps membership, affiliation and contacts, in the lists of others, too", function ()
+			local a, b, c, d = accounts(4);
+			local id = world.group(server, "G", { a, b, c }, true);
+			local room = call("get_info", id).muc_jid;
+			world.login(server, a);
+			world.forget(server);
+			set_enabled(b, false);
+			call("sync", id);
+			assert.is_true(call("add_member", id, d));
+			assert.is_true(call("set_info", id, { name = "H" }));
+			world.settle(server);
+			local all = { a, b, c, d };
+			for _, member in ipairs(all) do
+				assert.same(world.mutual(member, all, "H"), world.contacts(server, member));
+			end
+			assert.same({ [a] = {}; [b] = {}; [c] = {}; [d] = {} }, call("get_members", id));
+			assert.equal("member", server:eval([[
+				local room, user = ...;
+				return hosts["groups.localhost"].modules.muc.get_room_from_jid(room):get_affiliation(user)]], room, jid(b)));
+			server:restart();
+			call("sync", id);
+			world.settle(server);
+			assert.same(world.mutual(a, all, "H"), world.contacts(server, a));
+			assert.same({}, call("check"));
+			set_enabled(b, true);
+			world.login(server, b);
+			assert.same({ [a] = "both"; [c] = "both"; [d] = "both" }, world.in_memory(server, b));
+		end);
+
+		it("takes part when it is added while it is disabled", function ()
+			local a, b = accounts(2);
+			local id = world.group(server, "G", { a });
+			set_enabled(b, false);
+			call("add_member", id, b);
+			world.settle(server);
+			assert.same({ [b] = world.both("G") }, world.contacts(server, a));
+			assert.same({ [a] = world.both("G") }, world.contacts(server, b));
+		end);
+	end);
+end
+
 describe("an account deleted behind the server's back, "..title, function ()
 	it("is found by check(), and by repair() taken out of groups, chats and contact lists", function ()
 		server = world.new();

@@ -514,6 +514,42 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({}, world.contacts(server, b));
 	end);
 
+	it("may be taken back once more, as by a server that was killed before it knew that it was done", function ()
+		local a, b, c, d, gone = accounts(5);
+		-- Of a's contacts, b is own and d was; what is left of all of them bears what is, or was, the group's label.
+		world.store_roster(server, a, { [jid(b)] = { subscription = "to"; groups = { G = true } } });
+		world.store_roster(server, b, { [jid(a)] = { subscription = "from"; groups = {} } });
+		local id = world.group(server, "G", { a, b, c, d, gone });
+		world.login(server, a);
+		world.edit(server, a, c, "Carl", "G");
+		world.edit(server, a, d, nil, "G", "H");
+		world.edit(server, a, gone, nil, "G", "H");
+		assert.is_true(call("set_info", id, { name = "H" }));
+		world.logout(server, a);
+		world.settle(server);
+		server:delete_user(gone);
+		remove(id, b, c, d);
+		local expected = { [b] = "to,,,G"; [c] = "none,,Carl"; [d] = "none,,,H"; [gone] = "none,,,H" };
+		assert.same(expected, world.contacts(server, a));
+		assert.same({ [a] = "from,," }, world.contacts(server, b));
+		for _ = 1, 2 do
+			server.settings.modules = {};
+			server:restart();
+			server:eval([[
+				local id, a, b, c, d, gone = ...;
+				local store = require "core.storagemanager".open(host, "groups_internal", "keyval");
+				local marker = store:get(nil);
+				marker.partings = { [id] = { [b] = true, [c] = true, [d] = true } };
+				marker.withdrawals = { [gone] = { [a] = true } };
+				return store:set(nil, marker)]], id, a, b, c, d, gone);
+			server.settings.modules = { "spec_clients", "groups_internal" };
+			server:restart();
+			world.settle(server);
+			assert.same(expected, world.contacts(server, a));
+			assert.same({ [a] = "from,," }, world.contacts(server, b));
+		end
+	end);
+
 	it("costs nothing if it was never there", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "G", { a });
