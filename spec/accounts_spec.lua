@@ -288,8 +288,7 @@ describe("an account that is deleted after a member has left, "..title, function
 		world.settle(server);
 		assert.same(world.mutual(a, { a, c, own, named }, "G"), world.contacts(server, a));
 		assert.same({ [own] = world.both("G"); [a] = world.both("G"); [named] = world.both("G") }, world.contacts(server, c));
-		-- That is Prosody's doing, which knows nothing of labels.
-		assert.equal("none,,,Friends,G", world.contacts(server, own)[b]);
+		assert.equal("none,,,Friends", world.contacts(server, own)[b]);
 		assert.equal("none,,Bobby", world.contacts(server, named)[b]);
 	end);
 
