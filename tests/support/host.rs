@@ -7,6 +7,7 @@ use std::rc::Rc;
 use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, StoredMembers, Text, Value};
 
 use super::roster::{Item, Items, Roster, Table, reconcile};
+use super::shown::Edits;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Room {
@@ -64,6 +65,8 @@ pub struct Host {
     pub now: f64,
     /// What users have published of themselves.
     pub nicknames: BTreeMap<Name, String>,
+    /// What users have made of virtual contacts.
+    pub edits: BTreeMap<Name, Edits>,
     /// Who is banned from every room.
     pub banned: BTreeSet<Name>,
     /// How long each effect takes.
@@ -275,7 +278,10 @@ impl Host {
                 if table.borrow().broken {
                     return Some(Reply::Broken);
                 }
-                let online = self.sessions.contains_key(user);
+                if plan.reads_edits && table.borrow().edits.is_none() {
+                    return Some(Reply::Unread);
+                }
+                let online = self.interested.contains(user);
                 let before: BTreeSet<_> = table.borrow().items.keys().cloned().collect();
                 let changes = reconcile(&mut table.borrow_mut(), user, plan, online);
                 let roster = table.borrow();
@@ -290,7 +296,10 @@ impl Host {
                 let reply = self.save(user, only.as_ref());
                 let mut roster = table.borrow_mut();
                 match reply {
-                    Reply::Saved => roster.forget(),
+                    Reply::Saved => {
+                        roster.forget();
+                        self.edits.extend(roster.edits.iter().map(|edits| (user.clone(), edits.clone())));
+                    }
                     _ => (roster.provenance, roster.done) = before,
                 }
                 reply
@@ -298,6 +307,19 @@ impl Host {
             Effect::FindNicknames(users) => {
                 let nickname = |user| self.nicknames.get(user).map(|name: &String| Text(name.as_bytes().into()));
                 Reply::Texts(users.iter().map(nickname).collect())
+            }
+            Effect::ReadEdits(user) => {
+                let edits = self.edits.get(user).cloned().unwrap_or_default();
+                if let Some(table) = context.cloned().or_else(|| self.loaded(user)) {
+                    table.borrow_mut().edits.get_or_insert(edits);
+                }
+                Reply::Done
+            }
+            Effect::ForgetEdits(gone) => {
+                self.edits.values_mut().for_each(|edits| drop(edits.remove(gone)));
+                let tables = self.sessions.values().chain(self.cache.values());
+                tables.for_each(|table| drop(table.borrow_mut().edits.as_mut().map(|edits| edits.remove(gone))));
+                Reply::Done
             }
             Effect::ReleaseRoster(user) => {
                 self.cache.remove(user);
@@ -307,6 +329,7 @@ impl Host {
             Effect::Depart(user, contacts) => {
                 let table = self.load(user);
                 let mut roster = table.borrow_mut();
+                *roster = Roster { shown: None, ..roster.without_shown() };
                 let others = roster.brought();
                 roster.items.retain(|contact, _| !contacts.contains(contact) && !others.contains(contact));
                 roster.pending.retain(|contact| !contacts.contains(contact));
@@ -359,11 +382,11 @@ impl Host {
             return Reply::Saved;
         };
         let stored = self.stored.entry(user.clone()).or_default();
-        stored.version = roster.version;
+        stored.version = roster.stored_version();
         stored.pending = roster.pending.clone();
         stored.provenance = roster.provenance.clone();
-        match roster.items.get(only) {
-            Some(item) => stored.items.insert(only.clone(), item.clone()),
+        match roster.stored_item(only) {
+            Some(item) => stored.items.insert(only.clone(), item),
             None => stored.items.remove(only),
         };
         Reply::Saved
@@ -374,7 +397,8 @@ impl Host {
         let Some(table) = self.loaded(&push.user) else { return Reply::Pushed(0) };
         let mut roster = table.borrow_mut();
         let number = roster.version.filter(|_| !roster.virtual_version);
-        let (before, after) = (number.map(|v| v.saturating_sub(1)), number.map(|v| v + u64::from(push.last)));
+        let counted = u64::from(push.last && roster.shown.is_none());
+        let (before, after) = (number.map(|v| v.saturating_sub(1)), number.map(|v| v + counted));
         roster.version = after.or(roster.version);
         if self.interested.contains(&push.user) {
             let device = self.devices.entry(push.user.clone()).or_default();

@@ -9,6 +9,7 @@ pub mod drive;
 pub mod host;
 pub mod people;
 pub mod roster;
+pub mod shown;
 
 use std::collections::BTreeSet;
 

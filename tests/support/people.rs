@@ -71,13 +71,17 @@ impl World {
         let (user, contact) = (n(user), n(contact));
         {
             let mut roster = table.borrow_mut();
-            match edit(roster.items.get(&contact).cloned()) {
+            let before = roster.items.get(&contact).cloned();
+            match edit(before.clone()) {
                 Some(item) => {
                     roster.note_edit(&contact, &item.groups);
                     roster.items.insert(contact.clone(), item)
                 }
                 None => roster.items.remove(&contact),
             };
+            if before.is_some_and(|before| roster.take_in_edit(&contact, &before)) {
+                self.host.edits.extend(roster.edits.iter().map(|edits| (user.clone(), edits.clone())));
+            }
         }
         self.host.save(&user, Some(&contact));
         let roster = table.borrow().clone();

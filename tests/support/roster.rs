@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::shown::{Edits, Shown};
 use groups_internal_native::engine::{Changes, Name, Naming, Plan, Section};
 
 /// A roster in memory: sessions and the cache may share one, as Lua tables are shared.
@@ -62,6 +63,7 @@ pub struct Provenance {
 pub struct Settling {
     labels: BTreeMap<Name, String>,
     forgotten: BTreeSet<Name>,
+    everything: bool,
 }
 
 /// A roster with its metadata.
@@ -80,6 +82,9 @@ pub struct Roster {
     pub settling: Option<Settling>,
     /// Contacts that were given up, whose notes are dropped with the save that has them so.
     pub done: BTreeSet<Name>,
+    pub shown: Option<Shown>,
+    /// What the user has made of virtual contacts, once it has been read.
+    pub edits: Option<Edits>,
 }
 
 impl Roster {
@@ -90,14 +95,15 @@ impl Roster {
 
     /// What Prosody does to the version whenever it saves.
     pub fn bump(&mut self) {
-        if !self.virtual_version {
+        if !self.bump_stored() && !self.virtual_version {
             self.version = Some(self.version.unwrap_or(0) + 1);
         }
     }
 
     /// As storage has it.
     pub fn stored(&self) -> Roster {
-        Roster { stamp: None, dirty: false, settling: None, done: BTreeSet::new(), ..self.clone() }
+        let stored = self.without_shown();
+        Roster { stamp: None, dirty: false, settling: None, done: BTreeSet::new(), shown: None, edits: None, ..stored }
     }
 
     /// Our save is about to have contacts in storage as they were given up.
@@ -117,6 +123,9 @@ impl Roster {
     pub fn forget(&mut self) {
         self.dirty = false;
         let settling = self.settling.take().unwrap_or_default();
+        if settling.everything {
+            self.provenance = None;
+        }
         let borne: BTreeSet<_> = self.items.values().flat_map(|item| item.groups.clone()).collect();
         let Some(provenance) = &mut self.provenance else { return };
         for (id, given) in &mut provenance.labels {
@@ -187,7 +196,11 @@ impl Roster {
         given.contains(label)
     }
 
-    fn is_named(&self, contact: &Name) -> bool {
+    pub fn note(&self, contact: &Name) -> Option<Note> {
+        self.provenance.as_ref().and_then(|provenance| provenance.notes.get(contact)).cloned()
+    }
+
+    pub fn is_named(&self, contact: &Name) -> bool {
         let Some(name) = self.items.get(contact).and_then(|item| item.name.as_ref()) else { return false };
         let given = self.provenance.as_ref().is_some_and(|provenance| {
             provenance.names.get(contact) == Some(name) || provenance.usernames && *name == contact.to_string()
@@ -213,7 +226,7 @@ impl Roster {
     }
 
     /// Takes labels off an item, but for those that the user chose. True if other groups are left.
-    fn strip(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
+    pub fn strip(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
         let chosen = self
             .provenance
             .as_ref()
@@ -330,21 +343,29 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
     let ids =
         |section: &Section| section.groups.iter().map(|(id, _)| id).chain(&section.left).cloned().collect::<Vec<_>>();
     let given: Vec<_> = plan.sections.iter().map(|s| roster.given(Some(&ids(s).iter().collect::<Vec<_>>()))).collect();
-    let mut number = 0;
+    let (mut number, mut stores) = (0, false);
+    if plan.virtual_contacts {
+        roster.begin_to_show();
+    }
     for (section, mut given) in plan.sections.iter().zip(given) {
         let labels: Vec<_> = section.groups.iter().map(|(_, label)| text(label)).collect();
         if adopts {
             given.extend(labels.iter().cloned());
         }
         let old = given.iter().filter(|label| !labels.contains(label)).cloned().collect();
-        for ((id, _), label) in section.groups.iter().zip(&labels) {
+        for ((id, _), label) in section.groups.iter().zip(&labels).filter(|_| !plan.virtual_contacts) {
             changes.quiet |= roster.give_label(id, label, adopts) && known;
         }
         for (at, contact) in section.contacts.iter().enumerate() {
             number += 1;
             let before = roster.items.get(contact).cloned();
             if section.groups.is_empty() {
-                changes.changed.extend(roster.give_up(contact, &given).then_some(number));
+                if roster.uncover(contact) {
+                    changes.changed.extend((before.as_ref() != roster.items.get(contact)).then_some(number));
+                } else if roster.give_up(contact, &given) {
+                    changes.changed.push(number);
+                    stores = true;
+                }
                 changes.lost.extend((sees(before.as_ref()) && !sees(roster.items.get(contact))).then_some(number));
                 continue;
             }
@@ -355,19 +376,21 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
                 changes.missing.push(number);
                 continue;
             }
-            let mut changed = roster.bring(contact, &labels, &given, &old);
             let name = match plan.naming {
                 Naming::None => None,
                 Naming::Username => Some(contact.to_string()),
                 Naming::Nickname => section.names[at].as_ref().map(|name| text(&name.0)),
             };
-            match name {
-                Some(name) => changed |= roster.give_name(contact, &name),
-                None if plan.naming == Naming::Nickname && roster.items[contact].name.is_none() => {
-                    changes.unnamed.push(number);
-                }
-                None => {}
-            }
+            let nameless = plan.naming == Naming::Nickname && name.is_none();
+            let changed = if plan.virtual_contacts {
+                let (changed, stored) = roster.show(contact, &labels, &given, name);
+                stores |= stored;
+                changed
+            } else {
+                let changed = roster.bring(contact, &labels, &given, &old) | roster.take_edits(contact);
+                changed | name.is_some_and(|name| roster.give_name(contact, &name))
+            };
+            changes.unnamed.extend((nameless && roster.items[contact].name.is_none()).then_some(number));
             changes.changed.extend(changed.then_some(number));
             changes.gained.extend((!sees(before.as_ref())).then_some(number));
             changes.quiet |= roster.pending.remove(contact);
@@ -376,23 +399,28 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
     let given = roster.given(None);
     for contact in &plan.withdrawn {
         number += 1;
-        changes.changed.extend(roster.withdraw(contact, &given).then_some(number));
+        let uncovered = roster.uncover(contact);
+        let withdrawn = roster.withdraw(contact, &given);
+        stores |= withdrawn;
+        changes.changed.extend((uncovered || withdrawn).then_some(number));
         changes.quiet |= roster.pending.remove(contact);
     }
     changes.quiet |= adopts && roster.provenance.is_some();
-    let differs = changes.quiet || !changes.changed.is_empty();
-    if differs {
-        roster.dirty = true;
-        if !roster.virtual_version {
-            let version = (roster.version.unwrap_or(0) + 1).max(plan.version);
-            roster.version = Some(version);
-            changes.version = version;
-        }
+    let differs = changes.quiet || if plan.virtual_contacts { stores } else { !changes.changed.is_empty() };
+    changes.shown_only = !differs;
+    roster.dirty |= differs;
+    if plan.virtual_contacts {
+        roster.set_digest(plan.digest);
+    } else if differs && !roster.virtual_version {
+        let version = (roster.version.unwrap_or(0) + 1).max(plan.version);
+        roster.version = Some(version);
+        changes.version = version;
     }
     if roster.provenance.is_some() && (plan.whole || !plan.forgotten.is_empty()) {
         let groups = plan.sections.iter().filter(|_| plan.whole).flat_map(|section| &section.groups);
         let labels = groups.map(|(id, label)| (id.clone(), text(label))).collect();
-        roster.settling = Some(Settling { labels, forgotten: plan.forgotten.iter().cloned().collect() });
+        let everything = plan.whole && plan.virtual_contacts;
+        roster.settling = Some(Settling { labels, forgotten: plan.forgotten.iter().cloned().collect(), everything });
         if !roster.dirty {
             roster.forget();
         }
