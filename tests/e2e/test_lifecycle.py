@@ -201,6 +201,27 @@ class LifeCycle(ServerCase):
             await self.has_at_login(device, carol=item("Team"))
         await self.has_stored("bob")
 
+    async def test_what_a_user_has_made_of_contacts_counts_after_a_kill_too(self):
+        alice = await self.online("alice")
+        team = await self.group("Team", "alice", "bob", "carol", "dave", "erin")
+        one = item("Team")
+        for user in ("alice", "bob", "carol", "dave", "erin"):
+            others = {"alice", "bob", "carol", "dave", "erin"} - {user}
+            await self.has_stored(user, **dict.fromkeys(others, one))
+        await alice.edit(jid("bob"))
+        await alice.edit(jid("carol"), name="Caro", groups=("Team",))
+        await alice.edit(jid("dave"), groups=("Friends",))
+        await self.has(alice, bob=item(), carol=item("Team", name="Caro"), dave=item("Friends"), erin=one)
+        self.server.kill()
+        alice.drop()
+        await self.server.start()
+        for user in ("bob", "carol", "dave", "erin"):
+            await self.server.groups("remove_member", team, user)
+        kept = {"carol": item(name="Caro", subscription="none"), "dave": item("Friends", subscription="none")}
+        await self.has_at_login(alice, **kept)
+        for user in ("bob", "carol", "dave", "erin"):
+            await self.has_stored(user)
+
     async def test_a_member_added_again_is_a_contact_again_with_the_name_it_was_given_and_goes_as_it_came(self):
         alice, bob = await self.online("alice"), await self.online("bob")
         team = await self.group("Team", "alice", "bob")
