@@ -201,6 +201,56 @@ class LifeCycle(ServerCase):
             await self.has_at_login(device, carol=item("Team"))
         await self.has_stored("bob")
 
+    async def test_a_one_sided_subscription_from_before_the_group_is_one_sided_again_after_it(self):
+        alice, bob = await self.online("alice"), await self.online("bob")
+        await alice.edit(bob.bare, name="Bobby")
+        await alice.presence_to(bob.bare, "subscribe")
+        await self.wait_for(lambda: any(p.type == "subscribe" for p in bob.presences), "bob is asked")
+        await bob.presence_to(alice.bare, "subscribed")
+        before = {alice: {"bob": item(name="Bobby", subscription="to")}, bob: {"alice": item(subscription="from")}}
+        for device, contacts in before.items():
+            await self.has(device, **contacts)
+        await alice.sees(bob)
+        team = await self.group("Team", "alice", "bob")
+        await self.has(alice, bob=item("Team", name="Bobby"))
+        await self.has(bob, alice=item("Team"))
+        await bob.sees(alice)
+        alice.presences.clear()
+        await self.server.groups("remove_member", team, "bob")
+        for device, contacts in before.items():
+            await self.has(device, **contacts)
+            await self.has_stored(device.user, **contacts)
+        await bob.unseen(alice)
+        await alice.fence()
+        self.assertIn(bob.full, alice.seen)
+        self.assertFalse(self.told_unavailable(alice, bob), "alice sees bob as she did before")
+        for device in (alice, bob):
+            await device.logout()
+        for device in (bob, alice):
+            await device.login()
+        await alice.sees(bob)
+        await bob.fence()
+        self.assertNotIn(alice.full, bob.seen)
+
+    async def test_a_request_from_before_the_group_is_open_again_after_it(self):
+        alice, bob = await self.online("alice"), await self.online("bob")
+        await alice.presence_to(bob.bare, "subscribe")
+        await self.wait_for(lambda: any(p.type == "subscribe" for p in bob.presences), "bob is asked")
+        team = await self.group("Team", "alice", "bob")
+        await self.has(alice, bob=item("Team"))
+        await self.has(bob, alice=item("Team"))
+        await self.server.groups("remove_member", team, "bob")
+        await self.has(alice, bob=Item("none", "subscribe", None, frozenset()))
+        await self.has(bob)
+        for one, other in ((alice, bob), (bob, alice)):
+            await one.unseen(other)
+        await alice.logout()
+        bob.presences.clear()
+        await alice.login()
+        await self.wait_for(lambda: any(p.type == "subscribe" for p in bob.presences), "bob is asked again")
+        await bob.presence_to(alice.bare, "subscribed")
+        await self.has(alice, bob=item(subscription="to"))
+
     async def test_what_a_user_has_made_of_contacts_counts_after_a_kill_too(self):
         alice = await self.online("alice")
         team = await self.group("Team", "alice", "bob", "carol", "dave", "erin")
