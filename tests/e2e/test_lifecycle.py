@@ -201,6 +201,77 @@ class LifeCycle(ServerCase):
             await self.has_at_login(device, carol=item("Team"))
         await self.has_stored("bob")
 
+    async def test_a_one_sided_subscription_from_before_the_group_is_one_sided_again_after_it(self):
+        alice, bob = await self.online("alice"), await self.online("bob")
+        await alice.edit(bob.bare, name="Bobby")
+        await alice.presence_to(bob.bare, "subscribe")
+        await self.wait_for(lambda: any(p.type == "subscribe" for p in bob.presences), "bob is asked")
+        await bob.presence_to(alice.bare, "subscribed")
+        before = {alice: {"bob": item(name="Bobby", subscription="to")}, bob: {"alice": item(subscription="from")}}
+        for device, contacts in before.items():
+            await self.has(device, **contacts)
+        await alice.sees(bob)
+        team = await self.group("Team", "alice", "bob")
+        await self.has(alice, bob=item("Team", name="Bobby"))
+        await self.has(bob, alice=item("Team"))
+        await bob.sees(alice)
+        alice.presences.clear()
+        await self.server.groups("remove_member", team, "bob")
+        for device, contacts in before.items():
+            await self.has(device, **contacts)
+            await self.has_stored(device.user, **contacts)
+        await bob.unseen(alice)
+        await alice.fence()
+        self.assertIn(bob.full, alice.seen)
+        self.assertFalse(self.told_unavailable(alice, bob), "alice sees bob as she did before")
+        for device in (alice, bob):
+            await device.logout()
+        for device in (bob, alice):
+            await device.login()
+        await alice.sees(bob)
+        await bob.fence()
+        self.assertNotIn(alice.full, bob.seen)
+
+    async def test_a_request_from_before_the_group_is_open_again_after_it(self):
+        alice, bob = await self.online("alice"), await self.online("bob")
+        await alice.presence_to(bob.bare, "subscribe")
+        await self.wait_for(lambda: any(p.type == "subscribe" for p in bob.presences), "bob is asked")
+        team = await self.group("Team", "alice", "bob")
+        await self.has(alice, bob=item("Team"))
+        await self.has(bob, alice=item("Team"))
+        await self.server.groups("remove_member", team, "bob")
+        await self.has(alice, bob=Item("none", "subscribe", None, frozenset()))
+        await self.has(bob)
+        for one, other in ((alice, bob), (bob, alice)):
+            await one.unseen(other)
+        await alice.logout()
+        bob.presences.clear()
+        await alice.login()
+        await self.wait_for(lambda: any(p.type == "subscribe" for p in bob.presences), "bob is asked again")
+        await bob.presence_to(alice.bare, "subscribed")
+        await self.has(alice, bob=item(subscription="to"))
+
+    async def test_what_a_user_has_made_of_contacts_counts_after_a_kill_too(self):
+        alice = await self.online("alice")
+        team = await self.group("Team", "alice", "bob", "carol", "dave", "erin")
+        one = item("Team")
+        for user in ("alice", "bob", "carol", "dave", "erin"):
+            others = {"alice", "bob", "carol", "dave", "erin"} - {user}
+            await self.has_stored(user, **dict.fromkeys(others, one))
+        await alice.edit(jid("bob"))
+        await alice.edit(jid("carol"), name="Caro", groups=("Team",))
+        await alice.edit(jid("dave"), groups=("Friends",))
+        await self.has(alice, bob=item(), carol=item("Team", name="Caro"), dave=item("Friends"), erin=one)
+        self.server.kill()
+        alice.drop()
+        await self.server.start()
+        for user in ("bob", "carol", "dave", "erin"):
+            await self.server.groups("remove_member", team, user)
+        kept = {"carol": item(name="Caro", subscription="none"), "dave": item("Friends", subscription="none")}
+        await self.has_at_login(alice, **kept)
+        for user in ("bob", "carol", "dave", "erin"):
+            await self.has_stored(user)
+
     async def test_a_member_added_again_is_a_contact_again_with_the_name_it_was_given_and_goes_as_it_came(self):
         alice, bob = await self.online("alice"), await self.online("bob")
         team = await self.group("Team", "alice", "bob")

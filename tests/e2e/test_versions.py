@@ -191,7 +191,8 @@ class RandomHistories(ServerCase):
         self.phone, self.desk = self.device("alice", "phone"), self.device("alice", "desk")
         self.members = set()
         self.history = []
-        self.group_id = await self.group("Team", "alice")
+        self.label = "Team"
+        self.group_id = await self.group(self.label, "alice")
 
     async def check(self, device):
         """The device's list is complete at the answer to its login, and the one that the server has."""
@@ -250,18 +251,21 @@ class RandomHistories(ServerCase):
             await online[0].edit(self.OWN, name=f"Zed {len(self.history)}")
 
     async def step_remove_contact(self):
-        """The user removes a contact and leaves, so that it is due again at the next login."""
+        """The user removes a contact and leaves, so that it is due again at the next login. Returns who it was."""
         online = [device for device in (self.phone, self.desk) if device.xmpp]
         if not online or not self.members:
-            return
-        contact = jid(self.random.choice(sorted(self.members)))
-        if contact in online[0].items:
-            await online[0].edit(contact, subscription="remove")
+            return None
+        user = self.random.choice(sorted(self.members))
+        removed = jid(user) in online[0].items
+        if removed:
+            await online[0].edit(jid(user), subscription="remove")
         for device in online:
             await device.logout()
+        return user if removed else None
 
-    async def test_a_client_with_roster_versions_never_misses_a_contact_in_a_random_history(self):
-        steps = {
+    def steps(self):
+        """What may happen, and how often."""
+        return {
             self.step_switch: 8,
             self.step_add: 5,
             self.step_add_and_kill: 3,
@@ -269,6 +273,9 @@ class RandomHistories(ServerCase):
             self.step_kill: 1,
             self.step_remove_contact: 1,
         }
+
+    async def run_history(self):
+        steps = self.steps()
         for _ in range(self.STEPS):
             (step,) = self.random.choices(list(steps), weights=list(steps.values()))
             self.history.append(step.__name__.removeprefix("step_"))
@@ -278,8 +285,83 @@ class RandomHistories(ServerCase):
                 await device.login()
             await device.fence()
             await self.check(device)
-        await self.stored_complete(["alice", *sorted(self.members)], "Team")
+        await self.stored_complete(["alice", *sorted(self.members)], self.label)
+
+    async def test_a_client_with_roster_versions_never_misses_a_contact_in_a_random_history(self):
+        await self.run_history()
 
 
 class RandomHistoriesOnSqlite(RandomHistories):
+    storage = "sql"
+
+
+class RandomLives(RandomHistories):
+    """The same with members who leave, names that change, and contacts that the user puts into a group."""
+
+    options = {"groups_remove_contacts": True}
+    test_a_client_with_roster_versions_never_misses_a_contact_in_a_random_history = None
+
+    async def asyncSetUp(self):
+        await super().asyncSetUp()
+        #: Contacts that the user has put into a group: they outlive membership.
+        self.kept = set()
+
+    def steps(self):
+        return super().steps() | {self.step_leave: 3, self.step_rename: 2, self.step_keep: 2, self.step_leave_and_kill: 1}
+
+    def wanted(self):
+        """The list of Alice as it should be: contact -> subscription and groups."""
+        wanted = {jid(user): ("none", frozenset(["Friends"])) for user in self.kept}
+        for user in self.members:
+            wanted[jid(user)] = ("both", frozenset([self.label] + ["Friends"] * (user in self.kept)))
+        return wanted
+
+    async def check(self, device):
+        items = {contact: (item.subscription, item.groups) for contact, item in device.items.items() if contact != self.OWN}
+        self.assertEqual(items, self.wanted(), self.told(device))
+        await super().check(device)
+
+    async def seen_right(self, device):
+        """Waits until a device that is online has the list as it should be."""
+
+        def right():
+            items = {contact: (item.subscription, item.groups) for contact, item in device.items.items()}
+            items.pop(self.OWN, None)
+            return items == self.wanted()
+
+        await wait_until(right, lambda: f"{self.wanted()}: {self.told(device)}: {device.items}")
+
+    async def step_leave(self):
+        if self.members:
+            user = self.random.choice(sorted(self.members))
+            await self.server.groups("remove_member", self.group_id, user)
+            self.members.discard(user)
+            self.others.insert(0, user)
+
+    async def step_leave_and_kill(self):
+        await self.step_leave()
+        await self.step_kill()
+
+    async def step_rename(self):
+        self.label = f"Team {len(self.history)}"
+        await self.server.groups("set_info", self.group_id, {"name": self.label})
+
+    async def step_keep(self):
+        online = [device for device in (self.phone, self.desk) if device.xmpp]
+        if online and self.members:
+            user = self.random.choice(sorted(self.members))
+            await self.seen_right(online[0])
+            await online[0].edit(jid(user), groups=(self.label, "Friends"))
+            self.kept.add(user)
+            await self.seen_right(online[0])
+
+    async def step_remove_contact(self):
+        """The one that comes back is the group's and nobody else's."""
+        self.kept.discard(await super().step_remove_contact())
+
+    async def test_a_client_with_roster_versions_has_the_right_list_through_joins_leaves_renames_and_edits(self):
+        await self.run_history()
+
+
+class RandomLivesOnSqlite(RandomLives):
     storage = "sql"

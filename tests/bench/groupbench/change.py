@@ -1,7 +1,8 @@
 """Rows: a group renamed, a member removed whose contacts go too, and the stall meanwhile."""
 
+import statistics
+
 from . import add
-from .report import Row
 from .settings import HOST
 
 SIZE, QUICK_SIZE = 500, 50
@@ -37,53 +38,54 @@ class Scene(add.Scene):
 
 def rows(options, ejabberd, note):
 	size = QUICK_SIZE if options.quick else SIZE
-	limit = []
-	yield from renamed(options, size, limit, note)
+	scenes = {}
 	if options.wants("removal"):
-		yield from removed(options, size, ejabberd, limit, note)
+		scenes["removal"] = measured(Scene(options, size, ejabberd, REMOVING).keep("ours", "ejabberd"), removal, note)
+	scenes["rename"] = measured(Scene(options, size, None).keep("ours", "floor"), rename, note, scenes.get("removal"))
+	online = scenes["rename"].online
+	renamed, removed = f"group of {size} renamed, {online} online", f"one removed from {size}, contacts too, {online} online"
+	if options.wants("rename"):
+		promised = f"{renamed}: until each has {size - 1:,} pushes (floor: in slices of 20)"
+		yield scenes["rename"].row("rename", "rename-took", promised, "", AT_WORK)
+		yield stall_row(scenes["rename"], scenes["rename"], "rename", f"longest stall as a {renamed}")
+	if options.wants("removal"):
+		yield scenes["removal"].row("removal", "removal-took", f"{removed}: until the last has the push", "", AT_WORK)
+		yield stall_row(scenes["removal"], scenes["rename"], "removal", f"longest stall as {removed}")
 
 
-def renamed(options, size, limit, note):
-	"""Measures what the limit is, too: the stall of an add without the module, and one save."""
-	scene = Scene(options, size, None).keep("ours", "floor")
+def measured(scene, measure, note, *others):
 	try:
-		note(f"group of {size}: stall of an add, for comparison")
 		scene.start()
-		scene.repeat("stall", scene.stall_of_add)
-		save, _ = scene.save_seen()
-		limit += [Row.of("", "", "", scene.samples["stall"]).values["floor"], save]
-		if options.wants("rename") and options.module:
-			note(f"group of {size}: renaming it")
-			scene.sides, others = [side for side in scene.sides if side.name == "ours"], scene.sides
-			scene.change("rename", scene.rename)
-			scene.sides = others
-			work = f"group of {size} renamed, {scene.online} online"
-			notes = ["timed with the pinging client at work"]
-			yield scene.row("rename", "rename-took", f"{work}: until each has {size - 1:,} pushes", "", notes)
-			yield against(limit, scene, "rename", f"longest stall as a {work}", size)
+		measure(scene, note, *others)
 	finally:
 		scene.end()
+	return scene
 
 
-def removed(options, size, ejabberd, limit, note):
-	scene = Scene(options, size, ejabberd, {"groups_remove_contacts": True}).keep("ours", "ejabberd")
-	try:
-		note(f"group of {size}: removing members, with their contacts: starting")
-		scene.start()
-		note(f"group of {size}: removing members")
-		scene.change("removal", scene.remove)
-	finally:
-		scene.end()
-	work = f"one removed from {size}, contacts too, {scene.online} online"
-	notes = ["timed with the pinging client at work"]
-	yield scene.row("removal", "removal-took", f"{work}: until the last has the push", "", notes)
-	yield against(limit, scene, "removal", f"longest stall as {work}", size)
+def removal(scene, note):
+	note(f"group of {scene.size}: removing members, with their contacts")
+	scene.change("removal", scene.remove)
 
 
-def against(limit, scene, key, work, size):
+def rename(scene, note, removal):
+	"""Measures what the limit is for both, too: the stall of an add without the module, and one save."""
+	if scene.options.wants("rename"):
+		note(f"group of {scene.size}: renaming it")
+		scene.change("rename", scene.rename)
+	else:
+		scene.window = removal.window
+	note(f"group of {scene.size}: stall of an add, for comparison")
+	scene.repeat("stall", scene.stall_of_add, ("floor",))
+	scene.samples["save"] = scene.save_seen()
+
+
+REMOVING = {"groups_remove_contacts": True}
+AT_WORK = ["timed with the pinging client at work"]
+
+
+def stall_row(scene, limit, key, work):
 	"""The stall of an add is the measure of any other."""
-	floor, save = limit
-	promise = f"as for an add: ≤ floor's add + one save of {size} ({save:.1f} ms)"
-	row = scene.row(key, f"{key}-stall", work, promise)
-	row.values["floor"] = floor
+	save = limit.samples["save"][0]
+	row = scene.row(key, f"{key}-stall", work, f"as for an add: ≤ floor's add + one save of {scene.size} ({save:.1f} ms)")
+	row.values["floor"] = statistics.median(limit.samples["stall"]["floor"])
 	return row.at_most(1, plus=save)

@@ -85,6 +85,9 @@ class FloorSide(ProsodySide):
 	def remove(self, user):
 		self.server.tool("floor_remove", GROUP, user)
 
+	def send_rename(self, name):
+		self.server.control.send("return " + prosody.tool("floor_rename", GROUP, name))
+
 
 class EjabberdSide(Side):
 	name = "ejabberd"

@@ -10,6 +10,7 @@ SIZES = (1000, 5000)
 QUICK_SIZES = (100, 300)
 LOGINS = {1000: 50, 5000: 25}
 WARM = 5  # logins before those that count
+LIMIT = 600.0  # seconds until all lists are to be in storage
 VIRTUAL = {"groups_roster_mode": "virtual"}
 
 members = login.members
@@ -88,7 +89,7 @@ def stored_bytes(options, size, host_options):
 	try:
 		server.start()
 		server.groups("sync", GROUP)
-		server.settle()
+		server.settle(timeout=LIMIT)
 		return stores.contact_bytes(server.data)
 	finally:
 		server.kill()

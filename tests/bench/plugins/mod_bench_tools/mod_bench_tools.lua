@@ -7,6 +7,7 @@ local usermanager = require "core.usermanager";
 local datamanager = require "core.storagemanager".olddm;
 local modulemanager = require "core.modulemanager";
 local monotonic = require "util.time".monotonic;
+local add_task = require "util.timer".add_task;
 
 local host = module.host;
 local sessions = prosody.hosts[host].sessions;
@@ -75,6 +76,31 @@ function floor_remove(group, user)
 	local members = record(group);
 	members[user] = nil;
 	return group_store:set(group, members);
+end
+
+-- A group gets another name, which each online member's roster is given for a label; a push for each item. In slices, with
+-- turns for the connections in between: Prosody gets slower with each push that still waits to be sent.
+function floor_rename(group, name)
+	local members = record(group);
+	info_store:set(group, { name = name });
+	local push = coroutine.wrap(function ()
+		for member in pairs(members) do
+			for other in pairs(sessions[member] and members or {}) do
+				if other ~= member then
+					sessions[member].roster[jid_of(other)] = contact(name);
+					rostermanager.roster_push(member, host, jid_of(other));
+					coroutine.yield(true);
+				end
+			end
+		end
+	end);
+	add_task(0, function ()
+		for _ = 1, 20 do
+			if not push() then return; end
+		end
+		return 0;
+	end);
+	return true;
 end
 
 -- A group's rosters written from nothing: each loaded, filled and saved once.
