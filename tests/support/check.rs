@@ -96,6 +96,25 @@ impl World {
         }
     }
 
+    /// With the option on, and where users have no contacts with subscription `both` of their own: only groups bring them, and nothing
+    /// is open.
+    pub fn check_taken_back(&self) {
+        if !self.options.remove_contacts {
+            return;
+        }
+        let share =
+            |a: &Name, b: &Name| self.host.members.values().any(|group| group.contains_key(a) && group.contains_key(b));
+        for user in &self.host.accounts {
+            let items = self.host.stored.get(user).map(|roster| roster.items.clone()).unwrap_or_default();
+            for (contact, item) in items.iter().filter(|(contact, _)| self.host.accounts.contains(*contact)) {
+                let brought = item.subscription == "both";
+                assert!(share(user, contact) || !brought, "{contact} stays in the roster of {user}: {item:?}");
+            }
+        }
+        let open = self.host.marker.as_ref().and_then(|marker| marker.get("partings"));
+        assert_eq!(open, None, "partings are open");
+    }
+
     /// What users called their contacts, and the groups they put them into, are as they were.
     fn check_own(&self) {
         for ((user, contact), own) in &self.host.own {
