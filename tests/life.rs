@@ -387,7 +387,10 @@ impl Life {
     fn compare(&self) {
         for (owner, contact) in pairs().filter(|(owner, _)| self.model.accounts.contains(owner)) {
             let mine = &self.model.own[&(owner, contact)];
-            if mine.vague {
+            // A contact that is there is not asked for an account: it may be brought before the account is made again.
+            let early = !self.model.accounts.contains(contact)
+                && self.model.groups.values().any(|(_, m)| m.contains(owner) && m.contains(contact));
+            if mine.vague || early && mine.prior.is_some() {
                 continue;
             }
             let stored = self.world.stored(owner, contact);
