@@ -70,6 +70,7 @@ local function give_label(list, id, label)
 		if earlier ~= label then all[#all + 1] = earlier; end
 	end
 	get_field(list.provenance, "labels")[id] = #all == 1 and label or all;
+	list.learnt = true;
 end
 
 -- Contacts
@@ -266,6 +267,7 @@ local function bring_section(list, section, number, report)
 			report.missing[#report.missing + 1] = number + c;
 		else
 			local changed, gained = bring(list, section, jid);
+			list.quiet = list.quiet or list.learnt; -- also where the contact bears the label already
 			if naming then
 				local item = list.roster[jid];
 				local name = naming == "username" and jid_node(jid) or names and names[c];
@@ -289,7 +291,7 @@ function contacts.reconcile(username, roster, plan, online)
 	local provenance = get_provenance(metadata);
 	local list = {
 		roster = roster, metadata = metadata, state = state, provenance = provenance, own_jid = username.."@"..host,
-		adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false,
+		adopts = plan.adopt and not provenance, naming = plan.naming, quiet = false, learnt = false,
 	};
 	local report = { changed = {}, gained = {}, lost = {}, missing = {}, unnamed = {} };
 	local sections = read_sections(list, plan.sections);

@@ -193,7 +193,7 @@ pub enum Reply {
 /// - an earlier label of these groups, or any label of the groups `left`, is among them, is not to stay on account of
 ///   another, and is not the user's choice: it goes; or
 /// - its item has no name, or one that it was given, and [`Naming`] gives it one; or
-/// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
+/// - the roster's metadata holds a pending request from it, or not yet the label that it was given: this is stored, but not pushed.
 ///
 /// A contact in a section without groups is given up. It differs if its item was brought, or is noted as the user's own:
 /// labels of the groups `left` go, but for the user's choice, and

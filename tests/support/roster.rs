@@ -166,14 +166,15 @@ impl Roster {
         items.map(|(contact, _)| contact.clone()).collect()
     }
 
-    fn give_label(&mut self, id: &Name, label: &str, adopts: bool) {
+    /// True if that is news.
+    fn give_label(&mut self, id: &Name, label: &str, adopts: bool) -> bool {
         if let Some(settling) = &mut self.settling {
             settling.forgotten.remove(id);
         }
         let given = self.given(None);
         let provenance = self.provenance.get_or_insert_default();
         if provenance.labels.get(id).and_then(|given| given.first()).is_some_and(|newest| newest == label) {
-            return;
+            return false;
         }
         if !adopts && !given.contains(label) {
             for (contact, item) in self.items.iter().filter(|(_, item)| item.groups.contains(label)) {
@@ -183,6 +184,7 @@ impl Roster {
         let all = provenance.labels.entry(id.clone()).or_default();
         all.retain(|earlier| earlier != label);
         all.insert(0, label.to_owned());
+        true
     }
 
     fn is_named(&self, contact: &Name) -> bool {
@@ -327,7 +329,7 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
     let ids =
         |section: &Section| section.groups.iter().map(|(id, _)| id).chain(&section.left).cloned().collect::<Vec<_>>();
     let given: Vec<_> = plan.sections.iter().map(|s| roster.given(Some(&ids(s).iter().collect::<Vec<_>>()))).collect();
-    let mut number = 0;
+    let (mut number, mut learnt) = (0, false);
     for (section, mut given) in plan.sections.iter().zip(given) {
         let labels: Vec<_> = section.groups.iter().map(|(_, label)| text(label)).collect();
         if adopts {
@@ -335,7 +337,7 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
         }
         let old = given.iter().filter(|label| !labels.contains(label)).cloned().collect();
         for ((id, _), label) in section.groups.iter().zip(&labels) {
-            roster.give_label(id, label, adopts);
+            learnt |= roster.give_label(id, label, adopts);
         }
         for (at, contact) in section.contacts.iter().enumerate() {
             number += 1;
@@ -352,6 +354,7 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
                 changes.missing.push(number);
                 continue;
             }
+            changes.quiet |= learnt;
             let mut changed = roster.bring(contact, &labels, &given, &old);
             let name = match plan.naming {
                 Naming::None => None,
