@@ -5,8 +5,16 @@
 mod support;
 
 use groups_internal_native::engine::{Effect, Error};
-use support::cases::{Case, busy_world, changes, contact_work};
+use support::cases::{Case, busy_world};
 use support::*;
+
+fn changes() -> Vec<Case> {
+    cases::changes().into_iter().chain(cases::changes_that_take_back()).collect()
+}
+
+fn contact_work() -> Vec<Case> {
+    cases::contact_work().into_iter().chain(cases::work_that_takes_back()).collect()
+}
 
 /// Lets something happen at every effect of every case, and has `judge` look at the host afterwards.
 fn strike_everywhere(cases: &[Case], strikes: &[Strike], judge: fn(&mut World, &Case, &Outcome, &Effect)) {

@@ -361,10 +361,12 @@ impl Life {
         self.world.take_off(user, contact);
         let vague = self.model.own[&(user, contact)].vague;
         self.model.own.insert((user, contact), Own { vague, off: true, ..Own::default() });
+        let shared = !self.model.labels(contact, user).is_empty();
         let other = self.model.own.get_mut(&(contact, user)).unwrap();
         other.vague |= other.kept.is_some();
+        other.off |= hears;
         if let Some(prior) = other.prior.as_mut().filter(|_| hears) {
-            *prior = ("none", prior.1);
+            *prior = ("none", prior.1 && !shared);
         }
     }
 

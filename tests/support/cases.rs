@@ -111,6 +111,33 @@ pub fn changes() -> Vec<Case> {
             repeatable: true,
         },
         Case {
+            name: "add a chat",
+            prepare: nothing,
+            start: |engine| engine.add_group_chat(given("g"), given("More")),
+            needs: stores_or_makes,
+            repeatable: true,
+        },
+        Case {
+            name: "remove a chat",
+            prepare: nothing,
+            start: |engine| engine.remove_group_chat(given("g"), given("room1")),
+            needs: stores,
+            repeatable: true,
+        },
+        Case {
+            name: "emit events",
+            prepare: nothing,
+            start: |engine| engine.emit_member_events(given("g")),
+            needs: no_effect,
+            repeatable: true,
+        },
+    ]
+}
+
+/// The same where what came with a group goes with it.
+pub fn changes_that_take_back() -> Vec<Case> {
+    vec![
+        Case {
             name: "remove a member and what came with it",
             prepare: take_back,
             start: |engine| engine.remove_member(given("g"), given("bob")),
@@ -132,27 +159,6 @@ pub fn changes() -> Vec<Case> {
             prepare: take_back,
             start: |engine| engine.delete(given("g")),
             needs: stores,
-            repeatable: true,
-        },
-        Case {
-            name: "add a chat",
-            prepare: nothing,
-            start: |engine| engine.add_group_chat(given("g"), given("More")),
-            needs: stores_or_makes,
-            repeatable: true,
-        },
-        Case {
-            name: "remove a chat",
-            prepare: nothing,
-            start: |engine| engine.remove_group_chat(given("g"), given("room1")),
-            needs: stores,
-            repeatable: true,
-        },
-        Case {
-            name: "emit events",
-            prepare: nothing,
-            start: |engine| engine.emit_member_events(given("g")),
-            needs: no_effect,
             repeatable: true,
         },
     ]
@@ -208,6 +214,14 @@ pub fn contact_work() -> Vec<Case> {
             },
             |e| e.user_left(n("ann")),
         ),
+        case("flush", |w| drop(w.add("g", "dora")), |e| e.flush(5.0)),
+        case("account deleted", |w| w.host.lose_account("carl"), |e| e.account_deleted(n("carl"))),
+    ]
+}
+
+pub fn work_that_takes_back() -> Vec<Case> {
+    let case = |name, prepare, start| Case { name, prepare, start, needs: no_effect, repeatable: true };
+    vec![
         case(
             "work after a removal",
             |w| {
@@ -225,7 +239,5 @@ pub fn contact_work() -> Vec<Case> {
             },
             |e| e.user_appeared(n("carl")),
         ),
-        case("flush", |w| drop(w.add("g", "dora")), |e| e.flush(5.0)),
-        case("account deleted", |w| w.host.lose_account("carl"), |e| e.account_deleted(n("carl"))),
     ]
 }
