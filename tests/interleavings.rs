@@ -5,7 +5,7 @@
 mod support;
 
 use groups_internal_native::engine::{Answer, Engine, Error, Operation};
-use support::cases::busy_world;
+use support::cases::{busy_world, take_back};
 use support::*;
 
 type Start = fn(&Engine) -> Operation;
@@ -38,8 +38,11 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// A host on which all of them find something to do.
-fn world_for(names: &[&str], row_writes: bool) -> World {
+fn world_for(names: &[&str], row_writes: bool, removes: bool) -> World {
     let mut world = busy_world(row_writes);
+    if removes {
+        take_back(&mut world);
+    }
     if names.contains(&"ed logs in") && !names.contains(&"add ed") {
         world.add("g", "ed").expect("added");
         world.host.accounts.insert(n("ed"));
@@ -91,6 +94,7 @@ fn judge(world: &mut World, names: &[&str], results: &[Result<Answer, Error>], i
     world.settle();
     world.check_agreement();
     world.check_contacts();
+    world.check_taken_back();
 }
 
 fn check_members(world: &World, names: &[&str], results: &[Result<Answer, Error>]) {
@@ -120,9 +124,9 @@ fn check_members(world: &World, names: &[&str], results: &[Result<Answer, Error>
     assert_eq!(rooms, 1 + added - usize::from(did("remove a chat")), "chats of the group");
 }
 
-fn run_together(numbers: &[usize], row_writes: bool, late: bool, choose: &mut dyn FnMut(&[usize]) -> usize) {
+fn run_together(numbers: &[usize], [row_writes, late, removes]: [bool; 3], choose: &mut dyn FnMut(&[usize]) -> usize) {
     let names: Vec<_> = numbers.iter().map(|&number| OPERATIONS[number].0).collect();
-    let mut world = world_for(&names, row_writes);
+    let mut world = world_for(&names, row_writes, removes);
     let operations: Vec<_> = numbers.iter().map(|&number| OPERATIONS[number].1(&world.engine)).collect();
     let (results, idle) = Together::new(operations).run(&mut world, late, choose);
     judge(&mut world, &names, &results, idle);
@@ -152,8 +156,12 @@ fn two_operations_that_change_over_once_lose_nothing_wherever_it_is() {
         for steps in 1..200 {
             let (mut choose, changed) = change_over_after(steps);
             let (rows, late) = ((first + steps) % 2 == 0, (second + steps / 2) % 2 == 0);
-            let what = format!("{} | {}, after {steps} (late: {late})", OPERATIONS[first].0, OPERATIONS[second].0);
-            trials.attempt(&what, || run_together(&[first, second], rows, late, &mut choose));
+            let removes = (first + second + steps / 4) % 2 == 0;
+            let what = format!(
+                "{} | {}, after {steps} (late: {late}, removes: {removes})",
+                OPERATIONS[first].0, OPERATIONS[second].0
+            );
+            trials.attempt(&what, || run_together(&[first, second], [rows, late, removes], &mut choose));
             if !changed.get() {
                 break;
             }
@@ -181,7 +189,9 @@ fn two_operations_that_change_over_at_random_lose_nothing() {
             let mut number = numbers(seed + 100 * (first * 100 + second) as u64 + 1);
             let mut choose = |runnable: &[usize]| runnable[(number() >> 20) as usize % runnable.len()];
             let what = format!("{} | {}, seed {seed}", OPERATIONS[first].0, OPERATIONS[second].0);
-            trials.attempt(&what, || run_together(&[first, second], seed % 2 == 0, seed % 4 < 2, &mut choose));
+            trials.attempt(&what, || {
+                run_together(&[first, second], [seed % 2 == 0, seed % 4 < 2, seed % 3 == 0], &mut choose)
+            });
         }
     }
     trials.judge();
@@ -195,7 +205,7 @@ fn three_operations_that_change_over_at_random_lose_nothing() {
         let chosen: Vec<_> = (0..3).map(|_| (number() >> 20) as usize % OPERATIONS.len()).collect();
         let what = format!("{:?}, seed {seed}", chosen.iter().map(|&number| OPERATIONS[number].0).collect::<Vec<_>>());
         let mut choose = |runnable: &[usize]| runnable[(number() >> 20) as usize % runnable.len()];
-        trials.attempt(&what, || run_together(&chosen, seed % 2 == 0, seed % 4 < 2, &mut choose));
+        trials.attempt(&what, || run_together(&chosen, [seed % 2 == 0, seed % 4 < 2, seed % 3 == 0], &mut choose));
     }
     trials.judge();
 }

@@ -139,6 +139,22 @@ fn two_groups_of_one_name_share_a_label_until_the_last_lets_it_go() {
 }
 
 #[test]
+fn a_group_of_the_same_name_that_is_shared_later_is_known_to_have_brought_the_contact() {
+    let mut world = World::with(Options { remove_contacts: true, ..Options::default() }, EVERYBODY);
+    world.create("h", "Same").unwrap();
+    let mut world = world.and_group("g", "Same", &["ann", "bob"]);
+    for user in ["ann", "bob"] {
+        world.add("h", user).unwrap();
+    }
+    world.settle();
+    world.remove("g", "bob").unwrap();
+    world.settle();
+    world.delete("h").unwrap();
+    world.settle();
+    assert_eq!((world.stored("ann", "bob"), world.stored("bob", "ann")), (None, None));
+}
+
+#[test]
 fn contacts_without_a_name_get_what_the_option_says() {
     for (option, bob, ann) in [
         (Naming::None, None, None),

@@ -234,10 +234,11 @@ impl Life {
         }
     }
 
-    /// Whether rosters are as they should be. With the option off, that is waited for if something is still to be taken back: who
-    /// leaves for good then is no party to it any more.
+    /// Whether rosters are as they should be. While something is still to be taken back, it is not laid down what becomes of
+    /// those who leave or join for good meanwhile: then it is waited for.
     fn is_settled(&mut self) -> bool {
-        if !self.model.removes && self.open_partings().is_some() {
+        let for_good = !self.model.removes || self.model.own.values().any(|mine| mine.kept.is_some());
+        if for_good && self.open_partings().is_some() {
             self.world.settle_within(4000.0);
         }
         self.world.engine.next_work(self.world.host.now).is_none()
@@ -331,7 +332,7 @@ impl Life {
             (Some(_), Edit::TakeOff) => return self.take_off(user, contact),
             (Some(item), _) => item.clone(),
             (None, _) => {
-                *mine = Own { prior: Some(("none", true)), vague: mine.vague, ..Own::default() };
+                *mine = Own { prior: Some(("none", true)), vague: mine.vague, off: mine.off, ..Own::default() };
                 Item { ask: true, ..Item::new("none") }
             }
         };
@@ -360,10 +361,12 @@ impl Life {
         self.world.take_off(user, contact);
         let vague = self.model.own[&(user, contact)].vague;
         self.model.own.insert((user, contact), Own { vague, off: true, ..Own::default() });
+        let shared = !self.model.labels(contact, user).is_empty();
         let other = self.model.own.get_mut(&(contact, user)).unwrap();
         other.vague |= other.kept.is_some();
+        other.off |= hears;
         if let Some(prior) = other.prior.as_mut().filter(|_| hears) {
-            *prior = ("none", prior.1);
+            *prior = ("none", prior.1 && !shared);
         }
     }
 
@@ -386,7 +389,10 @@ impl Life {
     fn compare(&self) {
         for (owner, contact) in pairs().filter(|(owner, _)| self.model.accounts.contains(owner)) {
             let mine = &self.model.own[&(owner, contact)];
-            if mine.vague {
+            // A contact that is there is not asked for an account: it may be brought before the account is made again.
+            let early = !self.model.accounts.contains(contact)
+                && self.model.groups.values().any(|(_, m)| m.contains(owner) && m.contains(contact));
+            if mine.vague || early && mine.prior.is_some() {
                 continue;
             }
             let stored = self.world.stored(owner, contact);

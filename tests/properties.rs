@@ -43,6 +43,7 @@ enum Act {
     Up,
     DirectoryDown,
     Unreadable(usize),
+    RemoveContacts(bool),
     Pause(u8),
     Crash,
 }
@@ -91,6 +92,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Up),
         1 => Just(Act::DirectoryDown),
         1 => user.prop_map(Act::Unreadable),
+        1 => any::<bool>().prop_map(Act::RemoveContacts),
         5 => any::<u8>().prop_map(Act::Pause),
         1 => Just(Act::Crash),
     ]
@@ -156,6 +158,10 @@ fn play(world: &mut World, act: Act) {
         Act::Unreadable(u) => {
             world.host.unreadable.insert(n(USERS[u]));
         }
+        Act::RemoveContacts(on) => {
+            world.options.remove_contacts = on;
+            world.engine.set_options(world.options);
+        }
         Act::Pause(tenths) => world.settle_within(f64::from(tenths) / 10.0),
         Act::Crash => {
             mend(world);
@@ -219,9 +225,10 @@ proptest! {
     fn after_any_history_contact_lists_are_as_membership_says(
         acts in prop::collection::vec(act(), 1..40),
         row_writes in any::<bool>(),
+        remove_contacts in any::<bool>(),
         tick in prop_oneof![Just(1e-5), Just(1e-3), Just(6e-3)],
     ) {
-        let mut world = World::with(Options { chats: true, row_writes, ..Options::default() }, &["ann", "bob", "carl"]);
+        let mut world = World::with(Options { chats: true, row_writes, remove_contacts, ..Options::default() }, &["ann", "bob", "carl"]);
         world.host.tick = tick;
         world.forgives_edits = true;
         for act in acts {

@@ -141,11 +141,15 @@ impl Call {
     /// Reads a roster from storage, for the next turn to settle it: either takes as long as the roster is large. False if
     /// there is no need to, and it can be settled now.
     async fn fetch(&self, user: UserKey) -> bool {
-        if self.state().rosters.fetched == Some(user) || !self.has_account(user).await {
+        if self.state().rosters.fetched == Some(user) {
+            return false;
+        }
+        // First of all: it is on no other list now, should this operation die.
+        self.state().rosters.take_in_hand(user);
+        if !self.has_account(user).await {
             return false;
         }
         let name = self.state().directory.user_name(user);
-        self.state().rosters.take_in_hand(user);
         match self.perform(Effect::LoadRoster(name.clone())).await {
             Reply::Loaded(false) => {
                 self.state().rosters.fetched = Some(user);

@@ -37,6 +37,12 @@ pub fn busy_world(row_writes: bool) -> World {
 
 fn nothing(_: &mut World) {}
 
+/// From now on, what came with a group goes with it.
+pub fn take_back(world: &mut World) {
+    world.options.remove_contacts = true;
+    world.engine.set_options(world.options);
+}
+
 fn stores(effect: &Effect) -> bool {
     use Effect::{StoreInfo, StoreMarker, StoreMember, StoreMembers};
     matches!(effect, StoreInfo(..) | StoreMembers(..) | StoreMember(..) | StoreMarker(_))
@@ -128,6 +134,36 @@ pub fn changes() -> Vec<Case> {
     ]
 }
 
+/// The same where what came with a group goes with it.
+pub fn changes_that_take_back() -> Vec<Case> {
+    vec![
+        Case {
+            name: "remove a member and what came with it",
+            prepare: take_back,
+            start: |engine| engine.remove_member(given("g"), given("bob")),
+            needs: stores,
+            repeatable: true,
+        },
+        Case {
+            name: "rename when contacts are taken back",
+            prepare: |world| {
+                take_back(world);
+                world.remove("g", "bob").expect("removed");
+            },
+            start: |engine| engine.set_info(given("g"), given("Better")),
+            needs: stores,
+            repeatable: true,
+        },
+        Case {
+            name: "delete with all that came with it",
+            prepare: take_back,
+            start: |engine| engine.delete(given("g")),
+            needs: stores,
+            repeatable: true,
+        },
+    ]
+}
+
 fn add_a_while_ago(world: &mut World, user: &str) {
     world.add("g", user).expect("added");
     world.host.now += 3.0;
@@ -180,5 +216,28 @@ pub fn contact_work() -> Vec<Case> {
         ),
         case("flush", |w| drop(w.add("g", "dora")), |e| e.flush(5.0)),
         case("account deleted", |w| w.host.lose_account("carl"), |e| e.account_deleted(n("carl"))),
+    ]
+}
+
+pub fn work_that_takes_back() -> Vec<Case> {
+    let case = |name, prepare, start| Case { name, prepare, start, needs: no_effect, repeatable: true };
+    vec![
+        case(
+            "work after a removal",
+            |w| {
+                take_back(w);
+                w.remove("g", "bob").expect("removed");
+                w.host.now += 3.0;
+            },
+            Engine::work,
+        ),
+        case(
+            "login after a deletion",
+            |w| {
+                take_back(w);
+                w.delete("g").expect("deleted");
+            },
+            |e| e.user_appeared(n("carl")),
+        ),
     ]
 }

@@ -87,13 +87,34 @@ impl World {
         }
     }
 
-    /// No member's roster in storage holds an account that was deleted.
+    /// No member's roster in storage holds an account that was deleted, unless the user gave it a name.
     fn check_gone(&self) {
         for (user, gone) in self.host.gone.iter().filter(|(user, _)| self.host.accounts.contains(user)) {
             let roster = self.host.stored.get(user).cloned().unwrap_or_default();
-            assert!(!roster.items.contains_key(gone), "{gone} is gone, but in the roster of {user}");
+            let item = roster.items.get(gone);
+            let kept = item.is_none_or(|item| item.subscription == "none" && !item.ask && item.name.is_some());
+            assert!(kept, "{gone} is gone, but in the roster of {user}: {item:?}");
             assert!(!roster.pending.contains(gone), "{gone} is gone, but pending in the roster of {user}");
         }
+    }
+
+    /// With the option on, and where users have no contacts with subscription `both` of their own: only groups bring them, and nothing
+    /// is open.
+    pub fn check_taken_back(&self) {
+        if !self.options.remove_contacts {
+            return;
+        }
+        let share =
+            |a: &Name, b: &Name| self.host.members.values().any(|group| group.contains_key(a) && group.contains_key(b));
+        for user in &self.host.accounts {
+            let items = self.host.stored.get(user).map(|roster| roster.items.clone()).unwrap_or_default();
+            for (contact, item) in items.iter().filter(|(contact, _)| self.host.accounts.contains(*contact)) {
+                let brought = item.subscription == "both";
+                assert!(share(user, contact) || !brought, "{contact} stays in the roster of {user}: {item:?}");
+            }
+        }
+        let open = self.host.marker.as_ref().and_then(|marker| marker.get("partings"));
+        assert_eq!(open, None, "partings are open");
     }
 
     /// What users called their contacts, and the groups they put them into, are as they were.
