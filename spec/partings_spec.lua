@@ -830,7 +830,7 @@ describe("data of the Lua module, "..title, function ()
 		assert.same({ [c] = world.both("Old") }, world.contacts(server, a));
 	end);
 
-	pending("count as the group's in the list of a member who leaves before the background pass has reached it", function ()
+	it("count as the group's in the list of a member who leaves before the background pass has reached it", function ()
 		start_after(everybody());
 		-- As at a first start, with the member leaving in the same turn.
 		world.settle(server);

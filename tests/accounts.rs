@@ -410,3 +410,15 @@ fn a_restoration_that_storage_refuses_is_tried_again_at_the_next_start() {
     survived(&world, &["ann", "bob"]);
     assert_eq!(Info::from_value(world.host.infos[&n("sales")].clone()).rooms().len(), 0);
 }
+
+#[test]
+fn an_account_that_was_made_and_added_again_stays_a_member_after_a_crash() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.delete_account("bob");
+    world.add("g", "bob").unwrap();
+    world.crash();
+    world.register("bob");
+    world.settle();
+    assert_eq!(world.members("g"), ["ann", "bob"]);
+    world.check_contacts();
+}

@@ -30,6 +30,14 @@ local function note_choices(list, label, given)
 	end
 end
 
+local function need_provenance(list)
+	if not list.provenance then
+		list.provenance = {};
+		list.metadata[provenances.KEY] = list.provenance;
+	end
+	return list.provenance;
+end
+
 -- Contacts are about to be given a label for a group.
 local function give_label(list, id, label)
 	local labels = list.provenance and list.provenance.labels;
@@ -39,10 +47,7 @@ local function give_label(list, id, label)
 		settling.forgotten[id] = nil;
 	end
 	if newest(given) == label then return; end
-	if not list.provenance then
-		list.provenance = {};
-		list.metadata[provenances.KEY] = list.provenance;
-	end
+	need_provenance(list);
 	local all_given = given_for(list.provenance);
 	if all_given and all_given[label] then
 		-- It may change no item that this group bears the label as well, and must be known all the same.
@@ -158,7 +163,7 @@ local function give_up(list, given, jid)
 		return true, saw;
 	end
 	if brought then
-		add_note(provenance, jid, { subscription = "none", labels = note and note.labels });
+		add_note(need_provenance(list), jid, { subscription = "none", labels = note and note.labels });
 		changed = set_subscription(item, "none", nil) or changed;
 	elseif item.subscription == "both" and not item.ask then
 		changed = set_subscription(item, note.subscription or "both", note.ask) or changed;
@@ -208,12 +213,12 @@ end
 -- The sections of a plan, which come flat, with what is to be known of each.
 local function read_sections(list, flat)
 	local sections = {};
-	for s = 1, #flat, 6 do
+	for s = 1, #flat, 7 do
 		local ids, labels = flat[s + 1], flat[s + 2];
-		local section = { verified = flat[s], ids = ids, labels = labels, contacts = flat[s + 4], names = flat[s + 5] };
+		local section = { verified = flat[s], ids = ids, labels = labels, contacts = flat[s + 5], names = flat[s + 6] };
 		local given = given_for(list.provenance, flat[s + 3], given_for(list.provenance, ids));
 		if list.adopts then
-			given = add_given(given, labels);
+			given = add_given(add_given(given, labels), flat[s + 4]);
 		end
 		section.given, section.old = given, {};
 		for label in pairs(given or {}) do

@@ -230,14 +230,15 @@ fn plan_table(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// A plan's sections, flat: `verified, ids, labels, left, contacts, names or false` for each.
+/// A plan's sections, flat: `verified, ids, labels, left, left labels, contacts, names or false` for each.
 fn sections(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
-    let flat = lua.create_table_with_capacity(plan.sections.len() * 6, 0)?;
+    let flat = lua.create_table_with_capacity(plan.sections.len() * 7, 0)?;
     for section in &plan.sections {
         flat.raw_push(section.verified)?;
         flat.raw_push(convert::list(lua, section.groups.iter().map(|(id, _)| id.as_bytes()))?)?;
         flat.raw_push(convert::list(lua, section.groups.iter().map(|(_, label)| label.as_ref()))?)?;
         flat.raw_push(convert::names(lua, &section.left)?)?;
+        flat.raw_push(convert::list(lua, section.left_labels.iter().map(AsRef::as_ref))?)?;
         flat.raw_push(host.last_lists.jids(lua, &section.contacts, &host.name)?)?;
         if section.names.is_empty() {
             flat.raw_push(false)?;

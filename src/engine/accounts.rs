@@ -137,6 +137,22 @@ impl Call {
         }
     }
 
+    /// An account that was gone is about to be a member again: the next start must not take the membership for one of before.
+    pub(super) async fn recall_departure(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
+        let noted = {
+            let mut state = self.state();
+            state.rosters.stay(user, key);
+            let groups = state.marker.departures.get(&state.directory.user_name(user));
+            groups.is_some_and(|groups| groups.contains(id))
+        };
+        if !noted {
+            return Ok(());
+        }
+        let stored = self.take_turn_and_store_marker(|_| false).await;
+        let Err(reason) = stored else { return Ok(()) };
+        self.refuse_unmarked(&reason).await
+    }
+
     /// Takes accounts that are gone out of groups that have not let them go: storage failed, or the server was killed.
     pub(super) async fn finish_departures(&self) {
         if self.now() < self.state().rosters.departures_due {

@@ -269,6 +269,8 @@ pub struct Section {
     pub groups: Vec<(Name, Box<[u8]>)>,
     /// Groups that are not shared with them any more, and take back what they have brought.
     pub left: Vec<Name>,
+    /// The labels of those of them that there still are, for rosters that are the Lua module's work.
+    pub left_labels: Vec<Box<[u8]>>,
     /// The usernames of the contacts.
     pub contacts: Vec<Name>,
     /// With [`Naming::Nickname`], the contacts' names, as far as they are known.

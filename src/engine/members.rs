@@ -119,6 +119,7 @@ impl Call {
         }
         // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
         self.state().accounts.doubt(user);
+        self.recall_departure(id, key, user).await?;
         let stores = self.state().stores_contacts();
         let present = (!delayed || !stores) && self.has_account(user).await;
         self.mark_unsettled(&[key]).await?;
@@ -129,7 +130,6 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
-        state.rosters.stay(user, key);
         state.rosters.partings.rejoin(id, user);
         state.rosters.news = true;
         if delayed {

@@ -142,8 +142,15 @@ impl Planner<'_> {
             }
             _ => Vec::new(),
         };
-        let section =
-            Section { verified, groups, left: ties.left.clone(), contacts: directory.names(&contacts), names };
+        let left_label = |id: &Name| directory.find(id).map(|(_, group)| group.label());
+        let section = Section {
+            verified,
+            groups,
+            left: ties.left.clone(),
+            left_labels: ties.left.iter().filter_map(left_label).collect(),
+            contacts: directory.names(&contacts),
+            names,
+        };
         self.planned.plan.sections.push(section);
         self.planned.contacts.extend(contacts);
     }
@@ -159,7 +166,9 @@ impl Nicknames {
 
 /// The contacts that groups bring a user or take back, by what connects them.
 fn ties(directory: &Directory, rosters: &Rosters, user: UserKey, scope: Scope) -> Vec<(Ties, Vec<UserKey>)> {
-    let parted = rosters.partings.contacts(directory, user);
+    // Who joined later has not parted with anybody.
+    let concerned = rosters.partings.review(user).is_some();
+    let parted = if concerned { rosters.partings.contacts(directory, user) } else { Vec::new() };
     if parted.is_empty() {
         let shared = match scope {
             Scope::All => shared_groups(directory, user),

@@ -350,7 +350,7 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
     for (section, mut given) in plan.sections.iter().zip(given) {
         let labels: Vec<_> = section.groups.iter().map(|(_, label)| text(label)).collect();
         if adopts {
-            given.extend(labels.iter().cloned());
+            given.extend(labels.iter().cloned().chain(section.left_labels.iter().map(|label| text(label))));
         }
         let old = given.iter().filter(|label| !labels.contains(label)).cloned().collect();
         for ((id, _), label) in section.groups.iter().zip(&labels).filter(|_| !plan.virtual_contacts) {
