@@ -290,7 +290,9 @@ local function conclude(list, plan, sections, report)
 	elseif report.changed[1] or list.quiet then
 		version = next_version(list.metadata, plan.version);
 	end
-	local stores = list.quiet or list.stored or not plan.virtual_contacts and report.changed[1] ~= nil;
+	-- What of it is shown is not what is stored.
+	list.quiet = list.quiet or list.stored or false;
+	local stores = list.quiet or not plan.virtual_contacts and report.changed[1] ~= nil;
 	state.dirty = state.dirty or stores or nil;
 	if list.provenance and (plan.whole or plan.forgotten[1]) then
 		plan_forgetting(list, plan, sections);

@@ -63,6 +63,13 @@ local function is_same(one, other)
 	return true;
 end
 
+-- Returns an item as it looks now.
+local function get_look(item)
+	local groups = {};
+	for group in pairs(item.groups or {}) do groups[group] = true; end
+	return { subscription = item.subscription, ask = item.ask, name = item.name, groups = groups };
+end
+
 -- Returns the item that is shown of a contact.
 local function make_item(state, kind, jid, name)
 	local own = state.below[jid] or state.edits[jid];
@@ -114,16 +121,18 @@ function mode.bring(list, section, jid, name)
 		section.kind = kind;
 	end
 	local item = roster[jid];
+	local before = item;
 	if item and getmetatable(item) == kind and not rawget(item, "subscription") and not rawget(item, "ask") then
 		local own = state.below[jid] or state.edits[jid];
 		if item.name == (own and own.name or name) then return false, false; end
 	elseif item and not is_virtual(item) then
+		before = get_look(item);
 		put_below(list, section, jid, item);
 	end
 	local shown = make_item(state, kind, jid, name);
 	roster[jid] = shown;
-	if item and is_same(item, shown) then return false, false; end
-	return true, not (item and sees(item));
+	if before and is_same(before, shown) then return false, false; end
+	return true, not (before and sees(before));
 end
 
 function mode.give_up(list, given, jid)

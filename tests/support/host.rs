@@ -343,6 +343,14 @@ impl Host {
         !self.directory_down && self.accounts.contains(user)
     }
 
+    /// The module is unloaded: what is virtual leaves all rosters.
+    pub fn leave_rosters(&mut self) {
+        for table in self.sessions.values().chain(self.cache.values()) {
+            let mut roster = table.borrow_mut();
+            *roster = Roster { shown: None, edits: None, stamp: None, ..roster.without_shown() };
+        }
+    }
+
     /// The roster that is in memory.
     pub fn loaded(&self, user: &Name) -> Option<Table> {
         self.sessions.get(user).or_else(|| self.cache.get(user)).cloned()

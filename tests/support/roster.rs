@@ -406,7 +406,8 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
         changes.quiet |= roster.pending.remove(contact);
     }
     changes.quiet |= adopts && roster.provenance.is_some();
-    let differs = changes.quiet || if plan.virtual_contacts { stores } else { !changes.changed.is_empty() };
+    changes.quiet |= plan.virtual_contacts && stores;
+    let differs = changes.quiet || !plan.virtual_contacts && !changes.changed.is_empty();
     changes.shown_only = !differs;
     roster.dirty |= differs;
     if plan.virtual_contacts {
