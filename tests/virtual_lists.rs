@@ -294,13 +294,15 @@ proptest! {
     #[test]
     fn after_any_history_who_logs_in_is_shown_the_members_of_the_groups(acts in prop::collection::vec(act(), 1..40)) {
         let mut world = World::with(SHOWN, USERS);
+        world.forgives_edits = true;
         for act in acts {
             play(&mut world, act);
         }
         world.settle();
         world.check_devices();
         if !world.options.virtual_contacts {
-            return Ok(world.check_contacts());
+            world.check_contacts();
+            return Ok(());
         }
         for user in USERS {
             let mut expected: BTreeMap<_, Vec<String>> = BTreeMap::new();

@@ -425,7 +425,7 @@ impl Host {
         if push.last && self.interested.contains(&push.user) {
             self.note_seen(&push.user, &roster);
         }
-        Reply::Pushed(after.unwrap_or(0))
+        Reply::Pushed(after.filter(|_| roster.shown.is_none()).unwrap_or(0))
     }
 
     /// A client may have this content under this version from now on.
