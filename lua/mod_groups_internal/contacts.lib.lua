@@ -285,13 +285,12 @@ end
 -- Takes the next version if anything changed that is to be stored, and notes what can be forgotten when it is.
 local function conclude(list, plan, sections, report)
 	local state, version = list.state, 0;
+	list.quiet = list.quiet or list.stored or false; -- what is shown is not what is stored
 	if plan.virtual_contacts then
-		virtual.set_version(list.metadata, plan.digest);
+		virtual.set_version(list.metadata, plan.digest, list.quiet and plan.version);
 	elseif report.changed[1] or list.quiet then
 		version = next_version(list.metadata, plan.version);
 	end
-	-- What of it is shown is not what is stored.
-	list.quiet = list.quiet or list.stored or false;
 	local stores = list.quiet or not plan.virtual_contacts and report.changed[1] ~= nil;
 	state.dirty = state.dirty or stores or nil;
 	if list.provenance and (plan.whole or plan.forgotten[1]) then

@@ -10,7 +10,7 @@ local provenances = module:require "provenance";
 local bears_any, get_state = provenances.bears_any, provenances.get_state;
 local is_named, note_of, sees, strip = provenances.is_named, provenances.note_of, provenances.sees, provenances.strip;
 
-local concat, floor = table.concat, math.floor;
+local concat, floor, max = table.concat, math.floor, math.max;
 local getmetatable, next, pairs, rawget, setmetatable, tonumber, type = getmetatable, next, pairs, rawget, setmetatable, tonumber, type;
 
 -- What users have made of virtual contacts, by their usernames.
@@ -165,9 +165,13 @@ local function make_version(stored, digest)
 	return digest * 0x80000 + floor(tonumber(stored) or 0) % 0x40000 * 2;
 end
 
-function virtual.set_version(metadata, digest)
+-- `least`: what is below has changed, and must not be stored under a version that the list had when contacts were stored.
+function virtual.set_version(metadata, digest, least)
 	local state = get_state(metadata);
 	state.digest = digest;
+	if least and state.stored_version ~= true then
+		state.stored_version = max((tonumber(state.stored_version) or 0) + 1, least);
+	end
 	metadata.version = make_version(state.stored_version, digest);
 end
 

@@ -161,7 +161,8 @@ pub(super) struct Rosters {
     pub(super) unsaved: HashMap<UserKey, Unsaved>,
     /// Rosters that an operation is saving. One stays here if its operation dies.
     saving: BTreeSet<UserKey>,
-    /// The highest version handed out for rosters that are not in storage.
+    /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for what was
+    /// saved may have been read anew: a logout discards the roster in memory.
     versions: HashMap<UserKey, u64>,
     /// Rosters that failed and wait to be tried again.
     pub(super) failing: BTreeMap<UserKey, Failure>,
@@ -221,9 +222,6 @@ impl Rosters {
     /// A roster was brought up to date in storage, and is rid of what it had to be rid of when that began. It may have changed
     /// again while it was being saved.
     pub(super) fn note_settled(&mut self, user: UserKey, removed: &Removals) {
-        if !self.unsaved.contains_key(&user) {
-            self.versions.remove(&user);
-        }
         self.saving.remove(&user);
         self.failing.remove(&user);
         self.warned.remove(&user);

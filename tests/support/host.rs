@@ -293,6 +293,11 @@ impl Host {
                 let table = self.load(user);
                 let before = (table.borrow().provenance.clone(), table.borrow().done.clone());
                 table.borrow_mut().drop_notes();
+                let version = table.borrow().version.filter(|_| table.borrow().shown.is_none());
+                // Ours does not raise the version: what is saved has been pushed under it.
+                if let Some(version) = version {
+                    table.borrow_mut().version = Some(version.saturating_sub(1));
+                }
                 let reply = self.save(user, only.as_ref());
                 let mut roster = table.borrow_mut();
                 match reply {
@@ -300,7 +305,10 @@ impl Host {
                         roster.forget();
                         self.edits.extend(roster.edits.iter().map(|edits| (user.clone(), edits.clone())));
                     }
-                    _ => (roster.provenance, roster.done) = before,
+                    _ => {
+                        (roster.provenance, roster.done) = before;
+                        roster.version = roster.version.max(version);
+                    }
                 }
                 reply
             }

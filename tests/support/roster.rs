@@ -411,7 +411,7 @@ pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -
     changes.shown_only = !differs;
     roster.dirty |= differs;
     if plan.virtual_contacts {
-        roster.set_digest(plan.digest);
+        roster.set_digest(plan.digest, differs.then_some(plan.version));
     } else if differs && !roster.virtual_version {
         let version = (roster.version.unwrap_or(0) + 1).max(plan.version);
         roster.version = Some(version);

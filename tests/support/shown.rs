@@ -42,9 +42,13 @@ impl Roster {
         self.shown.get_or_insert_with(|| Shown { stored_version, ..Shown::default() });
     }
 
-    pub fn set_digest(&mut self, digest: u32) {
+    /// `least`: what is below has changed, and takes a version that was never handed out.
+    pub fn set_digest(&mut self, digest: u32, least: Option<u64>) {
         if let Some(shown) = &mut self.shown {
             shown.digest = digest;
+            if let Some(least) = least {
+                shown.stored_version = Some((shown.stored_version.unwrap_or(0) + 1).max(least));
+            }
             self.version = shown.version();
         }
     }
