@@ -9,7 +9,7 @@ local add_task = require "util.timer".add_task;
 
 local host = module.host;
 local collectgarbage = collectgarbage;
-local max = math.max;
+local max, min = math.max, math.min;
 local host_session = prosody.hosts[host];
 
 local contacts = module:require "contacts";
@@ -20,6 +20,37 @@ local for_each = module:require "each";
 local being_settled = module:shared("rosters_being_settled");
 
 local effects = {};
+
+-- How much memory garbage may take because the collector was put off, in kilobytes, beside half of what is in use.
+local most_garbage = 8192;
+
+-- The memory in use when the collector was put off in this turn of the event loop, and a measure of what is in use without garbage.
+local put_off_at;
+local in_use = math.huge;
+
+local function end_turn()
+	put_off_at = nil;
+	collectgarbage("restart");
+end
+
+-- Has Lua's collector wait for the next turn of the event loop. In the midst of a save or of pushes it would go through all memory,
+-- which takes as long as they do, and nobody is served meanwhile. A call that waits is in another turn afterwards, and keeps it
+-- from nobody. When much is left to it, it is let go on.
+local function put_off_collector()
+	local memory = collectgarbage("count");
+	if put_off_at then
+		if memory > put_off_at + most_garbage then
+			collectgarbage("restart");
+		end
+		return;
+	end
+	in_use = min(memory, in_use * 1.01);
+	if memory < in_use * 1.5 + most_garbage and collectgarbage("isrunning") then
+		put_off_at = memory;
+		collectgarbage("stop");
+		add_task(0, end_turn);
+	end
+end
 
 -- Returns the roster that Prosody would hand out without reading storage: of a session, or a cached one.
 local function get_loaded(username)
@@ -127,6 +158,9 @@ function effects.reconcile(context, username, plan)
 	if not roster then return "absent"; end
 	local metadata = roster[false];
 	if not metadata or metadata.broken then return "broken"; end
+	if not context then
+		put_off_collector();
+	end
 	-- A reload of the module may bring back only what clients show already.
 	local user = host_session.sessions[username];
 	local online = is_online(username) and user.groups_shown ~= plan.digest;
@@ -161,25 +195,6 @@ function effects.leave_rosters()
 	end
 end
 
-local function run_collector()
-	collectgarbage("restart");
-end
-
-local function and_run_collector(...)
-	run_collector();
-	return ...;
-end
-
--- Calls a function that makes much garbage at once, and lets Lua's collector go on afterwards: in the midst of the save of a large
--- roster it would go through all memory, which takes as long as the save, and nobody is served meanwhile. A call that waits is
--- no longer in this turn of the event loop, and must not keep the collector from the others.
-local function collect_afterwards(f, ...)
-	if not collectgarbage("isrunning") then return pcall(f, ...); end
-	add_task(0, run_collector);
-	collectgarbage("stop");
-	return and_run_collector(pcall(f, ...));
-end
-
 -- Returns a roster's version, if it is one that is counted up.
 local function get_number(metadata)
 	if not virtual.is_shown(metadata) then
@@ -197,7 +212,8 @@ function effects.save_roster(_, username, contact_jid)
 		metadata.version = version - 1;
 	end
 	local saving = contacts.begin_save(roster);
-	local called, ok, save_err = collect_afterwards(rostermanager.save_roster, username, host, roster, contact_jid);
+	put_off_collector();
+	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
 	contacts.end_save(roster, called and ok, saving);
 	if called and ok then
 		-- Where this fails, the edits are found again, and taken in by items that have them already.
@@ -228,6 +244,7 @@ function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if not metadata then return true, 0; end
+	put_off_collector();
 	local version = metadata.version;
 	local last_jid = is_last and jids[#jids];
 	if version == nil or type(version) == "number" then

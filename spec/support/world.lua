@@ -213,4 +213,43 @@ function world.group(server, name, members, with_chat)
 	return id;
 end
 
+-- Makes accounts of names that no other spec uses, and returns the names.
+function world.accounts(server, n)
+	local names = world.names(n);
+	server:create_user(table.unpack(names));
+	return table.unpack(names);
+end
+
+function world.logout_all(server)
+	server:eval([[
+		for _, user in pairs(hosts[host].sessions) do
+			for _, session in pairs(user.sessions) do prosody.spec_clients.logout(session); end
+		end
+		return true]]);
+end
+
+-- What storage has of one contact, as `contacts`.
+function world.contact_of(server, user, contact)
+	return (world.contacts(server, user) or {})[contact];
+end
+
+-- What counts of the provenance beside a user's list. Labels that a group had before are left out: the next save is without them.
+function world.known(server, user)
+	local provenance = world.provenance(server, user) or {};
+	local labels;
+	for id, given in pairs(provenance.labels or {}) do
+		labels = labels or {};
+		labels[id] = type(given) == "table" and given[1] or given;
+	end
+	return { labels = labels; notes = provenance.notes; names = provenance.names };
+end
+
+-- Takes members out of a group, and waits until everything is in storage.
+function world.remove_members(server, id, ...)
+	for _, member in ipairs { ... } do
+		assert(server:call("remove_member", id, member));
+	end
+	world.settle(server);
+end
+
 return world;
