@@ -152,7 +152,8 @@ function plan_work()
 	work_at = now + delay;
 	work_timer = module:add_timer(delay, function ()
 		work_timer = nil;
-		spawn(function () run(handle:work()); end);
+		local began = monotonic();
+		spawn(function () run(handle:work(began)); end);
 	end);
 end
 

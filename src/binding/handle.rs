@@ -145,7 +145,7 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods.add_method("is_endangered", |_, this, user: LuaString| Ok(this.engine.is_endangered(&username(&user))));
     methods.add_method("flush", |_, this, seconds: f64| this.run(this.engine.flush(seconds)));
-    methods.add_method("work", |_, this, ()| this.run(this.engine.work()));
+    methods.add_method("work", |_, this, began: f64| this.run(this.engine.work().since(began)));
     methods.add_method("next_work", |_, this, now: f64| Ok(this.engine.next_work(now)));
 }
 

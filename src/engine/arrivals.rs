@@ -6,6 +6,7 @@ use super::directory::UserKey;
 use super::effect::{Effect, Push, Reply};
 use super::operation::Call;
 use super::plan::Scope;
+use super::settle::Pace;
 use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
 
 impl Engine {
@@ -75,7 +76,7 @@ impl Engine {
         self.start(move |call| async move {
             let unsaved = call.concerned(&username).filter(|user| call.state().rosters.unsaved.contains_key(user));
             if let Some(user) = unsaved {
-                call.settle(user).await;
+                call.settle(user, Pace::Now).await;
             }
             Ok(Answer::Done)
         })

@@ -64,6 +64,14 @@ impl Operation {
         Operation { work: Some(Box::pin(start(call))), shared: Arc::clone(shared), slot }
     }
 
+    /// Says when the turn of the event loop began that the operation is begun in, which may have been a while before its first
+    /// resume: Lua's collector takes its time at any moment.
+    #[must_use]
+    pub fn since(self, began: f64) -> Operation {
+        self.slot.lock().began = Some(began);
+        self
+    }
+
     /// Runs the operation up to its next effect, or to its end.
     ///
     /// `now` is a monotonic time in seconds. The first call of an operation takes [`Reply::Done`]. Resuming an operation
@@ -152,7 +160,7 @@ impl Call {
         self.shared.now()
     }
 
-    /// The time of the operation's first resume, in seconds.
+    /// The time of the operation's first resume, or of the beginning of its turn, in seconds.
     pub(super) fn began(&self) -> f64 {
         self.slot.lock().began.unwrap_or_else(|| self.now())
     }

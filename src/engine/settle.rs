@@ -30,6 +30,15 @@ const LONGEST_PAUSE: f64 = 600.0;
 /// When a roster that another operation is at is looked at again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
+/// How a roster is brought up to date in storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// In one go.
+    Now,
+    /// In several turns of the event loop, if it takes long.
+    InTurns,
+}
+
 /// How many nicknames are asked for in one go: each may be read from storage.
 const NICKNAMES_AT_ONCE: usize = 32;
 
@@ -79,7 +88,7 @@ impl Engine {
             unsaved.sort_unstable();
             for user in unsaved {
                 if call.now() < ends {
-                    call.settle(user).await;
+                    call.settle(user, Pace::Now).await;
                 }
             }
             call.clear_marker().await;
@@ -124,7 +133,7 @@ impl Call {
             let next = self.state().next_background(self.now());
             if let Some(user) = next {
                 if !self.fetch(user).await {
-                    self.settle(user).await;
+                    self.settle(user, Pace::InTurns).await;
                 }
                 continue;
             }
@@ -171,7 +180,7 @@ impl Call {
     }
 
     /// Loads a roster, reconciles it and saves what changed.
-    pub(super) async fn settle(&self, user: UserKey) {
+    pub(super) async fn settle(&self, user: UserKey, pace: Pace) {
         let name = self.state().directory.user_name(user);
         let fetched = self.state().rosters.take_fetched(user);
         let Some(turn) = self.try_turn(Place::Roster(name.clone())) else {
@@ -184,11 +193,11 @@ impl Call {
                 self.arrive(user).await;
                 self.state().rosters.take_in_hand(user);
             }
-            self.settle_stored(user, name, fetched, Scope::All).await;
+            self.settle_stored(user, name, fetched, Scope::All, pace).await;
         } else if self.state().rosters.removals(user).is_empty() {
             self.leave_open(user);
         } else {
-            self.settle_stored(user, name, fetched, Scope::Removals).await;
+            self.settle_stored(user, name, fetched, Scope::Removals, pace).await;
         }
         self.state().rosters.let_go(user);
         self.end(turn).await;
@@ -205,7 +214,7 @@ impl Call {
     }
 
     /// `fetched`: the roster is in memory because the background work has read it.
-    async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool, scope: Scope) {
+    async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool, scope: Scope, pace: Pace) {
         let kept = match self.perform(Effect::LoadRoster(name.clone())).await {
             Reply::Loaded(kept) => kept && !fetched,
             Reply::Failed(reason) => return self.fail(user, &reason).await,
@@ -213,6 +222,7 @@ impl Call {
         };
         // Before the plan is made: what is added while the roster is compared has not been dealt with.
         let removed = self.state().rosters.removals(user);
+        let was_unsaved = self.state().rosters.unsaved.contains_key(&user);
         if !self.reconcile(user, scope).await {
             let now = self.now();
             let rosters = &mut self.state().rosters;
@@ -220,6 +230,16 @@ impl Call {
                 rosters.postpone(user, BUSY_PAUSE, now);
             }
             return;
+        }
+        if pace == Pace::InTurns && !was_unsaved && self.now() > self.began() + BACKGROUND_BUDGET {
+            let rosters = &mut self.state().rosters;
+            if rosters.unsaved.contains_key(&user) {
+                // Changing a large roster takes as long as saving it: that is for the next turn.
+                if !kept {
+                    rosters.fetched = Some(user);
+                }
+                return;
+            }
         }
         let (changed, only) = {
             let mut state = self.state();
