@@ -70,11 +70,11 @@ local function bring_item(list, section, jid)
 	local item = roster[jid];
 	if done then done[jid] = nil; end
 	if not item then
-		item = { subscription = "both", groups = {} };
-		for i = 1, #labels do
-			item.groups[labels[i]] = true;
+		local groups = { [labels[1]] = true };
+		for i = 2, #labels do
+			groups[labels[i]] = true;
 		end
-		roster[jid] = item;
+		roster[jid] = { subscription = "both", groups = groups };
 		if list.provenance.notes then
 			list.provenance.notes[jid] = nil;
 			if not next(list.provenance.notes) then list.provenance.notes = nil; end
@@ -120,9 +120,8 @@ local function bring_item(list, section, jid)
 end
 
 -- A contact was virtual before: what the user made of it goes with it into storage.
-local function take_edits(list, jid)
-	local edits = list.state.edits;
-	local edit = edits and edits[jid];
+local function take_edits(list, edits, jid)
+	local edit = edits[jid];
 	if not edit then return false; end
 	edits[jid] = nil;
 	list.state.edits_changed = true;
@@ -141,7 +140,10 @@ end
 -- Brings a contact. Returns whether its item changed, and whether its presence can be seen only now.
 local function bring(list, section, jid, name)
 	local changed, gained = bring_item(list, section, jid);
-	changed = take_edits(list, jid) or changed;
+	local edits = list.state.edits;
+	if edits then
+		changed = take_edits(list, edits, jid) or changed;
+	end
 	if name then
 		changed = provenances.give_name(list.provenance, jid, list.roster[jid], name) or changed;
 	end
@@ -243,25 +245,28 @@ end
 local permanent = { bring = bring, give_up = give_up, withdraw = withdraw };
 virtual.init(permanent);
 
+-- A first sync spends most of its own time in here: what the loop needs of the tables is looked up before it.
 local function bring_section(list, section, number, report)
-	local naming, names, act = list.naming, section.names, list.mode.bring;
+	local roster, own_jid, naming, act = list.roster, list.own_jid, list.naming, list.mode.bring;
+	local jids, verified, names, pending = section.contacts, section.verified, section.names, list.metadata.pending;
+	local all_changed, all_gained = report.changed, report.gained;
 	for i = 1, list.provenance_wanted and #section.ids or 0 do
 		give_label(list, section.ids[i], section.labels[i]);
 	end
-	for c = 1, #section.contacts do
-		local jid = section.contacts[c];
-		if jid == list.own_jid then -- luacheck: ignore 542
-		elseif not section.verified and not list.roster[jid] then
+	for c = 1, #jids do
+		local jid = jids[c];
+		if jid == own_jid then -- luacheck: ignore 542
+		elseif not verified and not roster[jid] then
 			report.missing[#report.missing + 1] = number + c;
 		else
 			local name = naming and (naming == "username" and jid_node(jid) or names and names[c]) or nil;
 			local changed, gained = act(list, section, jid, name);
-			if naming and not name and not list.roster[jid].name then
+			if naming and not name and not roster[jid].name then
 				report.unnamed[#report.unnamed + 1] = number + c;
 			end
-			if changed then report.changed[#report.changed + 1] = number + c; end
-			if gained then report.gained[#report.gained + 1] = number + c; end
-			clear_pending(list, jid);
+			if changed then all_changed[#all_changed + 1] = number + c; end
+			if gained then all_gained[#all_gained + 1] = number + c; end
+			if pending then clear_pending(list, jid); end
 		end
 	end
 end

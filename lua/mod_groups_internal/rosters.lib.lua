@@ -24,31 +24,47 @@ local effects = {};
 -- How much memory garbage may take because the collector was put off, in kilobytes, beside half of what is in use.
 local most_garbage = 8192;
 
--- The memory in use when the collector was put off in this turn of the event loop, and a measure of what is in use without garbage.
-local put_off_at;
+-- For how long it is put off, in seconds, where nobody waits: what several rosters leave behind is gone through at once.
+local in_background = 0.02;
+
+-- For how long where clients are served: to the next turn of the event loop.
+local this_turn = 0;
+
+-- The time for which the collector is put off: the memory that was in use when it began, and the seconds that it was to last.
+local period;
+
+-- A measure of what is in use without garbage.
 local in_use = math.huge;
 
-local function end_turn()
-	put_off_at = nil;
-	collectgarbage("restart");
+local function end_period_in(seconds)
+	local ending = period;
+	ending.seconds = seconds;
+	add_task(seconds, function ()
+		if period == ending then
+			period = nil;
+			collectgarbage("restart");
+		end
+	end);
 end
 
--- Has Lua's collector wait for the next turn of the event loop. In the midst of a save or of pushes it would go through all memory,
--- which takes as long as they do, and nobody is served meanwhile. A call that waits is in another turn afterwards, and keeps it
--- from nobody. When much is left to it, it is let go on.
-local function put_off_collector()
+-- Has Lua's collector wait. In the midst of a save or of pushes it would go through all memory, which takes as long as they do, and
+-- nobody is served meanwhile. When much is left to it, it is let go on.
+local function put_off_collector(seconds)
 	local memory = collectgarbage("count");
-	if put_off_at then
-		if memory > put_off_at + most_garbage then
+	if period then
+		if memory > period.memory + most_garbage then
 			collectgarbage("restart");
+		end
+		if seconds < period.seconds then
+			end_period_in(seconds);
 		end
 		return;
 	end
 	in_use = min(memory, in_use * 1.01);
 	if memory < in_use * 1.5 + most_garbage and collectgarbage("isrunning") then
-		put_off_at = memory;
+		period = { memory = memory };
 		collectgarbage("stop");
-		add_task(0, end_turn);
+		end_period_in(seconds);
 	end
 end
 
@@ -158,12 +174,12 @@ function effects.reconcile(context, username, plan)
 	if not roster then return "absent"; end
 	local metadata = roster[false];
 	if not metadata or metadata.broken then return "broken"; end
-	if not context then
-		put_off_collector();
-	end
 	-- A reload of the module may bring back only what clients show already.
 	local user = host_session.sessions[username];
 	local online = is_online(username) and user.groups_shown ~= plan.digest;
+	if not context then
+		put_off_collector(online and this_turn or in_background);
+	end
 	return forget_shown(username, contacts.reconcile(username, roster, plan, online));
 end
 
@@ -212,7 +228,7 @@ function effects.save_roster(_, username, contact_jid)
 		metadata.version = version - 1;
 	end
 	local saving = contacts.begin_save(roster);
-	put_off_collector();
+	put_off_collector(in_background);
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
 	contacts.end_save(roster, called and ok, saving);
 	if called and ok then
@@ -244,7 +260,7 @@ function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if not metadata then return true, 0; end
-	put_off_collector();
+	put_off_collector(this_turn);
 	local version = metadata.version;
 	local last_jid = is_last and jids[#jids];
 	if version == nil or type(version) == "number" then
