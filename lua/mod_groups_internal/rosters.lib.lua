@@ -27,8 +27,8 @@ local most_garbage = 8192;
 -- For how long it is put off, in seconds, where nobody waits: what several rosters leave behind is gone through at once.
 local in_background = 0.02;
 
--- For how long where clients are served: to the next turn of the event loop.
-local this_turn = 0;
+-- For how long where clients are served: the turn of the event loop that begins with it, or an add's two.
+local while_serving = 0.01;
 
 -- The time for which the collector is put off: the memory that was in use when it began, and the seconds that it was to last.
 local period;
@@ -178,7 +178,7 @@ function effects.reconcile(context, username, plan)
 	local user = host_session.sessions[username];
 	local online = is_online(username) and user.groups_shown ~= plan.digest;
 	if not context then
-		put_off_collector(online and this_turn or in_background);
+		put_off_collector(online and while_serving or in_background);
 	end
 	return forget_shown(username, contacts.reconcile(username, roster, plan, online));
 end
@@ -260,7 +260,7 @@ function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if not metadata then return true, 0; end
-	put_off_collector(this_turn);
+	put_off_collector(while_serving);
 	local version = metadata.version;
 	local last_jid = is_last and jids[#jids];
 	if version == nil or type(version) == "number" then
