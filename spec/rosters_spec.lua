@@ -56,6 +56,20 @@ describe("contact lists with Prosody "..harness.version.." and storage "..harnes
 		assert.same(expected, world.writes(server));
 	end);
 
+	it("are changed without Lua's collector, which goes on soon afterwards", function ()
+		local a, b = accounts(2);
+		local id = world.group(server, "G", { a });
+		world.login(server, a);
+		server:wait_for([[return collectgarbage("isrunning")]], "the collector runs after the login");
+		assert.is_false(server:eval([[
+			local id, user = ...;
+			groups.add_member(id, user);
+			return collectgarbage("isrunning");]], id, b));
+		server:wait_for([[return collectgarbage("isrunning")]], "the collector runs after an add");
+		world.settle(server);
+		server:wait_for([[return collectgarbage("isrunning")]], "the collector runs after the save");
+	end);
+
 	it("carry the label of every group that is shared", function ()
 		local a, b, c = accounts(3);
 		world.group(server, "Work", { a, b, c });

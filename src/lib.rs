@@ -66,7 +66,8 @@
 //!   after a restart and another one whenever the list is ([`engine::Plan`]). It is even; pushes that are not the last carry odd ones.
 //! - **Lua's collector**, as Prosody sets it, goes through 4 MB of memory at a time, for some 7 ms, and through all of it whenever that
 //!   has grown by a twentieth: a save of a large roster or a few dozen pushes have it run in their midst, and take twice as long. So
-//!   it is put off for 10 ms, which is what an add takes, and for 20 ms where nobody waits, unless it has been left much already; and a turn of ours that it begins with is the shorter for it ([`engine::Operation::since`]).
+//!   it is put off for 10 ms, which is what an add takes, and for 20 ms where nobody waits, unless it has been left much already;
+//!   and a turn of ours that it begins with is the shorter for it ([`engine::Operation::since`]).
 //! - **Tables built for Lua** are kept where the next call will want nearly the same: a group's record while members are added
 //!   one by one, the list of a group's members while they log in one after the other.
 
