@@ -3,11 +3,11 @@
 //! An operation never touches Prosody: it hands out one [`Effect`] after the other and is resumed with a [`Reply`] to
 //! each. The shim has one small function for each effect. Both types are plain data that a test can compare.
 
-use super::info::Info;
-use super::marker::Marker;
-use super::name::Name;
-use super::stored::StoredMembers;
-use super::value::{Text, Value};
+use crate::engine::state::info::Info;
+use crate::engine::state::marker::Marker;
+use crate::engine::state::name::Name;
+use crate::engine::state::stored::StoredMembers;
+use crate::engine::state::value::{Text, Value};
 
 /// One thing for Prosody to do. The reply that belongs to each is named in its description; any effect may also be
 /// answered with [`Reply::Failed`].

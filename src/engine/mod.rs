@@ -11,31 +11,14 @@
 //! - Contact lists end as membership says, whatever fails or is killed: the [marker](Marker) is stored first.
 //! - The order of everything is deterministic.
 
-mod accounts;
-mod announcements;
-mod arrivals;
-mod audit;
-mod chats;
-mod digest;
-mod directory;
+mod contacts;
 mod effect;
 mod error;
 mod groups;
-mod info;
-mod marker;
-mod members;
-mod name;
-mod open;
 mod operation;
-mod partings;
-mod plan;
-mod rooms;
-mod rosters;
-mod settle;
-mod snapshot;
-mod stored;
+mod start;
+mod state;
 mod turns;
-mod value;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -43,22 +26,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-pub use audit::Problem;
 pub use effect::{Changes, Effect, Event, Level, Naming, Plan, Push, Reply, Section};
 pub use error::Error;
-pub use info::{Info, node};
-pub use marker::{Copy, Marker};
-pub use name::{MAX_NAME_BYTES, Name, display_name};
+pub use groups::audit::Problem;
 pub use operation::{Answer, Operation, Step, remember_panics};
-pub use snapshot::SnapshotError;
-pub use stored::StoredMembers;
-pub use value::{Text, Value};
+pub use state::info::{Info, node};
+pub use state::marker::{Copy, Marker};
+pub use state::name::{MAX_NAME_BYTES, Name, display_name};
+pub use state::snapshot::SnapshotError;
+pub use state::stored::StoredMembers;
+pub use state::value::{Text, Value};
 
-use digest::Digests;
-use directory::{Directory, GroupKey};
+use contacts::digest::Digests;
+use contacts::plan::Nicknames;
+use contacts::rosters::{Accounts, Rosters};
 use operation::Call;
-use plan::Nicknames;
-use rosters::{Accounts, Rosters};
+use state::directory::{Directory, GroupKey};
 use turns::Turns;
 
 /// What the engine has to know of the host it works for.
@@ -85,14 +68,14 @@ pub struct Engine(Arc<Shared>);
 /// The argument of an operation as a caller gave it: text, or something else.
 pub type Given<'a> = Option<&'a [u8]>;
 
-struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     /// The bits of the time of the last resume.
     now: AtomicU64,
     closed: AtomicBool,
 }
 
-struct State {
+pub(crate) struct State {
     options: Options,
     phase: Phase,
     directory: Directory,
@@ -113,7 +96,7 @@ struct State {
 
 /// How far the engine has come with reading storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Empty,
     Ready,
 }

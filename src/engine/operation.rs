@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::effect::{Effect, Event, Level, Reply};
-use super::{Error, Shared, State};
+use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::{Error, Shared, State};
 
 /// What an operation wants when it stops.
 #[derive(Debug, PartialEq)]
@@ -33,9 +33,9 @@ pub enum Answer {
     /// It is done.
     Done,
     /// What was found wrong.
-    Problems(Vec<super::Problem>),
+    Problems(Vec<crate::engine::Problem>),
     /// The id of a new group.
-    Id(super::Name),
+    Id(crate::engine::Name),
     /// A new chat.
     Chat {
         /// The room's JID.
@@ -55,7 +55,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    pub(super) fn new<F>(shared: &Arc<Shared>, start: impl FnOnce(Call) -> F) -> Operation
+    pub(crate) fn new<F>(shared: &Arc<Shared>, start: impl FnOnce(Call) -> F) -> Operation
     where
         F: Future<Output = Result<Answer, Error>> + Send + 'static,
     {
@@ -121,24 +121,24 @@ impl Slot {
 }
 
 /// An operation's way to the engine's state and to Prosody.
-pub(super) struct Call {
-    pub(super) shared: Arc<Shared>,
+pub(crate) struct Call {
+    pub(crate) shared: Arc<Shared>,
     slot: Arc<Slot>,
 }
 
 impl Call {
     /// The engine's state, until the guard is dropped: before the next await.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock()
     }
 
     /// Has Prosody do something, and waits for the reply.
-    pub(super) async fn perform(&self, effect: Effect) -> Reply {
+    pub(crate) async fn perform(&self, effect: Effect) -> Reply {
         Exchanged { slot: &self.slot, effect: Some(effect) }.await
     }
 
     /// Has Prosody do something that either succeeds or fails.
-    pub(super) async fn done(&self, effect: Effect) -> Result<(), String> {
+    pub(crate) async fn done(&self, effect: Effect) -> Result<(), String> {
         match self.perform(effect).await {
             Reply::Failed(reason) => Err(reason),
             _ => Ok(()),
@@ -146,22 +146,22 @@ impl Call {
     }
 
     /// Tells other modules. One that throws is logged by the shim, and nobody else's affair.
-    pub(super) async fn fire(&self, event: Event) {
+    pub(crate) async fn fire(&self, event: Event) {
         self.done(Effect::Fire(event)).await.ok();
     }
 
     /// Writes a line to Prosody's log.
-    pub(super) async fn log(&self, level: Level, text: String) {
+    pub(crate) async fn log(&self, level: Level, text: String) {
         self.perform(Effect::Log(level, text)).await;
     }
 
     /// The time of the last resume, in seconds.
-    pub(super) fn now(&self) -> f64 {
+    pub(crate) fn now(&self) -> f64 {
         self.shared.now()
     }
 
     /// The time of the operation's first resume, or of the beginning of its turn, in seconds.
-    pub(super) fn began(&self) -> f64 {
+    pub(crate) fn began(&self) -> f64 {
         self.slot.lock().began.unwrap_or_else(|| self.now())
     }
 }

@@ -7,16 +7,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::effect::{Effect, Reply};
-use super::operation::Call;
-use super::{Error, Name};
+use crate::engine::effect::{Effect, Reply};
+use crate::engine::operation::Call;
+use crate::engine::{Error, Name};
 
 /// How long an operation waits for its turn before it gives up, in seconds.
-pub(super) const PATIENCE: f64 = 30.0;
+pub(crate) const PATIENCE: f64 = 30.0;
 
 /// What operations take turns at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// The records of a group, by id: a group that is being created has no key yet.
     Group(Name),
     /// The marker.
@@ -33,11 +33,11 @@ type Ticket = Arc<AtomicBool>;
 
 /// The queues. A place without a queue is free.
 #[derive(Default)]
-pub(super) struct Turns(HashMap<Place, VecDeque<Ticket>>);
+pub(crate) struct Turns(HashMap<Place, VecDeque<Ticket>>);
 
 impl Turns {
     /// Whether somebody is, or waits to be, at a place.
-    pub(super) fn is_taken(&mut self, place: &Place) -> bool {
+    pub(crate) fn is_taken(&mut self, place: &Place) -> bool {
         let Some(queue) = self.0.get_mut(place) else {
             return false;
         };
@@ -62,7 +62,7 @@ impl Turns {
 }
 
 /// A turn taken. Dropping it gives it up.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     place: Place,
     ticket: Ticket,
 }
@@ -75,7 +75,7 @@ impl Drop for Turn {
 
 impl Call {
     /// Takes the turn at a place, waiting for those before.
-    pub(super) async fn turn(&self, place: Place) -> Result<Turn, Error> {
+    pub(crate) async fn turn(&self, place: Place) -> Result<Turn, Error> {
         let turn = self.state().turns.join(&place);
         let patience_ends = self.now() + PATIENCE;
         while !self.state().turns.is_first(&turn) {
@@ -87,13 +87,13 @@ impl Call {
     }
 
     /// Takes the turn at a place if nobody is there.
-    pub(super) fn try_turn(&self, place: Place) -> Option<Turn> {
+    pub(crate) fn try_turn(&self, place: Place) -> Option<Turn> {
         let mut state = self.state();
         if state.turns.is_taken(&place) { None } else { Some(state.turns.join(&place)) }
     }
 
     /// Gives a turn up and lets those who wait for it know.
-    pub(super) async fn end(&self, turn: Turn) {
+    pub(crate) async fn end(&self, turn: Turn) {
         let place = turn.place.clone();
         drop(turn);
         let awaited = self.state().turns.is_taken(&place);

@@ -1,10 +1,10 @@
 //! The group chats of a group.
 
-use super::effect::{Effect, Event, Level, Reply};
-use super::members::given_id;
-use super::operation::Call;
-use super::turns::Place;
-use super::{Answer, Engine, Error, Given, Info, Name, Operation, display_name, node};
+use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::groups::members::given_id;
+use crate::engine::operation::Call;
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Engine, Error, Given, Info, Name, Operation, display_name, node};
 
 /// How often an affiliation is set until it agrees with a membership that changes meanwhile.
 const ALIGN_TRIES: usize = 8;
@@ -73,7 +73,7 @@ impl Engine {
 
 impl Call {
     /// Makes a room for a group's chat.
-    pub(super) async fn create_room(&self, name: &[u8]) -> Result<Box<[u8]>, Error> {
+    pub(crate) async fn create_room(&self, name: &[u8]) -> Result<Box<[u8]>, Error> {
         if !self.state().options.chats {
             return Err(Error::ServiceUnavailable);
         }
@@ -88,7 +88,7 @@ impl Call {
     }
 
     /// Removes a room whose group was not to be.
-    pub(super) async fn discard_room(&self, jid: &[u8]) {
+    pub(crate) async fn discard_room(&self, jid: &[u8]) {
         if let Err(reason) = self.done(Effect::DiscardRoom(jid.into())).await {
             let room = String::from_utf8_lossy(jid);
             self.log(Level::Error, format!("Room {room} belongs to no group and cannot be removed: {reason}")).await;
@@ -128,7 +128,7 @@ impl Call {
     }
 
     /// Destroys the room of a chat that the group no longer has, and tells other modules.
-    pub(super) async fn close_room(&self, id: &Name, jid: Box<[u8]>, info: Info) {
+    pub(crate) async fn close_room(&self, id: &Name, jid: Box<[u8]>, info: Info) {
         if let Err(reason) = self.done(Effect::DestroyRoom(jid.clone())).await {
             let room = String::from_utf8_lossy(&jid);
             let text =
@@ -140,7 +140,7 @@ impl Call {
 
     /// Gives a user the affiliation to a room that membership says, or takes it away. Membership may change while that goes
     /// on: whoever sees that it has goes on until the two agree.
-    pub(super) async fn align_affiliation(&self, id: &Name, room: &[u8], user: &Name) {
+    pub(crate) async fn align_affiliation(&self, id: &Name, room: &[u8], user: &Name) {
         for _ in 0..ALIGN_TRIES {
             let member = self.state().is_member(id, user);
             if member {
@@ -181,12 +181,12 @@ impl Call {
         self.log(Level::Warn, text).await;
     }
 
-    pub(super) async fn invite(&self, room: &[u8], users: Vec<Name>) {
+    pub(crate) async fn invite(&self, room: &[u8], users: Vec<Name>) {
         self.done(Effect::Invite(room.into(), users)).await.ok();
     }
 }
 
-impl super::State {
+impl crate::engine::State {
     fn is_member(&self, id: &Name, user: &Name) -> bool {
         let key = self.directory.find(id).map(|(key, _)| key);
         let user = self.directory.find_user(user);

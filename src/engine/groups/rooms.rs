@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::{Effect, Level, Reply};
-use super::operation::Call;
-use super::{Answer, Engine, Name, Operation};
+use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::operation::Call;
+use crate::engine::{Answer, Engine, Name, Operation};
 
 impl Engine {
     /// A room has been read from storage (`muc-room-restored`): if it is a group's, its affiliations are looked after.
@@ -36,7 +36,7 @@ impl Engine {
 
 impl Call {
     /// Looks after the rooms of a group to which something may have happened.
-    pub(super) async fn align_rooms(&self, id: &Name) {
+    pub(crate) async fn align_rooms(&self, id: &Name) {
         let Ok((_, info)) = self.find(id) else { return };
         for jid in info.rooms() {
             let aligned = self.state().aligned.contains(&jid);
@@ -80,7 +80,7 @@ impl Call {
     }
 
     /// Members who came or went while the affiliations of `members` were set.
-    pub(super) async fn recheck_room(&self, id: &Name, jid: &[u8], members: &BTreeSet<Name>) {
+    pub(crate) async fn recheck_room(&self, id: &Name, jid: &[u8], members: &BTreeSet<Name>) {
         let now = self.state().member_names(id);
         for name in now.symmetric_difference(members) {
             self.align_affiliation(id, jid, name).await;
@@ -92,8 +92,8 @@ fn list(names: &[Name]) -> String {
     names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
 }
 
-impl super::State {
-    pub(super) fn member_names(&self, id: &Name) -> BTreeSet<Name> {
+impl crate::engine::State {
+    pub(crate) fn member_names(&self, id: &Name) -> BTreeSet<Name> {
         let group = self.directory.find(id).map(|(_, group)| group);
         group.into_iter().flat_map(|group| group.members()).map(|user| self.directory.user_name(user)).collect()
     }

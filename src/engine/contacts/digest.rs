@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::State;
-use super::directory::{GroupKey, UserKey};
+use crate::engine::State;
+use crate::engine::state::directory::{GroupKey, UserKey};
 
 /// The numbers made of groups, and the stamp as of which they are.
 #[derive(Debug, Default)]
-pub(super) struct Digests {
+pub(crate) struct Digests {
     stamp: u64,
     groups: HashMap<GroupKey, u64>,
 }
@@ -24,7 +24,7 @@ fn hash(value: impl Hash) -> u64 {
 
 impl State {
     /// A number of 27 bits for what groups bring to a user's list; zero for nothing.
-    pub(super) fn digest(&mut self, user: UserKey) -> u32 {
+    pub(crate) fn digest(&mut self, user: UserKey) -> u32 {
         let groups = self.directory.groups_of(user).to_vec();
         if groups.is_empty() || !self.options.virtual_contacts {
             return 0;

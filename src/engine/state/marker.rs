@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::info::Info;
-use super::name::Name;
-use super::value::Value;
+use crate::engine::state::info::Info;
+use crate::engine::state::name::Name;
+use crate::engine::state::value::Value;
 
 /// The open work of a host, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! What is stored of a group beside its members.
 
-use super::value::{Text, Value};
+use crate::engine::state::value::{Text, Value};
 
 /// A group's record in the store `group_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Creating, renaming and deleting groups.
 
-use super::effect::{Effect, Event, Level, Reply};
-use super::members::given_id;
-use super::operation::Call;
-use super::turns::Place;
-use super::{Answer, Engine, Error, Given, Info, Name, Operation, StoredMembers, Value, display_name};
+use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::groups::members::given_id;
+use crate::engine::operation::Call;
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Engine, Error, Given, Info, Name, Operation, StoredMembers, Value, display_name};
 
 /// How often a new id is made when the last one was taken.
 const ID_TRIES: usize = 8;
@@ -64,7 +64,7 @@ impl Engine {
         })
     }
 
-    /// Deletes a group with its members and chats. Contacts stay, unless [`Options::remove_contacts`](super::Options) is set.
+    /// Deletes a group with its members and chats. Contacts stay, unless [`Options::remove_contacts`](crate::engine::Options) is set.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::directory::UserKey;
-use super::effect::{Effect, Push, Reply};
-use super::operation::Call;
-use super::plan::Scope;
-use super::settle::Pace;
-use super::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
+use crate::engine::contacts::plan::Scope;
+use crate::engine::contacts::settle::Pace;
+use crate::engine::effect::{Effect, Push, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
 
 impl Engine {
     /// A roster has been read from storage and nobody has seen it yet (`roster-load`).
@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// `sync`: brings the contact lists of a group's members up to date, the rosters in memory first.
-    pub fn sync(&self, id: super::Given) -> Operation {
+    pub fn sync(&self, id: crate::engine::Given) -> Operation {
         let id = id.map(Name::raw);
         self.start(move |call| async move {
             call.ready().await?;
@@ -149,7 +149,7 @@ impl Call {
     }
 
     /// Whether a user has an account. Only a yes is certain.
-    pub(super) async fn has_account(&self, user: UserKey) -> bool {
+    pub(crate) async fn has_account(&self, user: UserKey) -> bool {
         let now = self.now();
         {
             let mut state = self.state();
@@ -165,7 +165,7 @@ impl Call {
     }
 
     /// Whether any of these users has an account. Those of whom it is not known are asked for.
-    pub(super) async fn any_has_account(&self, users: &[UserKey]) -> bool {
+    pub(crate) async fn any_has_account(&self, users: &[UserKey]) -> bool {
         let unknown: Vec<_> = {
             let state = self.state();
             users.iter().copied().filter(|&user| !state.accounts.is_present(user)).collect()
@@ -175,7 +175,7 @@ impl Call {
     }
 
     /// Asks which users have accounts; true if any has.
-    pub(super) async fn ask_accounts(&self, users: &[UserKey]) -> bool {
+    pub(crate) async fn ask_accounts(&self, users: &[UserKey]) -> bool {
         let names = self.state().directory.names(users);
         let reply = self.perform(Effect::FindAccounts(names)).await;
         let now = self.now();
@@ -197,7 +197,7 @@ impl Call {
     }
 
     /// An account has appeared whose memberships were waiting for it.
-    pub(super) async fn arrive(&self, user: UserKey) {
+    pub(crate) async fn arrive(&self, user: UserKey) {
         let groups = self.state().directory.groups_of(user).to_vec();
         if self.mark_unsettled(&groups).await.is_err() {
             return;
@@ -215,7 +215,7 @@ impl Call {
     }
 
     /// Has the rosters in memory that a member of these groups is news for take the member in, and the member's own.
-    pub(super) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
+    pub(crate) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
         let mut others: Vec<_> = {
             let state = self.state();
             groups.iter().filter_map(|&g| state.directory.group(g)).flat_map(|group| group.members()).collect()
@@ -229,13 +229,13 @@ impl Call {
     }
 
     /// Has the rosters in memory of all members of a group brought up to date.
-    pub(super) async fn spread_all(&self, key: GroupKey) {
+    pub(crate) async fn spread_all(&self, key: GroupKey) {
         let members = self.state().directory.group(key).map(|group| group.members().collect());
         self.queue_loaded(members.unwrap_or_default(), |_| Scope::All).await;
     }
 
     /// Has those of these users' rosters that are in memory brought up to date soon. Returns whose they are.
-    pub(super) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
+    pub(crate) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
         let loaded = self.with_loaded_rosters(users).await;
         self.state().rosters.urgent.extend(loaded.iter().map(|&user| (user, scope(user))));
         loaded.into_iter().collect()
@@ -265,7 +265,7 @@ impl Call {
 
 impl State {
     /// An account that was there is not known any more: it was removed behind our back, or the directory is down.
-    pub(super) fn lose_sight(&mut self, user: UserKey) {
+    pub(crate) fn lose_sight(&mut self, user: UserKey) {
         self.accounts.forget(user);
         self.await_account(user);
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::name::Bytes;
+use crate::engine::state::name::Bytes;
 
 /// A byte string of Lua.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

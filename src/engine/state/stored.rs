@@ -1,7 +1,7 @@
 //! A group as storage has it.
 
-use super::name::Name;
-use super::value::Value;
+use crate::engine::state::name::Name;
+use crate::engine::state::value::Value;
 
 /// A record of the store `groups` that was read. It is compact: at a start, all are read before the first is taken in, for
 /// indexing them in one go takes half as long as each in its turn, between other work.

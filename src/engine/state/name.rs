@@ -7,7 +7,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use super::Error;
+use crate::engine::Error;
 
 /// The longest name accepted from callers, in bytes: the limit of a node part (RFC 7622, section 3.3).
 pub const MAX_NAME_BYTES: usize = 1023;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use indexmap::{IndexMap, IndexSet};
 use smallvec::SmallVec;
 
-use super::info::Info;
-use super::name::{Name, label};
-use super::value::Value;
+use crate::engine::state::info::Info;
+use crate::engine::state::name::{Name, label};
+use crate::engine::state::value::Value;
 
 /// A group, for as long as it exists. Never used again for another one, so that a key kept across a wait can go stale
 /// but cannot mislead.

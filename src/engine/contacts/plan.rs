@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::State;
-use super::directory::{Directory, GroupKey, UserKey};
-use super::effect::{Naming, Plan, Section};
-use super::name::Name;
-use super::rosters::Rosters;
-use super::value::Text;
+use crate::engine::State;
+use crate::engine::contacts::rosters::Rosters;
+use crate::engine::effect::{Naming, Plan, Section};
+use crate::engine::state::directory::{Directory, GroupKey, UserKey};
+use crate::engine::state::name::Name;
+use crate::engine::state::value::Text;
 
 /// How much of a roster to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// All that groups bring, and take back.
     All,
     /// One contact.
@@ -22,28 +22,28 @@ pub(super) enum Scope {
 
 /// What users have published as their nicknames; nothing for those who were asked and have none.
 #[derive(Debug, Default)]
-pub(super) struct Nicknames(HashMap<UserKey, Option<Text>>);
+pub(crate) struct Nicknames(HashMap<UserKey, Option<Text>>);
 
 impl Nicknames {
-    pub(super) fn learn(&mut self, user: UserKey, nickname: Option<Text>) {
+    pub(crate) fn learn(&mut self, user: UserKey, nickname: Option<Text>) {
         self.0.insert(user, nickname);
     }
 
     /// What a user has published, if anything is known of it.
-    pub(super) fn published(&self, user: UserKey) -> Option<&[u8]> {
+    pub(crate) fn published(&self, user: UserKey) -> Option<&[u8]> {
         self.0.get(&user)?.as_ref().map(|nickname| &*nickname.0)
     }
 }
 
 /// A plan, and whom its numbers mean.
-pub(super) struct Planned {
-    pub(super) plan: Plan,
-    pub(super) contacts: Vec<UserKey>,
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    pub(crate) contacts: Vec<UserKey>,
 }
 
 impl Planned {
     /// The contacts of these numbers.
-    pub(super) fn resolve(&self, numbers: &[u32]) -> Vec<UserKey> {
+    pub(crate) fn resolve(&self, numbers: &[u32]) -> Vec<UserKey> {
         numbers.iter().filter_map(|&number| self.contacts.get((number as usize).checked_sub(1)?)).copied().collect()
     }
 }
@@ -57,12 +57,12 @@ struct Ties {
 
 impl State {
     /// A number that changes whenever a roster may have to hold something else than before.
-    pub(super) fn stamp(&self) -> u64 {
+    pub(crate) fn stamp(&self) -> u64 {
         self.directory.changes() + self.accounts.changes + self.rosters.changes
     }
 
     /// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
-    pub(super) fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
+    pub(crate) fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
         let State { directory, accounts, rosters, .. } = self;
         let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
         let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
@@ -71,7 +71,7 @@ impl State {
 
     /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
     /// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
-    pub(super) fn plan(&mut self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
+    pub(crate) fn plan(&mut self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
         let digest = self.digest(user);
         let State { directory, accounts, rosters, options, .. } = &*self;
         let mut plan = Plan {

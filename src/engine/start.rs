@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::directory::UserKey;
-use super::effect::{Effect, Level, Reply};
-use super::operation::Call;
-use super::plan::Scope;
-use super::turns::Place;
-use super::{Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value};
+use crate::engine::contacts::plan::Scope;
+use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::turns::Place;
+use crate::engine::{
+    Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value,
+};
 
 /// When a marker that could not be stored is tried again, in seconds.
 const FAILURE_PAUSE: f64 = 10.0;
@@ -156,7 +158,7 @@ impl Call {
 
     /// Puts a group back whose records an account of its name may have taken along. The copy is what counts: where a purge is
     /// late, what was stored before it is gone, and rows that were stored after it are not all. False if storage would not have it.
-    pub(super) async fn restore_copy(&self, id: &Name, copy: &Copy) -> bool {
+    pub(crate) async fn restore_copy(&self, id: &Name, copy: &Copy) -> bool {
         let Copy { info, members } = copy;
         let stored = self.store_whole(id, info, members).await;
         if let Err(reason) = &stored {
@@ -171,14 +173,14 @@ impl Call {
     }
 
     /// Stores both records of a group.
-    pub(super) async fn store_whole(&self, id: &Name, info: &Info, members: &[(Name, Value)]) -> Result<(), String> {
+    pub(crate) async fn store_whole(&self, id: &Name, info: &Info, members: &[(Name, Value)]) -> Result<(), String> {
         self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await?;
         let record = (!members.is_empty()).then(|| members.to_vec());
         self.done(Effect::StoreMembers(id.clone(), record)).await
     }
 
     /// Stores the marker as it should be now. The caller has the marker's turn.
-    pub(super) async fn store_marker(&self) -> Result<(), String> {
+    pub(crate) async fn store_marker(&self) -> Result<(), String> {
         let wanted = self.state().wanted_marker();
         self.done(Effect::StoreMarker(wanted.clone())).await?;
         let mut state = self.state();
@@ -188,7 +190,7 @@ impl Call {
     }
 
     /// Has storage know that groups are unsettled before anything that makes them so is stored.
-    pub(super) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
+    pub(crate) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
         {
             let mut state = self.state();
             if !state.stores_contacts() {
@@ -205,7 +207,7 @@ impl Call {
     }
 
     /// Has storage know that a member is added whose account nobody knows: it is not taken for one that was deleted then.
-    pub(super) async fn mark_awaited(&self, user: UserKey) -> Result<(), Error> {
+    pub(crate) async fn mark_awaited(&self, user: UserKey) -> Result<(), Error> {
         self.state().rosters.awaiting.insert(user);
         let listed = |state: &State| state.marker.awaiting.contains(&state.directory.user_name(user));
         let stored = self.take_turn_and_store_marker(listed).await;
@@ -214,7 +216,7 @@ impl Call {
     }
 
     /// Has storage know that every group is unsettled, also those that are yet to be made.
-    pub(super) async fn mark_everything(&self) -> Result<(), Error> {
+    pub(crate) async fn mark_everything(&self) -> Result<(), Error> {
         self.state().rosters.everything = true;
         let stored = self.take_turn_and_store_marker(|state| state.marker.everything).await;
         let Err(reason) = stored else { return Ok(()) };
@@ -222,7 +224,7 @@ impl Call {
     }
 
     /// Stores the marker as it should be when its turn has come, unless the one in storage will do by then.
-    pub(super) async fn take_turn_and_store_marker(&self, will_do: impl FnOnce(&State) -> bool) -> Result<(), String> {
+    pub(crate) async fn take_turn_and_store_marker(&self, will_do: impl FnOnce(&State) -> bool) -> Result<(), String> {
         let Ok(turn) = self.turn(Place::Marker).await else {
             return Err("another operation keeps it for too long".to_owned());
         };
@@ -234,7 +236,7 @@ impl Call {
 
     /// What an operation answers whose work cannot be noted. What it has listed stays until the list is next looked through:
     /// another operation may rely on it by now.
-    pub(super) async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
+    pub(crate) async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
         self.state().rosters.news = true;
         let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
         self.log(Level::Error, text).await;
@@ -242,7 +244,7 @@ impl Call {
     }
 
     /// Strikes what has been done off the marker. Returns for how long to leave it alone, in seconds.
-    pub(super) async fn clear_marker(&self) -> f64 {
+    pub(crate) async fn clear_marker(&self) -> f64 {
         let Some(turn) = self.try_turn(Place::Marker) else {
             return BUSY_PAUSE;
         };
@@ -333,7 +335,7 @@ impl State {
     }
 
     /// Has the rosters of all members of a group brought up to date in storage, soon.
-    pub(super) fn enqueue_group(&mut self, key: GroupKey, now: f64) {
+    pub(crate) fn enqueue_group(&mut self, key: GroupKey, now: f64) {
         let stores = self.stores_contacts();
         let State { directory, rosters, .. } = self;
         if let Some(delayed) = rosters.unsettled.get_mut(&key) {

@@ -7,15 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::directory::{Directory, UserKey};
-use super::operation::Call;
-use super::plan::Scope;
-use super::turns::{Place, Turns};
-use super::{Error, Name, State};
+use crate::engine::contacts::plan::Scope;
+use crate::engine::operation::Call;
+use crate::engine::state::directory::{Directory, UserKey};
+use crate::engine::turns::{Place, Turns};
+use crate::engine::{Error, Name, State};
 
 /// The partings that are open.
 #[derive(Debug, Default)]
-pub(super) struct Partings {
+pub(crate) struct Partings {
     /// For each group, who has left it. The group may be gone.
     left: BTreeMap<Name, BTreeSet<UserKey>>,
     /// Rosters to be gone through, each with the latest round that it is to be gone through for.
@@ -25,55 +25,55 @@ pub(super) struct Partings {
 
 impl Partings {
     /// The groups that take back, and from whom: for storage.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&Name, &BTreeSet<UserKey>)> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&Name, &BTreeSet<UserKey>)> {
         self.left.iter()
     }
 
     /// Notes that users leave a group. Those of the group's members who stay are found when it is looked at.
-    pub(super) fn note(&mut self, group: &Name, leavers: impl IntoIterator<Item = UserKey>) {
+    pub(crate) fn note(&mut self, group: &Name, leavers: impl IntoIterator<Item = UserKey>) {
         self.left.entry(group.clone()).or_default().extend(leavers);
     }
 
     /// Somebody who has left is a member again.
-    pub(super) fn rejoin(&mut self, group: &Name, user: UserKey) {
+    pub(crate) fn rejoin(&mut self, group: &Name, user: UserKey) {
         if let Some(leavers) = self.left.get_mut(group) {
             leavers.remove(&user);
         }
     }
 
     /// Has rosters gone through, also those that were before.
-    pub(super) fn review_all(&mut self, users: impl IntoIterator<Item = UserKey>) {
+    pub(crate) fn review_all(&mut self, users: impl IntoIterator<Item = UserKey>) {
         self.round += 1;
         let round = self.round;
         self.reviews.extend(users.into_iter().map(|user| (user, round)));
     }
 
     /// The round that a roster is to be gone through for.
-    pub(super) fn review(&self, user: UserKey) -> Option<u64> {
+    pub(crate) fn review(&self, user: UserKey) -> Option<u64> {
         self.reviews.get(&user).copied()
     }
 
     /// A roster that has been gone through for a round is in storage.
-    pub(super) fn note_reviewed(&mut self, user: UserKey, round: Option<u64>) {
+    pub(crate) fn note_reviewed(&mut self, user: UserKey, round: Option<u64>) {
         if self.review(user) == round {
             self.reviews.remove(&user);
         }
     }
 
     /// There is no such roster any more. Others may still have the user.
-    pub(super) fn forget_roster(&mut self, user: UserKey) {
+    pub(crate) fn forget_roster(&mut self, user: UserKey) {
         self.reviews.remove(&user);
     }
 
     /// Everybody whose roster a group's partings concern.
-    pub(super) fn concerned(&self, directory: &Directory, group: &Name) -> BTreeSet<UserKey> {
+    pub(crate) fn concerned(&self, directory: &Directory, group: &Name) -> BTreeSet<UserKey> {
         let Some(leavers) = self.left.get(group) else { return BTreeSet::new() };
         let members = directory.find(group).into_iter().flat_map(|(_, group)| group.members());
         leavers.iter().copied().chain(members).collect()
     }
 
     /// For one user: the groups that take back, and the contacts they do not share with the user any more.
-    pub(super) fn contacts(&self, directory: &Directory, user: UserKey) -> Vec<(Name, Vec<UserKey>)> {
+    pub(crate) fn contacts(&self, directory: &Directory, user: UserKey) -> Vec<(Name, Vec<UserKey>)> {
         let mut all = Vec::new();
         for (id, leavers) in &self.left {
             let group = directory.find(id).map(|(key, _)| key);
@@ -94,14 +94,14 @@ impl Partings {
     }
 
     /// The groups that a user has left, which have nothing to do with the user's roster once it has been gone through.
-    pub(super) fn left_by(&self, directory: &Directory, user: UserKey) -> Vec<Name> {
+    pub(crate) fn left_by(&self, directory: &Directory, user: UserKey) -> Vec<Name> {
         let member = |id: &Name| directory.find(id).is_some_and(|(key, _)| directory.is_member(key, user));
         let left = self.left.iter().filter(|(_, leavers)| leavers.contains(&user));
         left.map(|(id, _)| id.clone()).filter(|id| !member(id)).collect()
     }
 
     /// Forgets the partings that every roster has been gone through for. One that an operation is at is not.
-    pub(super) fn strike(&mut self, directory: &Directory, turns: &mut Turns) {
+    pub(crate) fn strike(&mut self, directory: &Directory, turns: &mut Turns) {
         let done: Vec<_> = {
             let open = |id: &Name| self.concerned(directory, id).iter().any(|user| self.reviews.contains_key(user));
             self.left.keys().filter(|id| !turns.is_taken(&Place::Group((*id).clone())) && !open(id)).cloned().collect()
@@ -114,7 +114,7 @@ impl Partings {
 
 impl Call {
     /// Has storage know what a group takes back when these members leave it, before they do. The caller has the group's turn.
-    pub(super) async fn note_parting(&self, id: &Name, leavers: Vec<UserKey>) -> Result<(), Error> {
+    pub(crate) async fn note_parting(&self, id: &Name, leavers: Vec<UserKey>) -> Result<(), Error> {
         {
             let mut state = self.state();
             let takes_back = state.options.remove_contacts || state.options.virtual_contacts;
@@ -141,7 +141,7 @@ impl Call {
 
     /// Takes back from the rosters in memory what [`State::begin_parting`] has the others gone through for. `leaver`: the one that
     /// left, if it was one only.
-    pub(super) async fn part(&self, id: &Name, leaver: Option<UserKey>) {
+    pub(crate) async fn part(&self, id: &Name, leaver: Option<UserKey>) {
         let concerned: Vec<_> = {
             let state = self.state();
             state.rosters.partings.concerned(&state.directory, id).into_iter().collect()
@@ -160,7 +160,7 @@ impl Call {
 impl State {
     /// Members have left a group: has every roster that this concerns gone through. To be called in the group's turn, for without
     /// that the partings look done.
-    pub(super) fn begin_parting(&mut self, id: &Name, now: f64) {
+    pub(crate) fn begin_parting(&mut self, id: &Name, now: f64) {
         let stores = self.stores_contacts();
         let State { directory, rosters, .. } = self;
         let concerned = rosters.partings.concerned(directory, id);

@@ -8,11 +8,11 @@
 
 use std::collections::HashSet;
 
-use super::directory::UserKey;
-use super::effect::{Effect, Level, Reply};
-use super::operation::Call;
-use super::turns::Place;
-use super::{Answer, Engine, Error, Name, Operation, State};
+use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Engine, Error, Name, Operation, State};
 
 /// In how many other members' contact lists a missing account is looked for.
 const WITNESSES: usize = 3;

@@ -1,10 +1,10 @@
 //! Adding and removing members.
 
-use super::directory::UserKey;
-use super::effect::{Effect, Event, Level, Reply};
-use super::operation::Call;
-use super::turns::Place;
-use super::{Answer, Copy, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
+use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Copy, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
 
 impl Engine {
     /// Adds a user to a group. `delayed`: contact lists wait for a `sync`.
@@ -79,13 +79,13 @@ struct Arrival {
 }
 
 /// An id that a caller gave, whether or not there is such a group.
-pub(super) fn given_id(id: Option<Name>) -> Result<Name, Error> {
+pub(crate) fn given_id(id: Option<Name>) -> Result<Name, Error> {
     id.ok_or(Error::BadRequest)
 }
 
 impl Call {
     /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the same.
-    pub(super) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
+    pub(crate) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
         self.find(id).map_err(|error| match error {
             Error::GroupNotFound => Name::group_id(id.as_bytes()).err().unwrap_or(Error::GroupNotFound),
             other => other,
@@ -164,7 +164,7 @@ impl Call {
 
     /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: contacts that the group has brought are to
     /// be taken back. Returns the user, if it was a member.
-    pub(super) async fn dismiss(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {
+    pub(crate) async fn dismiss(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let stored = self.store_departure(id, username, parts).await;
         self.end(turn).await;
@@ -246,7 +246,7 @@ impl Call {
     }
 
     /// Writes a group's record, and takes it over. The caller has the group's turn.
-    pub(super) async fn store_info(&self, id: &Name, key: GroupKey, info: Info) -> Result<(), Error> {
+    pub(crate) async fn store_info(&self, id: &Name, key: GroupKey, info: Info) -> Result<(), Error> {
         let before = self.renew_copy(id, |copy| Some(Copy { info: info.clone(), ..copy })).await?;
         if let Err(reason) = self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await {
             self.undo_copy(id, before);

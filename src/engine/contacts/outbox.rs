@@ -3,14 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-use super::directory::UserKey;
+use crate::engine::state::directory::UserKey;
 
 /// How many announcements are made between two looks at the clock.
 const BATCH: usize = 8;
 
 /// Announcements by whom (or what) they are about, first come, first served.
 #[derive(Debug)]
-pub(super) struct Outbox<K> {
+pub(crate) struct Outbox<K> {
     order: VecDeque<K>,
     lists: HashMap<K, VecDeque<UserKey>>,
 }
@@ -22,7 +22,7 @@ impl<K> Default for Outbox<K> {
 }
 
 impl<K: Clone + Eq + Hash> Outbox<K> {
-    pub(super) fn add(&mut self, key: K, users: impl IntoIterator<Item = UserKey>) {
+    pub(crate) fn add(&mut self, key: K, users: impl IntoIterator<Item = UserKey>) {
         let list = self.lists.entry(key.clone()).or_insert_with(|| {
             self.order.push_back(key);
             VecDeque::new()
@@ -31,7 +31,7 @@ impl<K: Clone + Eq + Hash> Outbox<K> {
     }
 
     /// The next few, and whether they are the last of their key.
-    pub(super) fn take(&mut self) -> Option<(K, Vec<UserKey>, bool)> {
+    pub(crate) fn take(&mut self) -> Option<(K, Vec<UserKey>, bool)> {
         let key = self.order.front()?.clone();
         let list = self.lists.get_mut(&key)?;
         let batch = list.drain(..list.len().min(BATCH)).collect();
@@ -42,25 +42,25 @@ impl<K: Clone + Eq + Hash> Outbox<K> {
         Some((key, batch, last))
     }
 
-    pub(super) fn remove(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         if self.lists.remove(key).is_some() {
             self.order.retain(|other| other != key);
         }
     }
 
-    pub(super) fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         self.lists.contains_key(key)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::directory::Directory;
     use super::*;
+    use crate::engine::state::directory::Directory;
 
     #[test]
     fn a_key_is_served_in_batches_of_which_only_the_final_one_is_the_last() {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::directory::UserKey;
-use super::effect::{Effect, Level, Reply};
-use super::operation::Call;
-use super::plan::Scope;
-use super::turns::Place;
-use super::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
+use crate::engine::contacts::plan::Scope;
+use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
 
 /// When groups that an account could not be taken out of are tried again, in seconds.
 const DEPARTURE_PAUSE: f64 = 10.0;
@@ -40,7 +40,7 @@ impl Engine {
 }
 
 impl Call {
-    pub(super) async fn depart(&self, username: Name) {
+    pub(crate) async fn depart(&self, username: Name) {
         // One that no group knows of may have been in groups before the last start.
         let (groups, contacts) = self.note_departure(&username).await.unwrap_or_default();
         let virtual_contacts = self.state().options.virtual_contacts;
@@ -138,7 +138,7 @@ impl Call {
     }
 
     /// An account that was gone is about to be a member again: the next start must not take the membership for one of before.
-    pub(super) async fn recall_departure(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
+    pub(crate) async fn recall_departure(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
         let noted = {
             let mut state = self.state();
             state.rosters.stay(user, key);
@@ -154,7 +154,7 @@ impl Call {
     }
 
     /// Takes accounts that are gone out of groups that have not let them go: storage failed, or the server was killed.
-    pub(super) async fn finish_departures(&self) {
+    pub(crate) async fn finish_departures(&self) {
         if self.now() < self.state().rosters.departures_due {
             return;
         }
@@ -185,7 +185,7 @@ impl Call {
     /// Has the copy of an endangered group say what the group is about to be, in storage before the group's own records
     /// do: at a start, the copy is what counts. Nothing, for a group that is about to be deleted. Returns the copy as it
     /// was, for [`Call::undo_copy`].
-    pub(super) async fn renew_copy(
+    pub(crate) async fn renew_copy(
         &self,
         id: &Name,
         renew: impl FnOnce(Copy) -> Option<Copy>,
@@ -205,14 +205,14 @@ impl Call {
     }
 
     /// The change that a copy was renewed for did not come about.
-    pub(super) fn undo_copy(&self, id: &Name, before: Option<Copy>) {
+    pub(crate) fn undo_copy(&self, id: &Name, before: Option<Copy>) {
         let Some(before) = before else { return };
         let mut state = self.state();
         state.copies.insert(id.clone(), before);
         state.rosters.news = true;
     }
 
-    pub(super) async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
+    pub(crate) async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
         if !self.state().copies.contains_key(&id) {
             return Ok(());
         }

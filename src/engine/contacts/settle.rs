@@ -2,13 +2,13 @@
 //!
 //! All three stages go through [`Call::reconcile`]; nothing else writes contacts.
 
-use super::directory::UserKey;
-use super::effect::{Changes, Effect, Level, Push, Reply};
-use super::operation::Call;
-use super::plan::{Planned, Scope};
-use super::rosters::Unsaved;
-use super::turns::Place;
-use super::{Answer, Engine, Name, Operation, Phase, State, Text, display_name};
+use crate::engine::contacts::plan::{Planned, Scope};
+use crate::engine::contacts::rosters::Unsaved;
+use crate::engine::effect::{Changes, Effect, Level, Push, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Engine, Name, Operation, Phase, State, Text, display_name};
 
 /// How long one turn of the event loop is used for what clients wait for, in seconds, with all that the operation did
 /// before. It is what the save of a large roster takes; between two turns the event loop is idle for a millisecond.
@@ -32,7 +32,7 @@ const BUSY_PAUSE: f64 = 1.0;
 
 /// How a roster is brought up to date in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// In one go.
     Now,
     /// In several turns of the event loop, if it takes long.
@@ -100,7 +100,7 @@ impl Engine {
 impl Call {
     /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then who is
     /// not seen any more, then pushes, then presence. The order is what keeps a client from hearing of someone it does not know.
-    pub(super) async fn settle_urgent(&self) {
+    pub(crate) async fn settle_urgent(&self) {
         let ends = (self.began() + URGENT_BUDGET).max(self.now() + LEAST_BUDGET);
         while self.now() < ends {
             let next = self.state().rosters.urgent.pop_front();
@@ -180,7 +180,7 @@ impl Call {
     }
 
     /// Loads a roster, reconciles it and saves what changed.
-    pub(super) async fn settle(&self, user: UserKey, pace: Pace) {
+    pub(crate) async fn settle(&self, user: UserKey, pace: Pace) {
         let name = self.state().directory.user_name(user);
         let fetched = self.state().rosters.take_fetched(user);
         let Some(turn) = self.try_turn(Place::Roster(name.clone())) else {
@@ -272,7 +272,7 @@ impl Call {
 
     /// Compares a roster in memory with what it should hold, and has it changed where it differs. False if the roster is
     /// not in memory, or cannot be dealt with for now.
-    pub(super) async fn reconcile(&self, user: UserKey, scope: Scope) -> bool {
+    pub(crate) async fn reconcile(&self, user: UserKey, scope: Scope) -> bool {
         let doubtful = self.state().doubtful(user, self.now());
         if !doubtful.is_empty() {
             self.ask_accounts(&doubtful).await;
@@ -337,7 +337,7 @@ impl Call {
     }
 
     /// Asks what users are called.
-    pub(super) async fn ask_nicknames(&self, users: &[UserKey]) {
+    pub(crate) async fn ask_nicknames(&self, users: &[UserKey]) {
         let names = self.state().directory.names(users);
         let reply = self.perform(Effect::FindNicknames(names)).await;
         let mut state = self.state();
@@ -438,7 +438,7 @@ impl State {
     }
 
     /// Has the rosters of contacts that groups bring a user gone through.
-    pub(super) fn doubt_contacts(&mut self, user: UserKey, contacts: &[UserKey], now: f64) {
+    pub(crate) fn doubt_contacts(&mut self, user: UserKey, contacts: &[UserKey], now: f64) {
         let State { directory, rosters, .. } = self;
         let brought = |contact: &UserKey| directory.share_a_group(user, *contact);
         let doubted: Vec<_> = contacts.iter().copied().filter(brought).collect();

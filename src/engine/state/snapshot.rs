@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Level};
-use super::turns::Place;
-use super::{Answer, Call, Engine, Error, Info, Name, Operation, Value};
+use crate::engine::effect::{Effect, Level};
+use crate::engine::turns::Place;
+use crate::engine::{Answer, Call, Engine, Error, Info, Name, Operation, Value};
 
 /// What a blob begins with.
 const MAGIC: [u8; 4] = *b"MGIS";
@@ -62,7 +62,7 @@ impl Engine {
     pub fn snapshot(&self) -> Vec<u8> {
         let groups = {
             let state = self.0.state.lock();
-            let entry = |(key, group): (_, &super::directory::Group)| Entry {
+            let entry = |(key, group): (_, &crate::engine::state::directory::Group)| Entry {
                 id: group.id.clone(),
                 info: group.info.to_value(),
                 members: state.directory.record(key),
@@ -136,7 +136,7 @@ impl Call {
             let group = state.directory.find(&id);
             group.map(|(key, group)| (group.info.clone(), state.directory.record(key)))
         };
-        let copied = wanted.clone().map(|(info, members)| super::Copy { info, members });
+        let copied = wanted.clone().map(|(info, members)| crate::engine::Copy { info, members });
         let copy_before = self.renew_copy(&id, |_| copied).await?;
         let stored = self.store_records(&id, wanted.as_ref()).await;
         match &stored {
