@@ -48,7 +48,7 @@ fn world_for(names: &[&str], row_writes: bool, removes: bool) -> World {
         world.host.accounts.insert(n("ed"));
     }
     // The account may be made at any moment meanwhile.
-    world.host.former.insert(n("ed"));
+    world.host.vanished.insert(n("ed"));
     if names.contains(&"sync") {
         world.add_delayed("g", "dora").expect("added");
     }

@@ -126,7 +126,7 @@ fn without_a_generation_in_storage_contact_lists_are_left_alone_until_there_is_o
     world.host.forget();
     world.login("ann");
     world.settle_within(60.0);
-    let changed = |e: &Effect| matches!(e, Effect::Reconcile(..) | Effect::SaveRoster(..));
+    let changed = |e: &Effect| matches!(e, Effect::Compare(..) | Effect::SaveRoster(..));
     assert_eq!(world.host.count(changed), 0);
     world.host.down.clear();
     world.settle();

@@ -39,7 +39,7 @@ fn a_new_member_is_marked_stored_let_in_announced_and_then_put_into_contact_list
         let let_in = first(&world, |e| matches!(e, Effect::Affiliate(_, users) if *users == names(&["carl"])));
         let invited = first(&world, |e| matches!(e, Effect::Invite(_, users) if *users == names(&["carl"])));
         let told = first(&world, |e| matches!(e, Effect::Fire(Event::UserAdded { user, .. }) if *user == n("carl")));
-        let compared = first(&world, |e| matches!(e, Effect::Reconcile(..)));
+        let compared = first(&world, |e| matches!(e, Effect::Compare(..)));
         let order = [marked, stored, let_in, invited, told, compared];
         assert!(order.is_sorted(), "{order:?}");
         world.settle();
@@ -54,7 +54,7 @@ fn both_rosters_of_a_pair_change_before_presence_and_pushes_precede_presence() {
     world.login("carl");
     world.host.forget();
     world.add("g", "carl").unwrap();
-    let compared = world.host.places(|e| matches!(e, Effect::Reconcile(..)));
+    let compared = world.host.places(|e| matches!(e, Effect::Compare(..)));
     let pushed = world.host.places(|e| matches!(e, Effect::Push(_)));
     let shown = world.host.places(|e| matches!(e, Effect::SendPresence(..)));
     assert!(compared.last() < pushed.first() && pushed.last() < shown.first());

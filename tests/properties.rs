@@ -230,7 +230,6 @@ proptest! {
     ) {
         let mut world = World::with(Options { chats: true, row_writes, remove_contacts, ..Options::default() }, &["ann", "bob", "carl"]);
         world.host.tick = tick;
-        world.forgives_edits = true;
         for act in acts {
             play(&mut world, act);
         }

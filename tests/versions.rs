@@ -79,7 +79,7 @@ fn each_start_takes_a_generation_of_its_own_before_any_roster_is_changed() {
         world.host.forget();
         world.crash();
         let stored = world.host.places(|e| matches!(e, Effect::StoreMarker(_)));
-        let changed = world.host.places(|e| matches!(e, Effect::Reconcile(..)));
+        let changed = world.host.places(|e| matches!(e, Effect::Compare(..)));
         assert!(changed.iter().all(|change| change > &stored[0]));
         world.rename("g", &format!("Name {last}")).unwrap();
         world.login("ann");
@@ -120,7 +120,7 @@ fn a_version_whose_save_failed_and_was_lost_with_the_session_is_not_given_out_ag
         world.host.now += 3.0;
         let work = world.engine.work();
         let strike = if thrown { Strike::Throw } else { Strike::Fail };
-        world.run_struck_among(work, 0, strike, |e| matches!(e, Effect::SaveRoster(user, _) if *user == n("ann")));
+        world.run_struck_among(work, 0, strike, |e| matches!(e, Effect::SaveRoster(user, ..) if *user == n("ann")));
         // A second client is told the version that the failed save has made.
         world.login("ann");
         world.host.down.insert("save");

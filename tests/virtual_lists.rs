@@ -294,7 +294,6 @@ proptest! {
     #[test]
     fn after_any_history_who_logs_in_is_shown_the_members_of_the_groups(acts in prop::collection::vec(act(), 1..40)) {
         let mut world = World::with(SHOWN, USERS);
-        world.forgives_edits = true;
         for act in acts {
             play(&mut world, act);
         }

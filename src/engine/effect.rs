@@ -3,6 +3,7 @@
 //! An operation never touches Prosody: it hands out one [`Effect`] after the other and is resumed with a [`Reply`] to
 //! each. The shim has one small function for each effect. Both types are plain data that a test can compare.
 
+use crate::engine::contacts::item::{Edit, Fact, Item, Labels};
 use crate::engine::state::info::Info;
 use crate::engine::state::marker::Marker;
 use crate::engine::state::name::Name;
@@ -66,8 +67,6 @@ pub enum Effect {
     FindNicknames(Vec<Name>),
     /// List all accounts of the host. `Names`.
     ListAccounts,
-    /// Has a user's roster, in memory or else in storage, an item of this contact? `Flags`: one.
-    HasContact(Name, Name),
     /// List the users whose rosters are in memory. `Names`, or `Failed` if it would be more than this many.
     ListRosters(usize),
     /// Which of these users' rosters are in memory? `Flags`.
@@ -77,16 +76,20 @@ pub enum Effect {
     /// Does a roster in memory bear this stamp, and has it kept its version since it was given it? Then it holds what it
     /// should, for whoever changes a roster saves it, which makes a new version. `Flags`: one.
     CheckStamp(Name, u64),
-    /// Compare a roster in memory with what it should hold, and change what differs. `Changes`, `Absent` if it is not in
-    /// memory, `Unread` if the user's edits have to be read first, or `Broken`.
-    Reconcile(Name, Plan),
+    /// Compare a roster in memory with what it should hold. `Compared`, `Absent` if it is not in memory, `Unread` if the user's
+    /// edits have to be read first, or `Broken`.
+    Compare(Name, Plan),
+    /// Which items of a roster in memory are in one of these roster groups? Contacts of this host only. `Items`.
+    FindBearers(Name, Labels),
+    /// Change a roster that was compared, and whose plan's numbers still hold: nothing has waited in between. `Done`.
+    Change(Name, Change),
     /// Read what a user has made of virtual contacts, for a roster in memory. `Done`.
     ReadEdits(Name),
     /// Forget what users have made of a virtual contact whose account is gone. `Done`.
     ForgetEdits(Name),
-    /// Save a roster: all of it, or the one contact that changed. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows
-    /// the account.
-    SaveRoster(Name, Option<Name>),
+    /// Save a roster: all of it, or the one contact that changed; with this provenance, if it is to be another one in storage than
+    /// in memory so far. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows the account.
+    SaveRoster(Name, Option<Name>, Option<Option<String>>),
     /// Take a roster out of Prosody's cache. `Done`.
     ReleaseRoster(Name),
     /// Push contacts of a user, as the roster has them, to the user's clients. `Pushed`.
@@ -95,8 +98,8 @@ pub enum Effect {
     SendPresence(Name, Vec<Name>),
     /// Tell these users that a user is unavailable, if the user is online. `Done`.
     SendUnavailable(Name, Vec<Name>),
-    /// Take these contacts out of the roster of an account that is going away, with all others that groups ever brought, and
-    /// tell them it is unavailable. `Names`: the others.
+    /// Take these contacts out of the roster of an account that is going away, with all virtual ones, and tell them it is
+    /// unavailable. `Done`.
     Depart(Name, Vec<Name>),
 }
 
@@ -144,8 +147,10 @@ pub enum Reply {
     },
     /// A roster is in memory. True if it was there before.
     Loaded(bool),
-    /// What reconciling a roster changed.
-    Changes(Changes),
+    /// What a roster has of a plan's contacts.
+    Compared(Comparison),
+    /// Items of a roster, by the contact's username.
+    Items(Vec<(String, Item)>),
     /// The roster is not in memory, or its account is not known.
     Absent,
     /// What the user has made of virtual contacts has not been read.
@@ -160,85 +165,20 @@ pub enum Reply {
     Unsaved(String, u64),
 }
 
-/// What a roster should hold, and what of it must go.
+/// What a roster should hold, and what of it must go. What follows from that is said at [`super::contacts::rules`].
 ///
-/// Contacts are numbered through all sections, in order, and then through `withdrawn`; [`Changes`] speaks of them by
-/// number, from 1.
-///
-/// # Provenance
-///
-/// Whether a contact came with a group is told from a record in the roster's metadata. Clients' edits leave it alone, and the
-/// Lua module does not look at it. It holds
-/// - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first. Those before it are
-///   forgotten when the roster is in storage and no contact bears them, one that was left behind for good included;
-/// - *notes* on contacts that are exceptions from the rule below;
-/// - the *names* that contacts were given.
-///
-/// The rule: an item that bears one of the labels given for its groups was *brought* by them; any other is the user's *own*.
-/// Exceptions are noted
-/// - when a group brings a contact that is the user's own: its subscription and its request as they were. Where they have
-///   changed since, somebody else did it, and the note takes the change in;
-/// - when a label is given for the first time: for each item that bears it already, that it is the user's choice;
-/// - when a client's edit takes all given labels off an item: that it was brought all the same;
-/// - when a contact is given up, but stays: that it is the user's own from now on.
-///
-/// A contact that is given up keeps its note until the save that has it so in storage: a client's edit of another contact stores
-/// metadata without the item, and the same is to be done once more then. What stays of the note is the user's choice of labels, for
-/// as long as they are given. A client that adds a contact anew makes it the user's own, and takes back a choice by taking the label off.
-///
-/// All this fails safe: where storage drops metadata, nothing counts as brought. With `adopt`, a roster without provenance is
-/// taken to be the Lua module's work: whatever bears a label of its groups counts as brought.
-///
-/// # What counts as a difference
-///
-/// Here and nowhere else. A contact in a section with groups differs if
-/// - it has no item: it gets one with subscription `both` (if the section is not `verified`, it is reported as missing
-///   instead); or
-/// - its subscription is not `both`, or it has an `ask`: it becomes `both`, without `ask`; or
-/// - one of the groups' labels is not among its item's groups: it is added; or
-/// - an earlier label of these groups, or any label of the groups `left`, is among them, is not to stay on account of
-///   another, and is not the user's choice: it goes; or
-/// - its item has no name, or one that it was given, and [`Naming`] gives it one; or
-/// - the roster's metadata holds a pending request from it: the request goes, which is stored but not pushed.
-///
-/// So is what is known of a group's label, where another group has given the same one: no item may tell of it.
-///
-/// A contact in a section without groups is given up. It differs if its item was brought, or is noted as the user's own:
-/// labels of the groups `left` go, but for the user's choice, and
-/// - an own one goes back to the subscription and the request that are noted, unless somebody has changed them since;
-/// - a brought one to which the user has given a name or a group of the user's own stays with subscription `none`;
-/// - any other brought one goes.
-///
-/// A withdrawn contact, whose account is gone, differs if it has an item or a pending request. All labels that groups have
-/// given go; an item that is the user's own, or that the user has named or put into a group, stays with subscription
-/// `none` and without `ask`, as Prosody would have it; any other goes. Without provenance, only a name tells that it is the user's own.
-///
-/// The owner of the roster may be among the contacts of a section, and is passed over.
-///
-/// # Virtual contacts
-///
-/// With `virtual_contacts`, contacts are laid over the items that are in storage, and are never stored themselves. A contact in a
-/// section with groups differs if what is shown is not an item with subscription `both`, all labels of the groups, and the name and
-/// the groups that the user has given it. Below it stays the item of the user's own, if there is one; what else the user has
-/// made of it, a name and groups, is kept apart (the *edits*). A contact that is given up or withdrawn is shown as the item below it, or
-/// not at all. What is found in storage of the time before is cleared away by the rules above, as if the contact were given up.
-///
-/// The version that clients are told is made of the stored one and of `digest`.
-///
-/// A roster in which nothing differs keeps its version, and nothing is stored. One that changes takes the next version,
-/// but at least `version`, before anything is pushed; where `version` is `true`, as other modules set it, it stays.
+/// Contacts are numbered from 1, through all sections; the owner of the roster may be among them, and is passed over. A contact of a
+/// section with [`Tie::Bring`] has the *usual form* if its item has subscription `both`, no request and exactly the labels of the
+/// section's groups, is virtual if contacts are, has the name that [`Plan::naming`] gives it, and if no request from the contact is
+/// pending.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The contacts, by the groups that they are, or were, shared through.
+    /// The usernames of the contacts.
+    pub contacts: Vec<Name>,
+    /// What the contacts, in their order, have in common.
     pub sections: Vec<Section>,
-    /// Contacts whose accounts are gone.
-    pub withdrawn: Vec<Name>,
     /// Where contacts without a name get one from.
     pub naming: Naming,
-    /// Groups that have no more to do with this roster: what is known of their labels is forgotten when it has been saved.
-    pub forgotten: Vec<Name>,
-    /// Nothing is left out: earlier labels of the groups in the plan are on none of the items afterwards.
-    pub whole: bool,
     /// A roster without provenance is the Lua module's work.
     pub adopt: bool,
     /// Contacts are virtual.
@@ -253,28 +193,35 @@ pub struct Plan {
     pub stamp: Option<u64>,
 }
 
-impl Plan {
-    /// Whether there is nothing that a roster could differ in.
-    pub fn is_empty(&self) -> bool {
-        self.sections.is_empty() && self.withdrawn.is_empty()
-    }
+/// What is to become of a section's contacts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tie {
+    /// Groups bring them.
+    #[default]
+    Bring,
+    /// Groups bring them no more, and take back what they have brought.
+    GiveUp,
+    /// Their accounts are gone.
+    Withdraw,
 }
 
 /// Contacts that are shared through the same groups.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Section {
-    /// Whether the contacts are known to have accounts. A contact that may have none is not put into a roster.
+    /// What is to become of them.
+    pub tie: Tie,
+    /// How many contacts of the plan these are, after those of the sections before.
+    pub contacts: usize,
+    /// Whether they are known to have accounts. One that may have none is left as it is, and reported.
     pub verified: bool,
-    /// The groups that are shared with the contacts, and their labels. With none, the contacts are given up.
-    pub groups: Vec<(Name, Box<[u8]>)>,
+    /// The groups that are shared with the contacts, and their labels.
+    pub groups: Vec<(String, String)>,
     /// Groups that are not shared with them any more, and take back what they have brought.
-    pub left: Vec<Name>,
+    pub left: Vec<String>,
     /// The labels of those of them that there still are, for rosters that are the Lua module's work.
-    pub left_labels: Vec<Box<[u8]>>,
-    /// The usernames of the contacts.
-    pub contacts: Vec<Name>,
+    pub left_labels: Vec<String>,
     /// With [`Naming::Nickname`], the contacts' names, as far as they are known.
-    pub names: Vec<Option<Text>>,
+    pub names: Vec<Option<String>>,
 }
 
 /// Where a contact without a name gets one from (`groups_contact_name`).
@@ -305,27 +252,43 @@ pub struct Push {
     pub last: bool,
 }
 
-/// What [`Effect::Reconcile`] found, by the numbers of [`Plan`].
+/// What [`Effect::Compare`] found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes {
-    /// Contacts whose item changed: they are pushed.
-    pub changed: Vec<u32>,
-    /// Contacts among the changed whose presence the user can see only from now on.
-    pub gained: Vec<u32>,
-    /// Contacts among the changed whose presence the user can see no longer.
-    pub lost: Vec<u32>,
-    /// Contacts without an item that were not verified.
-    pub missing: Vec<u32>,
-    /// Contacts without a name whose nickname is not known.
-    pub unnamed: Vec<u32>,
-    /// Whether something changed that is stored but not pushed.
-    pub quiet: bool,
-    /// Whether nothing changed that is to be stored: the contacts are virtual.
-    pub shown_only: bool,
-    /// The version the roster has now, if it changed.
+pub struct Comparison {
+    /// Contacts to be brought of which nothing is there.
+    pub absent: Vec<u32>,
+    /// Contacts of which something is there, but for those to be brought that have the usual form.
+    pub facts: Vec<Fact>,
+    /// The roster's provenance, as it is stored.
+    pub provenance: Option<Text>,
+    /// The version in storage, as far as this module is concerned; zero for none.
     pub version: u64,
+    /// The version is made up by another module, and is not to be touched.
+    pub fixed_version: bool,
+    /// The roster was read from storage, which has changes of ours under its version that it has not all: a client's edit stores the
+    /// version with one item.
+    pub torn: bool,
     /// Whether the user has a session that may be told.
     pub online: bool,
+}
+
+/// What [`Effect::Change`] does to a roster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// What becomes of contacts.
+    pub edits: Vec<Edit>,
+    /// Contacts whose pending request for the user's presence goes.
+    pub answered: Vec<u32>,
+    /// The new provenance, or none any more, if it changes.
+    pub provenance: Option<Option<String>>,
+    /// The new version in storage, if it changes.
+    pub version: Option<u64>,
+    /// With virtual contacts, the number for what groups bring.
+    pub digest: Option<u32>,
+    /// Something changes that is to be stored.
+    pub unsaved: bool,
+    /// What the roster is settled as of.
+    pub stamp: Option<u64>,
 }
 
 /// An event on the module's host. The group's record is the state after the change.

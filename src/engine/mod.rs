@@ -26,7 +26,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-pub use effect::{Changes, Effect, Event, Level, Naming, Plan, Push, Reply, Section};
+pub use contacts::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step as ItemStep, Subscription};
+pub use contacts::overlay::{Replaced, take_in, virtual_version};
+pub use contacts::provenance::Provenance;
+pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, Reply, Section, Tie};
 pub use error::Error;
 pub use groups::audit::Problem;
 pub use operation::{Answer, Operation, Step, remember_panics};
@@ -38,10 +41,18 @@ pub use state::stored::StoredMembers;
 pub use state::value::{Text, Value};
 
 use contacts::digest::Digests;
+use contacts::outbox::Outbox;
+use contacts::partings::Partings;
 use contacts::plan::Nicknames;
-use contacts::rosters::{Accounts, Rosters};
+use contacts::spared::Spared;
+use contacts::versions::Versions;
+use contacts::withdrawals::Withdrawals;
+use contacts::work::Work;
+use groups::deletions::Deletions;
 use operation::Call;
+use state::accounts::Accounts;
 use state::directory::{Directory, GroupKey};
+use state::unsettled::Unsettled;
 use turns::Turns;
 
 /// What the engine has to know of the host it works for.
@@ -76,13 +87,24 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct State {
+    /// The host's name.
+    host: Arc<str>,
     options: Options,
     phase: Phase,
     directory: Directory,
     accounts: Accounts,
-    rosters: Rosters,
+    unsettled: Unsettled,
+    deletions: Deletions,
+    work: Work,
+    outbox: Outbox,
+    versions: Versions,
+    withdrawals: Withdrawals,
+    partings: Partings,
+    spared: Spared,
     nicknames: Nicknames,
     digests: Digests,
+    /// Grows when contact lists are to be otherwise for a reason that neither memberships nor accounts tell.
+    changes: u64,
     /// Groups whose records could not be read: they are neither shown nor touched.
     unreadable: BTreeSet<Name>,
     /// The marker as storage has it.
@@ -114,16 +136,25 @@ impl Shared {
 }
 
 impl Engine {
-    /// An engine that knows no groups yet; [`Engine::load`] reads them from storage.
-    pub fn new(options: Options) -> Engine {
+    /// The engine of a host. It knows no groups yet; [`Engine::load`] reads them from storage.
+    pub fn new(host: &str, options: Options) -> Engine {
         let state = State {
+            host: host.into(),
             options,
             phase: Phase::Empty,
             directory: Directory::default(),
             accounts: Accounts::default(),
-            rosters: Rosters::default(),
+            unsettled: Unsettled::default(),
+            deletions: Deletions::default(),
+            work: Work::default(),
+            outbox: Outbox::default(),
+            versions: Versions::default(),
+            withdrawals: Withdrawals::default(),
+            partings: Partings::default(),
+            spared: Spared::default(),
             nicknames: Nicknames::default(),
             digests: Digests::default(),
+            changes: 0,
             unreadable: BTreeSet::new(),
             marker: Marker::default(),
             copies: BTreeMap::new(),
@@ -138,7 +169,7 @@ impl Engine {
         let mut state = self.0.state.lock();
         if state.options != options {
             state.aligned.clear();
-            state.rosters.changes += 1;
+            state.changes += 1;
         }
         state.options = options;
     }
@@ -200,7 +231,7 @@ impl Engine {
 impl State {
     /// Whether what groups bring is to be in storage: not with virtual contacts, but for what is still to be cleared away.
     fn stores_contacts(&self) -> bool {
-        !self.options.virtual_contacts || self.rosters.everything
+        !self.options.virtual_contacts || self.unsettled.everything
     }
 }
 

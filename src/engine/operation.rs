@@ -216,7 +216,7 @@ mod tests {
     #[allow(clippy::panic)]
     fn a_panic_ends_its_operation_and_says_where_it_happened() {
         remember_panics();
-        let engine = Engine::new(Options::default());
+        let engine = Engine::new("localhost", Options::default());
         let mut operation = engine.start(|call| async move {
             call.perform(Effect::Wake).await;
             panic!("out of cheese");
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_closed_engine_ends_its_operations_at_their_next_step() {
-        let engine = Engine::new(Options::default());
+        let engine = Engine::new("localhost", Options::default());
         let mut operation = engine.start(|call| async move {
             call.perform(Effect::Wake).await;
             Ok(Answer::Done)

@@ -1,21 +1,12 @@
-//! Reading storage at start, and keeping the marker.
+//! Reading storage at start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::engine::contacts::plan::Scope;
 use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::operation::Call;
-use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{
-    Answer, Copy, Engine, Error, GroupKey, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value,
-};
-
-/// When a marker that could not be stored is tried again, in seconds.
-const FAILURE_PAUSE: f64 = 10.0;
-
-/// When a marker that another operation is at is looked at again, in seconds.
-const BUSY_PAUSE: f64 = 1.0;
+use crate::engine::{Answer, Copy, Engine, Error, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value};
 
 impl Engine {
     /// Reads all groups from storage. Look-ups see them when it has ended, and operations begun meanwhile go on then.
@@ -39,7 +30,7 @@ impl Engine {
             {
                 let mut state = call.state();
                 let known: Vec<_> = users.iter().filter_map(|name| state.directory.find_user(name)).collect();
-                state.rosters.urgent.extend(known.into_iter().map(|user| (user, Scope::All)));
+                state.work.urgent.extend(known.into_iter().map(|user| (user, Scope::All)));
             }
             call.settle_urgent().await;
             Ok(Answer::Done)
@@ -79,7 +70,7 @@ impl Call {
         if let Err(reason) = stored {
             let text = "Contact lists are left as they are until the record of open work can be stored";
             self.log(Level::Error, format!("{text}: {reason}")).await;
-            self.state().rosters.news = true;
+            self.state().unsettled.news = true;
         }
         self.perform(Effect::Wake).await;
         Ok(())
@@ -89,19 +80,19 @@ impl Call {
     async fn change_mode(&self) -> Result<(), Error> {
         let changed = {
             let state = self.state();
-            !state.rosters.everything && state.rosters.cleared != state.options.virtual_contacts
+            !state.unsettled.everything && state.unsettled.virtual_only != state.options.virtual_contacts
         };
         if !changed {
             return Ok(());
         }
         self.list_present().await;
-        self.state().rosters.cleared = false;
+        self.state().unsettled.virtual_only = false;
         self.mark_everything().await?;
         let now = self.now();
         let mut state = self.state();
         let keys: Vec<_> = state.directory.groups().map(|(key, _)| key).collect();
         for key in keys {
-            state.rosters.unsettled.entry(key).or_insert(false);
+            state.unsettled.groups.entry(key).or_insert(false);
             state.enqueue_group(key, now);
         }
         Ok(())
@@ -178,89 +169,6 @@ impl Call {
         let record = (!members.is_empty()).then(|| members.to_vec());
         self.done(Effect::StoreMembers(id.clone(), record)).await
     }
-
-    /// Stores the marker as it should be now. The caller has the marker's turn.
-    pub(crate) async fn store_marker(&self) -> Result<(), String> {
-        let wanted = self.state().wanted_marker();
-        self.done(Effect::StoreMarker(wanted.clone())).await?;
-        let mut state = self.state();
-        state.rosters.generation = Some(wanted.generation);
-        state.marker = wanted;
-        Ok(())
-    }
-
-    /// Has storage know that groups are unsettled before anything that makes them so is stored.
-    pub(crate) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
-        {
-            let mut state = self.state();
-            if !state.stores_contacts() {
-                return Ok(());
-            }
-            let unsettled = &mut state.rosters.unsettled;
-            for &group in groups {
-                unsettled.entry(group).or_insert(false);
-            }
-        }
-        let stored = self.take_turn_and_store_marker(|state| state.marker_covers(groups)).await;
-        let Err(reason) = stored else { return Ok(()) };
-        self.refuse_unmarked(&reason).await
-    }
-
-    /// Has storage know that a member is added whose account nobody knows: it is not taken for one that was deleted then.
-    pub(crate) async fn mark_awaited(&self, user: UserKey) -> Result<(), Error> {
-        self.state().rosters.awaiting.insert(user);
-        let listed = |state: &State| state.marker.awaiting.contains(&state.directory.user_name(user));
-        let stored = self.take_turn_and_store_marker(listed).await;
-        let Err(reason) = stored else { return Ok(()) };
-        self.refuse_unmarked(&reason).await
-    }
-
-    /// Has storage know that every group is unsettled, also those that are yet to be made.
-    pub(crate) async fn mark_everything(&self) -> Result<(), Error> {
-        self.state().rosters.everything = true;
-        let stored = self.take_turn_and_store_marker(|state| state.marker.everything).await;
-        let Err(reason) = stored else { return Ok(()) };
-        self.refuse_unmarked(&reason).await
-    }
-
-    /// Stores the marker as it should be when its turn has come, unless the one in storage will do by then.
-    pub(crate) async fn take_turn_and_store_marker(&self, will_do: impl FnOnce(&State) -> bool) -> Result<(), String> {
-        let Ok(turn) = self.turn(Place::Marker).await else {
-            return Err("another operation keeps it for too long".to_owned());
-        };
-        let will_do = will_do(&self.state());
-        let stored = if will_do { Ok(()) } else { self.store_marker().await };
-        self.end(turn).await;
-        stored
-    }
-
-    /// What an operation answers whose work cannot be noted. What it has listed stays until the list is next looked through:
-    /// another operation may rely on it by now.
-    pub(crate) async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
-        self.state().rosters.news = true;
-        let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
-        self.log(Level::Error, text).await;
-        Err(Error::Internal)
-    }
-
-    /// Strikes what has been done off the marker. Returns for how long to leave it alone, in seconds.
-    pub(crate) async fn clear_marker(&self) -> f64 {
-        let Some(turn) = self.try_turn(Place::Marker) else {
-            return BUSY_PAUSE;
-        };
-        let due = {
-            let mut state = self.state();
-            state.strike_settled();
-            state.rosters.news = false;
-            state.wanted_marker() != state.marker
-        };
-        let stored = if due { self.store_marker().await } else { Ok(()) };
-        self.end(turn).await;
-        let Err(reason) = stored else { return 0.0 };
-        self.state().rosters.news = true;
-        self.log(Level::Warn, format!("The record of open work cannot be stored, it is tried again: {reason}")).await;
-        FAILURE_PAUSE
-    }
 }
 
 impl State {
@@ -278,44 +186,47 @@ impl State {
         let mut marker = marker.unwrap_or_default();
         let groups = self.directory.groups().len() > 0;
         let foreign = !found && groups;
-        marker.everything |= foreign || groups && marker.cleared != self.options.virtual_contacts;
+        marker.everything |= foreign || groups && marker.virtual_only != self.options.virtual_contacts;
         marker.adopting |= foreign;
-        marker.cleared = self.options.virtual_contacts && !marker.everything;
-        self.rosters.cleared = marker.cleared;
+        marker.virtual_only = self.options.virtual_contacts && !marker.everything;
+        self.unsettled.virtual_only = marker.virtual_only;
         // One that was handed out and lost must never come again.
-        self.rosters.next_generation = marker.generation + 1;
-        self.rosters.everything = marker.everything;
-        self.rosters.adopting = marker.adopting;
+        self.versions.next_generation = marker.generation + 1;
+        self.unsettled.everything = marker.everything;
+        self.unsettled.adopting = marker.adopting;
         for name in &marker.awaiting {
             let user = self.directory.intern(name);
-            self.rosters.awaiting.insert(user);
+            self.accounts.awaiting.insert(user);
         }
         for name in &marker.lost {
             let user = self.directory.intern(name);
-            self.rosters.lost.insert(user);
+            self.accounts.lost.insert(user);
         }
         for (gone, owners) in &marker.withdrawals {
             let gone = self.directory.intern(gone);
             for owner in owners {
                 let owner = self.directory.intern(owner);
-                self.rosters.withdrawals.entry(owner).or_default().insert(gone);
+                self.withdrawals.add(owner, gone);
             }
         }
-        for (gone, groups) in &marker.departures {
+        for (gone, groups) in &marker.deletions {
             let gone = self.directory.intern(gone);
             let groups: BTreeSet<_> = groups.iter().filter_map(|id| Some(self.directory.find(id)?.0)).collect();
             if groups.iter().any(|&key| self.directory.is_member(key, gone)) {
-                self.accounts.depart(gone);
-                self.rosters.departures.insert(gone, groups);
+                self.accounts.delete(gone);
+                self.deletions.open.insert(gone, groups);
             }
         }
         for (id, leavers) in &marker.partings {
             let leavers: Vec<_> = leavers.iter().map(|name| self.directory.intern(name)).collect();
-            self.rosters.partings.note(id, leavers);
+            self.partings.note(id, leavers);
+            let stayed = marker.stayed.get(id).into_iter().flatten();
+            let stayed: Vec<_> = stayed.map(|name| self.directory.intern(name)).collect();
+            self.partings.note_stayed(id, stayed);
             self.begin_parting(id, 0.0);
         }
         let unreadable = self.unreadable.iter().filter(|id| marker.everything || marker.unsettled.contains(*id));
-        self.rosters.unread.extend(unreadable.cloned());
+        self.unsettled.unread.extend(unreadable.cloned());
         let open: Vec<_> = self
             .directory
             .groups()
@@ -324,99 +235,14 @@ impl State {
             .collect();
         let now = 0.0;
         for (key, members) in open {
-            self.rosters.unsettled.insert(key, false);
-            self.rosters.enqueue(members, now);
+            self.unsettled.groups.insert(key, false);
+            self.work.enqueue(members, now);
         }
-        let others: BTreeSet<_> = self.rosters.withdrawals.keys().chain(&self.rosters.awaiting).copied().collect();
-        self.rosters.enqueue(others, now);
+        let others: BTreeSet<_> =
+            self.withdrawals.all().map(|(owner, _)| owner).chain(self.accounts.awaiting.iter().copied()).collect();
+        self.work.enqueue(others, now);
         self.marker = marker;
         self.marker.copies.clear();
         self.phase = Phase::Ready;
-    }
-
-    /// Has the rosters of all members of a group brought up to date in storage, soon.
-    pub(crate) fn enqueue_group(&mut self, key: GroupKey, now: f64) {
-        let stores = self.stores_contacts();
-        let State { directory, rosters, .. } = self;
-        if let Some(delayed) = rosters.unsettled.get_mut(&key) {
-            *delayed = false;
-        }
-        if !stores {
-            return;
-        }
-        rosters.enqueue(directory.group(key).into_iter().flat_map(|group| group.members()), now);
-    }
-
-    fn marker_covers(&self, groups: &[GroupKey]) -> bool {
-        let listed =
-            |key: &GroupKey| self.directory.group(*key).is_none_or(|group| self.marker.unsettled.contains(&group.id));
-        self.marker.everything || groups.iter().all(listed)
-    }
-
-    /// The marker that tells of all that is open now.
-    fn wanted_marker(&self) -> Marker {
-        let rosters = &self.rosters;
-        let id = |key: &GroupKey| Some(self.directory.group(*key)?.id.clone());
-        let name = |user: &UserKey| self.directory.user_name(*user);
-        let mut withdrawals: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
-        for (owner, gone) in &rosters.withdrawals {
-            for user in gone {
-                withdrawals.entry(name(user)).or_default().insert(name(owner));
-            }
-        }
-        Marker {
-            generation: rosters.generation.unwrap_or(rosters.next_generation),
-            everything: rosters.everything,
-            adopting: rosters.adopting,
-            cleared: rosters.cleared,
-            unsettled: if rosters.everything || !self.stores_contacts() {
-                BTreeSet::new()
-            } else {
-                rosters.unsettled.keys().filter_map(id).chain(rosters.unread.iter().cloned()).collect()
-            },
-            awaiting: rosters.awaiting.iter().map(name).collect(),
-            lost: rosters.lost.iter().map(name).collect(),
-            withdrawals,
-            departures: rosters
-                .departures
-                .iter()
-                .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
-                .collect(),
-            partings: rosters
-                .partings
-                .groups()
-                .filter(|_| self.stores_contacts())
-                .map(|(id, leavers)| (id.clone(), leavers.iter().map(name).collect()))
-                .collect(),
-            copies: self.copies.clone(),
-        }
-    }
-
-    /// Forgets the groups that are settled. One that an operation is at is not.
-    fn strike_settled(&mut self) {
-        let State { directory, rosters, turns, options, .. } = self;
-        let mut busy = rosters.background.clone();
-        busy.extend(rosters.unsaved.keys().copied());
-        busy.extend(rosters.in_hand.iter().copied());
-        busy.extend(rosters.failing.keys().copied());
-        busy.extend(rosters.urgent.iter().map(|&(user, _)| user));
-        rosters.unsettled.retain(|&key, &mut delayed| {
-            let Some(group) = directory.group(key) else {
-                return false;
-            };
-            delayed
-                || turns.is_taken(&Place::Group(group.id.clone()))
-                || (!busy.is_empty() && group.members().any(|m| busy.contains(&m)))
-        });
-        rosters.everything &= !busy.is_empty() || turns.is_taken(&Place::Restore);
-        rosters.adopting &= rosters.everything;
-        rosters.cleared = options.virtual_contacts && !rosters.everything;
-        rosters.partings.strike(directory, turns);
-        rosters.departures.retain(|&user, groups| {
-            groups.retain(|&key| directory.is_member(key, user));
-            !groups.is_empty()
-        });
-        rosters.awaiting.retain(|&user| !directory.groups_of(user).is_empty());
-        rosters.lost.retain(|&user| !directory.groups_of(user).is_empty());
     }
 }

@@ -25,8 +25,8 @@ pub enum Strike {
 /// handlers. The others are done in one go, so nothing can come between them and their replies.
 pub fn can_wait(effect: &Effect) -> bool {
     use Effect::{
-        CheckStamp, FindRosters, Invite, ListRosters, Log, NewId, Push, Reconcile, ReleaseRoster, SendPresence,
-        SendUnavailable, Wake,
+        Change, CheckStamp, Compare, FindBearers, FindRosters, Invite, ListRosters, Log, NewId, Push, ReleaseRoster,
+        SendPresence, SendUnavailable, Wake,
     };
     !matches!(
         effect,
@@ -35,7 +35,9 @@ pub fn can_wait(effect: &Effect) -> bool {
             | FindRosters(_)
             | ListRosters(_)
             | CheckStamp(..)
-            | Reconcile(..)
+            | Compare(..)
+            | FindBearers(..)
+            | Change(..)
             | ReleaseRoster(_)
             | Push(_)
             | SendPresence(..)
@@ -171,7 +173,7 @@ impl Together {
             if woken {
                 self.tasks.iter_mut().for_each(|task| task.waiting = false);
             }
-            if !late {
+            if !late && can_wait(&effect) {
                 return;
             }
         }

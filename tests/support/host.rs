@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use groups_internal_native::engine::{Effect, Event, Level, Name, Push, Reply, StoredMembers, Text, Value};
+use groups_internal_native::engine::{Effect, Event, Level, Name, Plan, Push, Reply, StoredMembers, Text, Value};
 
-use super::roster::{Item, Items, Roster, Table, reconcile};
-use super::shown::Edits;
+use super::roster::{Edits, Item, Items, Roster, Table};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Room {
@@ -31,9 +30,9 @@ pub struct Host {
     pub accounts: BTreeSet<Name>,
     /// Whose roster must not hold whom: members at the time when an account was deleted, until it is made again.
     pub gone: BTreeSet<(Name, Name)>,
-    /// Names that once had an account.
-    pub former: BTreeSet<Name>,
-    /// Contacts that were put into a roster though nobody of that name ever had an account.
+    /// Accounts that are gone without a word to the engine, which knew them.
+    pub vanished: BTreeSet<Name>,
+    /// Contacts that were brought, relabelled or subscribed to though no account of that name was known.
     pub strangers: BTreeSet<Name>,
     /// What users made of their contacts themselves.
     pub own: BTreeMap<(Name, Name), Item>,
@@ -69,6 +68,8 @@ pub struct Host {
     pub edits: BTreeMap<Name, Edits>,
     /// Who is banned from every room.
     pub banned: BTreeSet<Name>,
+    /// The plan that was compared last, and how many were.
+    pub compared: (Plan, usize),
     /// How long each effect takes.
     pub tick: f64,
     pub next_id: u32,
@@ -133,7 +134,7 @@ impl Host {
 
     /// What an effect that fails answers. Prosody takes a new version before it saves.
     pub fn fail(&mut self, effect: &Effect) -> Reply {
-        if let Effect::SaveRoster(user, _) = effect {
+        if let Effect::SaveRoster(user, ..) = effect {
             let Some(table) = self.loaded(user) else { return failed() };
             let mut roster = table.borrow_mut();
             roster.bump();
@@ -246,11 +247,6 @@ impl Host {
     fn perform_roster(&mut self, effect: &Effect, context: Option<&Table>) -> Option<Reply> {
         Some(match effect {
             Effect::ListAccounts => Reply::Names(self.accounts.iter().cloned().collect()),
-            Effect::HasContact(user, contact) => {
-                let table = self.loaded(user);
-                let roster = table.map_or_else(|| self.read(user), |table| table.borrow().clone());
-                Reply::Flags(vec![roster.items.contains_key(contact)])
-            }
             Effect::FindAccounts(users) => Reply::Flags(users.iter().map(|user| self.has_account(user)).collect()),
             Effect::ListRosters(limit) => {
                 let names: BTreeSet<_> = self.sessions.keys().chain(self.cache.keys()).cloned().collect();
@@ -272,7 +268,7 @@ impl Host {
                 });
                 Reply::Flags(vec![bears])
             }
-            Effect::Reconcile(user, plan) => {
+            Effect::Compare(user, plan) => {
                 let table = context.cloned().or_else(|| self.loaded(user));
                 let Some(table) = table else { return Some(Reply::Absent) };
                 if table.borrow().broken {
@@ -281,34 +277,39 @@ impl Host {
                 if plan.reads_edits && table.borrow().edits.is_none() {
                     return Some(Reply::Unread);
                 }
-                let online = self.interested.contains(user);
-                let before: BTreeSet<_> = table.borrow().items.keys().cloned().collect();
-                let changes = reconcile(&mut table.borrow_mut(), user, plan, online);
-                let roster = table.borrow();
-                let new = roster.items.keys().filter(|contact| !before.contains(*contact)).cloned();
-                self.strangers.extend(new.filter(|name| !self.accounts.contains(name) && !self.former.contains(name)));
-                Reply::Changes(changes)
+                // What the shim leaves out makes no difference.
+                self.compared.1 += 1;
+                self.compared.0.clone_from(plan);
+                let everything = self.compared.1.is_multiple_of(2);
+                Reply::Compared(table.borrow().compare(user, plan, everything, self.interested.contains(user)))
             }
-            Effect::SaveRoster(user, only) => {
+            Effect::FindBearers(user, labels) => {
+                let table = context.cloned().or_else(|| self.loaded(user))?;
+                Reply::Items(table.borrow().find_bearers(labels))
+            }
+            Effect::Change(user, change) => {
+                let table = context.cloned().or_else(|| self.loaded(user))?;
+                let before = table.borrow().clone();
+                table.borrow_mut().change(&self.compared.0, change);
+                self.note_change(&before, &table.borrow());
+                Reply::Done
+            }
+            Effect::SaveRoster(user, only, provenance) => {
                 let table = self.load(user);
-                let before = (table.borrow().provenance.clone(), table.borrow().done.clone());
-                table.borrow_mut().drop_notes();
-                let version = table.borrow().version.filter(|_| table.borrow().shown.is_none());
-                // Ours does not raise the version: what is saved has been pushed under it.
-                if let Some(version) = version {
-                    table.borrow_mut().version = Some(version.saturating_sub(1));
+                let before = (table.borrow().provenance.clone(), table.borrow().unsaved);
+                let version = table.borrow().version.filter(|_| table.borrow().overlay.is_none());
+                {
+                    let mut roster = table.borrow_mut();
+                    roster.provenance = provenance.clone().unwrap_or(roster.provenance.take());
+                    roster.unsaved = false;
+                    // Ours does not raise the version: what is saved has been pushed under it.
+                    roster.version = version.map(|version| version.saturating_sub(1)).or(roster.version);
                 }
                 let reply = self.save(user, only.as_ref());
-                let mut roster = table.borrow_mut();
-                match reply {
-                    Reply::Saved => {
-                        roster.forget();
-                        self.edits.extend(roster.edits.iter().map(|edits| (user.clone(), edits.clone())));
-                    }
-                    _ => {
-                        (roster.provenance, roster.done) = before;
-                        roster.version = roster.version.max(version);
-                    }
+                if reply != Reply::Saved {
+                    let mut roster = table.borrow_mut();
+                    (roster.provenance, roster.unsaved) = before;
+                    roster.version = roster.version.max(version);
                 }
                 reply
             }
@@ -337,11 +338,10 @@ impl Host {
             Effect::Depart(user, contacts) => {
                 let table = self.load(user);
                 let mut roster = table.borrow_mut();
-                *roster = Roster { shown: None, ..roster.without_shown() };
-                let others = roster.brought();
-                roster.items.retain(|contact, _| !contacts.contains(contact) && !others.contains(contact));
+                roster.leave();
+                roster.items.retain(|contact, _| !contacts.contains(contact));
                 roster.pending.retain(|contact| !contacts.contains(contact));
-                Reply::Names(others)
+                Reply::Done
             }
             _ => return None,
         })
@@ -351,11 +351,24 @@ impl Host {
         !self.directory_down && self.accounts.contains(user)
     }
 
+    /// Notes contacts that are brought, given a label or subscribed to though no account is known.
+    fn note_change(&mut self, before: &Roster, after: &Roster) {
+        for (contact, item) in &after.items {
+            let known = before.items.get(contact);
+            let touched = known.is_none_or(|known| {
+                item.subscription == "both" && known.subscription != "both" || !item.groups.is_subset(&known.groups)
+            });
+            if touched && !self.accounts.contains(contact) && !self.vanished.contains(contact) {
+                self.strangers.insert(contact.clone());
+            }
+        }
+    }
+
     /// The module is unloaded: what is virtual leaves all rosters.
     pub fn leave_rosters(&mut self) {
         for table in self.sessions.values().chain(self.cache.values()) {
-            let mut roster = table.borrow_mut();
-            *roster = Roster { shown: None, edits: None, stamp: None, ..roster.without_shown() };
+            table.borrow_mut().leave();
+            table.borrow_mut().edits = None;
         }
     }
 
@@ -393,6 +406,7 @@ impl Host {
             return Reply::Absent;
         }
         roster.bump();
+        self.edits.extend(roster.edits.iter().map(|edits| (user.clone(), edits.clone())));
         let Some(only) = only else {
             self.stored.insert(user.clone(), roster.stored());
             return Reply::Saved;
@@ -401,6 +415,7 @@ impl Host {
         stored.version = roster.stored_version();
         stored.pending = roster.pending.clone();
         stored.provenance = roster.provenance.clone();
+        stored.unsaved = roster.unsaved;
         match roster.stored_item(only) {
             Some(item) => stored.items.insert(only.clone(), item),
             None => stored.items.remove(only),
@@ -413,9 +428,11 @@ impl Host {
         let Some(table) = self.loaded(&push.user) else { return Reply::Pushed(0) };
         let mut roster = table.borrow_mut();
         let number = roster.version.filter(|_| !roster.virtual_version);
-        let counted = u64::from(push.last && roster.shown.is_none());
+        let counted = u64::from(push.last && roster.overlay.is_none());
         let (before, after) = (number.map(|v| v.saturating_sub(1)), number.map(|v| v + counted));
         roster.version = after.or(roster.version);
+        roster.unsaved |= counted > 0 && number.is_some();
+        roster.changed |= roster.unsaved;
         if self.interested.contains(&push.user) {
             let device = self.devices.entry(push.user.clone()).or_default();
             for contact in &push.contacts {
@@ -433,7 +450,7 @@ impl Host {
         if push.last && self.interested.contains(&push.user) {
             self.note_seen(&push.user, &roster);
         }
-        Reply::Pushed(after.filter(|_| roster.shown.is_none()).unwrap_or(0))
+        Reply::Pushed(after.filter(|_| roster.overlay.is_none()).unwrap_or(0))
     }
 
     /// A client may have this content under this version from now on.

@@ -9,7 +9,6 @@ pub mod drive;
 pub mod host;
 pub mod people;
 pub mod roster;
-pub mod shown;
 
 use std::collections::BTreeSet;
 
@@ -72,9 +71,6 @@ pub struct World {
     pub options: Options,
     /// Minutes of the calendar since [`EPOCH`].
     pub minutes: u64,
-    /// A client's edit stores the version of a roster with that one item. Should the server die then, and the groups be
-    /// gone that brought the others, nobody can tell that the version stands for more than is in storage.
-    pub forgives_edits: bool,
 }
 
 impl World {
@@ -97,7 +93,7 @@ impl World {
     /// A host whose engine has not been started.
     pub fn stopped(options: Options, accounts: &[&str]) -> World {
         let host = Host { accounts: accounts.iter().map(|user| n(user)).collect(), tick: 1e-5, ..Host::default() };
-        World { engine: Engine::new(options), host, options, minutes: 0, forgives_edits: false }
+        World { engine: Engine::new("localhost", options), host, options, minutes: 0 }
     }
 
     /// A settled group `g`, named G, of these members, who all have accounts.
@@ -129,13 +125,11 @@ impl World {
     }
 
     pub fn kill(&mut self) {
-        if self.forgives_edits {
-            self.host.forget_half_saved();
-        }
+        self.host.vanished.clear();
         self.host.sessions.clear();
         self.host.interested.clear();
         self.host.cache.clear();
-        self.engine = Engine::new(self.options);
+        self.engine = Engine::new("localhost", self.options);
     }
 
     /// Drives an operation to its end.
@@ -236,18 +230,6 @@ impl World {
 }
 
 impl Host {
-    /// Forgets what clients know of rosters of which storage has the version, but not all items.
-    fn forget_half_saved(&mut self) {
-        for (user, table) in self.sessions.iter().chain(&self.cache) {
-            let (stored, known) = (self.stored.get(user), table.borrow());
-            let half = stored.filter(|stored| stored.version == known.version && stored.items != known.items);
-            if let Some(version) = half.and_then(|stored| stored.version) {
-                self.devices.remove(user);
-                self.seen.remove(&(user.clone(), version));
-            }
-        }
-    }
-
     /// Forgets what was recorded so far.
     pub fn forget(&mut self) {
         self.trace.clear();

@@ -8,6 +8,7 @@ use groups_internal_native::engine::Name;
 use super::host::{Device, Host};
 use super::roster::{Item, Table};
 use super::{World, n};
+use groups_internal_native::engine::{Replaced, take_in};
 
 impl World {
     /// A user logs in with a client that knows a version of the roster. Prosody lets nobody in whose roster it cannot read,
@@ -23,7 +24,8 @@ impl World {
             }
             self.host.sessions.insert(user.clone(), Rc::clone(&table));
             if cached.is_none() {
-                self.run_in(self.engine.roster_loaded(user.clone()), Some(&table)).ok();
+                let unsaved = table.borrow().unsaved;
+                self.run_in(self.engine.roster_loaded(user.clone(), unsaved), Some(&table)).ok();
             }
         }
         self.run(self.engine.user_appeared(user.clone())).ok();
@@ -72,15 +74,30 @@ impl World {
         {
             let mut roster = table.borrow_mut();
             let before = roster.items.get(&contact).cloned();
-            match edit(before.clone()) {
-                Some(item) => {
-                    roster.note_edit(&contact, &item.groups);
-                    roster.items.insert(contact.clone(), item)
+            let cover = roster.overlay.as_ref().and_then(|overlay| overlay.covers.get(&contact)).cloned();
+            match (edit(before.clone()), cover) {
+                (Some(item), None) => {
+                    let provenance = roster.provenance.as_ref().map(|text| text.as_bytes());
+                    let facts = before.as_ref().map(Item::facts);
+                    let noted = self.engine.note_edit(provenance, &contact, facts.as_ref(), &item.groups);
+                    roster.provenance = noted.unwrap_or(roster.provenance.take());
+                    roster.items.insert(contact.clone(), item);
                 }
-                None => roster.items.remove(&contact),
-            };
-            if before.is_some_and(|before| roster.take_in_edit(&contact, &before)) {
-                self.host.edits.extend(roster.edits.iter().map(|edits| (user.clone(), edits.clone())));
+                (Some(item), Some((labels, below))) => {
+                    let edit = roster.edits.as_ref().and_then(|edits| edits.get(&contact)).cloned();
+                    let shown = before.as_ref().map(Item::facts);
+                    let below = below.as_ref().map(Item::facts);
+                    let (step, name) = take_in(&Replaced { labels, shown, item: item.facts(), below, edit });
+                    roster.take_step(&contact, &step, name);
+                }
+                (None, cover) => {
+                    roster.items.remove(&contact);
+                    if cover.is_some() {
+                        // What the user made of it goes as well.
+                        roster.overlay.as_mut().map(|overlay| overlay.covers.remove(&contact));
+                        roster.edits.as_mut().map(|edits| edits.remove(&contact));
+                    }
+                }
             }
         }
         self.host.save(&user, Some(&contact));
@@ -144,6 +161,7 @@ impl World {
 
     pub fn register(&mut self, user: &str) {
         self.host.accounts.insert(n(user));
+        self.host.vanished.remove(&n(user));
         self.host.gone.retain(|(_, gone)| *gone != n(user));
         self.run(self.engine.user_appeared(n(user))).ok();
     }
@@ -151,6 +169,7 @@ impl World {
     /// An account is deleted: the event, the purge, and what the shim does around them.
     pub fn delete_account(&mut self, user: &str) {
         self.host.lose_account(user);
+        self.host.vanished.remove(&n(user));
         self.run(self.engine.account_deleted(n(user))).ok();
         let endangered = self.engine.is_endangered(&n(user));
         self.purge(user);
@@ -181,7 +200,7 @@ impl Host {
     pub fn lose_account(&mut self, user: &str) {
         let user = n(user);
         self.accounts.remove(&user);
-        self.former.insert(user.clone());
+        self.vanished.insert(user.clone());
         let groups = self.members.values().filter(|members| members.contains_key(&user));
         let others = groups.flat_map(|members| members.keys()).filter(|member| **member != user);
         self.gone.extend(others.map(|member| (member.clone(), user.clone())));

@@ -1,17 +1,22 @@
-//! Contact lists as Prosody has them, and the definition at `Plan` carried out literally.
+//! Contact lists as Prosody keeps them, and what the shim does to them. Nothing is decided here.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::shown::{Edits, Shown};
-use groups_internal_native::engine::{Changes, Name, Naming, Plan, Section};
+use groups_internal_native::engine::{
+    Change, Comparison, Cover, Fact, Fate, Item as Facts, ItemStep, Labels, Name, Naming, OwnEdit, Plan, Rename,
+    Subscription, Text, Tie, virtual_version,
+};
 
 /// A roster in memory: sessions and the cache may share one, as Lua tables are shared.
 pub type Table = Rc<RefCell<Roster>>;
 
 /// What a client sees of a roster.
 pub type Items = BTreeMap<Name, Item>;
+
+/// What a user has made of virtual contacts.
+pub type Edits = BTreeMap<Name, OwnEdit>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -35,35 +40,20 @@ impl Item {
         self.name = Some(name.to_owned());
         self
     }
+
+    pub fn facts(&self) -> Facts {
+        let subscription = Subscription::parse(self.subscription.as_bytes());
+        Facts { subscription, ask: self.ask, name: self.name.clone(), groups: self.groups.clone() }
+    }
 }
 
-/// An exception from the rule that an item with a label of its groups was brought by them.
+/// What is shown instead of stored items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Note {
-    pub brought: bool,
-    /// What an own item had, if it was not `both`.
-    pub subscription: Option<&'static str>,
-    pub ask: bool,
-    /// Labels that the user chose.
-    pub labels: BTreeSet<String>,
-}
-
-/// What is known of what groups have brought.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Provenance {
-    /// For each group, the labels given for it, the newest first.
-    pub labels: BTreeMap<Name, Vec<String>>,
-    pub notes: BTreeMap<Name, Note>,
-    pub names: BTreeMap<Name, String>,
-    pub usernames: bool,
-}
-
-/// What of a provenance is forgotten once the roster is in storage.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settling {
-    labels: BTreeMap<Name, String>,
-    forgotten: BTreeSet<Name>,
-    everything: bool,
+pub struct Overlay {
+    /// For each virtual contact, the labels that bring it, and the stored item below.
+    pub covers: BTreeMap<Name, (Labels, Option<Item>)>,
+    stored_version: Option<u64>,
+    digest: u32,
 }
 
 /// A roster with its metadata.
@@ -72,18 +62,17 @@ pub struct Roster {
     pub items: Items,
     pub pending: BTreeSet<Name>,
     pub version: Option<u64>,
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<String>,
+    /// The version stands for changes that are not all in storage.
+    pub unsaved: bool,
     /// Another module makes the roster up at each load: its version is `true`.
     pub virtual_version: bool,
     pub broken: bool,
     /// What it was found settled as of, and the version it had then. Never in storage, like what follows.
     pub stamp: Option<(u64, Option<u64>)>,
-    pub dirty: bool,
-    pub settling: Option<Settling>,
-    /// Contacts that were given up, whose notes are dropped with the save that has them so.
-    pub done: BTreeSet<Name>,
-    pub shown: Option<Shown>,
-    /// What the user has made of virtual contacts, once it has been read.
+    /// It was changed since it was read from storage.
+    pub changed: bool,
+    pub overlay: Option<Overlay>,
     pub edits: Option<Edits>,
 }
 
@@ -95,339 +84,186 @@ impl Roster {
 
     /// What Prosody does to the version whenever it saves.
     pub fn bump(&mut self) {
-        if !self.bump_stored() && !self.virtual_version {
-            self.version = Some(self.version.unwrap_or(0) + 1);
+        if self.virtual_version {
+            return;
+        }
+        match &mut self.overlay {
+            Some(overlay) => overlay.stored_version = Some(overlay.stored_version.unwrap_or(0) + 1),
+            None => self.version = Some(self.version.unwrap_or(0) + 1),
+        }
+        self.show_version();
+    }
+
+    fn show_version(&mut self) {
+        if let Some(overlay) = self.overlay.as_ref().filter(|_| !self.virtual_version) {
+            let shown = virtual_version(overlay.stored_version.unwrap_or(0), overlay.digest);
+            self.version = if overlay.digest == 0 { overlay.stored_version } else { Some(shown) };
+        }
+    }
+
+    pub fn stored_version(&self) -> Option<u64> {
+        self.overlay.as_ref().map_or(self.version, |overlay| overlay.stored_version)
+    }
+
+    fn is_covered(&self, contact: &Name) -> bool {
+        self.overlay.as_ref().is_some_and(|overlay| overlay.covers.contains_key(contact))
+    }
+
+    pub fn stored_item(&self, contact: &Name) -> Option<Item> {
+        match self.overlay.as_ref().and_then(|overlay| overlay.covers.get(contact)) {
+            Some((_, below)) => below.clone(),
+            None => self.items.get(contact).cloned(),
         }
     }
 
     /// As storage has it.
     pub fn stored(&self) -> Roster {
-        let stored = self.without_shown();
-        Roster { stamp: None, dirty: false, settling: None, done: BTreeSet::new(), shown: None, edits: None, ..stored }
-    }
-
-    /// Our save is about to have contacts in storage as they were given up.
-    pub fn drop_notes(&mut self) {
-        let given = self.given(None);
-        let Some(provenance) = &mut self.provenance else { return };
-        for contact in std::mem::take(&mut self.done) {
-            provenance.names.remove(&contact);
-            let choice = provenance.notes.remove(&contact).map(|note| note.labels).unwrap_or_default();
-            if !choice.is_disjoint(&given) {
-                provenance.notes.insert(contact, Note { labels: choice, ..Note::default() });
-            }
+        let contacts: BTreeSet<_> =
+            self.items.keys().chain(self.overlay.iter().flat_map(|o| o.covers.keys())).cloned().collect();
+        let items = contacts.into_iter().filter_map(|contact| Some((contact.clone(), self.stored_item(&contact)?)));
+        Roster {
+            items: items.collect(),
+            version: self.stored_version(),
+            stamp: None,
+            changed: false,
+            overlay: None,
+            edits: None,
+            ..self.clone()
         }
     }
 
-    /// Our save was successful.
-    pub fn forget(&mut self) {
-        self.dirty = false;
-        let settling = self.settling.take().unwrap_or_default();
-        if settling.everything {
-            self.provenance = None;
-        }
-        let borne: BTreeSet<_> = self.items.values().flat_map(|item| item.groups.clone()).collect();
-        let Some(provenance) = &mut self.provenance else { return };
-        for (id, given) in &mut provenance.labels {
-            let newest = settling.labels.get(id).filter(|label| given.first() == Some(label));
-            if newest.is_some() || settling.forgotten.contains(id) {
-                given.retain(|label| newest == Some(label) || borne.contains(label));
-            }
-        }
-        provenance.labels.retain(|_, given| !given.is_empty());
-    }
-
-    /// A client is about to replace an item, or to add it.
-    pub fn note_edit(&mut self, contact: &Name, groups: &BTreeSet<String>) {
-        let given = self.given(None);
-        let before = self.items.get(contact).cloned();
-        let Some(provenance) = &mut self.provenance else { return };
-        if before.is_none() {
-            provenance.notes.remove(contact);
-        }
-        if let Some(note) = provenance.notes.get_mut(contact) {
-            note.labels.retain(|label| groups.contains(label));
-        }
-        let bore = before.as_ref().is_some_and(|item| bears(item, &given));
-        if bore && groups.is_disjoint(&given) && !provenance.notes.contains_key(contact) {
-            provenance.notes.insert(contact.clone(), Note { brought: true, ..Note::default() });
-        }
-        for label in groups.intersection(&given) {
-            if !before.as_ref().is_some_and(|item| item.groups.contains(label)) {
-                provenance.note_choice(contact, before.as_ref(), label, &given);
-            }
+    /// What the roster was changed in memory beside what was read goes: the module is unloaded.
+    pub fn leave(&mut self) {
+        if self.overlay.is_some() {
+            *self = Roster { changed: self.changed, ..self.stored() };
         }
     }
 
-    /// The labels that were given for these groups, or for all.
-    fn given(&self, ids: Option<&[&Name]>) -> BTreeSet<String> {
-        let labels = self.provenance.iter().flat_map(|provenance| &provenance.labels);
-        let wanted = labels.filter(|(id, _)| ids.is_none_or(|ids| ids.contains(id)));
-        wanted.flat_map(|(_, given)| given.clone()).collect()
-    }
-
-    /// Contacts that groups have brought, or have brought the user to.
-    pub fn brought(&self) -> Vec<Name> {
-        let given = self.given(None);
-        let Some(provenance) = &self.provenance else { return Vec::new() };
-        let brought = |contact, item| provenance.notes.contains_key(contact) || bears(item, &given);
-        let items = self.items.iter().filter(|&(contact, item)| brought(contact, item));
-        items.map(|(contact, _)| contact.clone()).collect()
-    }
-
-    /// Notes the label of a group. True if that must be stored though it may change no item: it is another group's, too.
-    fn give_label(&mut self, id: &Name, label: &str, adopts: bool) -> bool {
-        if let Some(settling) = &mut self.settling {
-            settling.forgotten.remove(id);
-        }
-        let given = self.given(None);
-        let provenance = self.provenance.get_or_insert_default();
-        if provenance.labels.get(id).and_then(|given| given.first()).is_some_and(|newest| newest == label) {
-            return false;
-        }
-        if !adopts && !given.contains(label) {
-            for (contact, item) in self.items.iter().filter(|(_, item)| item.groups.contains(label)) {
-                provenance.note_choice(contact, Some(item), label, &given);
-            }
-        }
-        let all = provenance.labels.entry(id.clone()).or_default();
-        all.retain(|earlier| earlier != label);
-        all.insert(0, label.to_owned());
-        given.contains(label)
-    }
-
-    pub fn note(&self, contact: &Name) -> Option<Note> {
-        self.provenance.as_ref().and_then(|provenance| provenance.notes.get(contact)).cloned()
-    }
-
-    pub fn is_named(&self, contact: &Name) -> bool {
-        let Some(name) = self.items.get(contact).and_then(|item| item.name.as_ref()) else { return false };
-        let given = self.provenance.as_ref().is_some_and(|provenance| {
-            provenance.names.get(contact) == Some(name) || provenance.usernames && *name == contact.to_string()
-        });
-        !given
-    }
-
-    /// Gives a contact a name. True if its item changed.
-    fn give_name(&mut self, contact: &Name, name: &str) -> bool {
-        if self.is_named(contact) {
-            return false;
-        }
-        let Some(item) = self.items.get_mut(contact) else { return false };
-        let changed = item.name.as_deref() != Some(name);
-        item.name = Some(name.to_owned());
-        let provenance = self.provenance.get_or_insert_default();
-        if name == contact.to_string() {
-            provenance.usernames |= changed;
-        } else if changed {
-            provenance.names.insert(contact.clone(), name.to_owned());
-        }
-        changed
-    }
-
-    /// Takes labels off an item, but for those that the user chose. True if other groups are left.
-    pub fn strip(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
-        let chosen = self
-            .provenance
-            .as_ref()
-            .and_then(|p| p.notes.get(contact))
-            .map(|note| note.labels.clone())
-            .unwrap_or_default();
-        let Some(item) = self.items.get_mut(contact) else { return false };
-        item.groups.retain(|label| !given.contains(label) || chosen.contains(label));
-        !item.groups.is_empty()
-    }
-
-    fn bring(&mut self, contact: &Name, labels: &[String], given: &BTreeSet<String>, old: &BTreeSet<String>) -> bool {
-        let before = self.items.get(contact).cloned();
-        self.done.remove(contact);
-        let provenance = self.provenance.get_or_insert_default();
-        let Some(item) = &before else {
-            provenance.notes.remove(contact);
-            let item = Item { groups: labels.iter().cloned().collect(), ..Item::new("both") };
-            self.items.insert(contact.clone(), item);
-            return true;
+    /// `Effect::Compare`. `everything`: contacts that have the usual form are told of as well.
+    pub fn compare(&self, owner: &Name, plan: &Plan, everything: bool, online: bool) -> Comparison {
+        let mut found = Comparison {
+            provenance: self.provenance.as_ref().map(|text| Text(text.as_bytes().into())),
+            version: self.stored_version().unwrap_or(0),
+            fixed_version: self.virtual_version,
+            torn: self.unsaved && !self.changed,
+            online,
+            ..Comparison::default()
         };
-        let prior = (item.subscription != "both").then_some(item.subscription);
-        match provenance.notes.get(contact) {
-            None if !bears(item, given) => {
-                let note = Note { subscription: prior, ask: item.ask, ..Note::default() };
-                provenance.notes.insert(contact.clone(), note);
-            }
-            Some(note) if !note.brought && (prior.is_some() || item.ask) => {
-                let note = Note { subscription: prior, ask: item.ask, ..note.clone() };
-                provenance.notes.insert(contact.clone(), note);
-            }
-            _ => {}
-        }
-        self.strip(contact, old);
-        let item = self.items.get_mut(contact).expect("it is there");
-        item.subscription = "both";
-        item.ask = false;
-        item.groups.extend(labels.iter().cloned());
-        before.as_ref() != self.items.get(contact)
-    }
-
-    fn give_up(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
-        let Some(before) = self.items.get(contact).cloned() else { return false };
-        let note = self.provenance.as_ref().and_then(|provenance| provenance.notes.get(contact)).cloned();
-        if note.is_none() && !bears(&before, given) {
-            return false;
-        }
-        let brought = note.as_ref().is_none_or(|note| note.brought);
-        let others = self.strip(contact, given);
-        let named = self.is_named(contact);
-        let note = note.unwrap_or_default();
-        self.done.insert(contact.clone());
-        if brought && !others && !named {
-            self.items.remove(contact);
-            return true;
-        }
-        let item = self.items.get_mut(contact).expect("it is there");
-        if brought {
-            let own = Note { subscription: Some("none"), labels: note.labels, ..Note::default() };
-            self.provenance.get_or_insert_default().notes.insert(contact.clone(), own);
-            item.subscription = "none";
-            item.ask = false;
-        } else if item.subscription == "both" && !item.ask {
-            item.subscription = note.subscription.unwrap_or("both");
-            item.ask = note.ask;
-        }
-        Some(&before) != self.items.get(contact)
-    }
-
-    fn withdraw(&mut self, contact: &Name, given: &BTreeSet<String>) -> bool {
-        let Some(before) = self.items.get(contact).cloned() else { return false };
-        let known = self.provenance.is_some();
-        let note = self.provenance.as_ref().and_then(|provenance| provenance.notes.get(contact)).cloned();
-        let own = known && note.as_ref().map_or_else(|| !bears(&before, given), |note| !note.brought);
-        let others = self.strip(contact, given);
-        self.done.insert(contact.clone());
-        if own || self.is_named(contact) || known && others {
-            let item = self.items.get_mut(contact).expect("it is there");
-            item.subscription = "none";
-            item.ask = false;
-        } else {
-            self.items.remove(contact);
-        }
-        Some(&before) != self.items.get(contact)
-    }
-}
-
-impl Provenance {
-    fn note_choice(&mut self, contact: &Name, item: Option<&Item>, label: &str, given: &BTreeSet<String>) {
-        let fresh = Note { brought: item.is_some_and(|item| bears(item, given)), ..Note::default() };
-        let mut note = self.notes.get(contact).cloned().unwrap_or(fresh);
-        note.labels.insert(label.to_owned());
-        self.notes.insert(contact.clone(), note);
-    }
-}
-
-fn bears(item: &Item, given: &BTreeSet<String>) -> bool {
-    !item.groups.is_disjoint(given)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn sees(item: Option<&Item>) -> bool {
-    item.is_some_and(|item| matches!(item.subscription, "both" | "to"))
-}
-
-/// `Effect::Reconcile`, from what `Plan` says in words.
-pub fn reconcile(roster: &mut Roster, owner: &Name, plan: &Plan, online: bool) -> Changes {
-    let mut changes = Changes { online, ..Changes::default() };
-    let known = roster.provenance.is_some();
-    let adopts = plan.adopt && !known;
-    let ids =
-        |section: &Section| section.groups.iter().map(|(id, _)| id).chain(&section.left).cloned().collect::<Vec<_>>();
-    let given: Vec<_> = plan.sections.iter().map(|s| roster.given(Some(&ids(s).iter().collect::<Vec<_>>()))).collect();
-    let (mut number, mut stores) = (0, false);
-    if plan.virtual_contacts {
-        roster.begin_to_show();
-    }
-    for (section, mut given) in plan.sections.iter().zip(given) {
-        let labels: Vec<_> = section.groups.iter().map(|(_, label)| text(label)).collect();
-        if adopts {
-            given.extend(labels.iter().cloned().chain(section.left_labels.iter().map(|label| text(label))));
-        }
-        let old = given.iter().filter(|label| !labels.contains(label)).cloned().collect();
-        for ((id, _), label) in section.groups.iter().zip(&labels).filter(|_| !plan.virtual_contacts) {
-            changes.quiet |= roster.give_label(id, label, adopts) && known;
-        }
-        for (at, contact) in section.contacts.iter().enumerate() {
-            number += 1;
-            let before = roster.items.get(contact).cloned();
-            if section.groups.is_empty() {
-                if roster.uncover(contact) {
-                    changes.changed.extend((before.as_ref() != roster.items.get(contact)).then_some(number));
-                } else if roster.give_up(contact, &given) {
-                    changes.changed.push(number);
-                    stores = true;
+        let mut number = 0;
+        for section in &plan.sections {
+            let labels: Labels = section.groups.iter().map(|(_, label)| label.clone()).collect();
+            for at in 0..section.contacts {
+                number += 1;
+                let contact = &plan.contacts[number as usize - 1];
+                let name = match plan.naming {
+                    Naming::Username => Some(contact.to_string()),
+                    _ => section.names.get(at).cloned().flatten(),
+                };
+                let fact = self.fact(number, contact);
+                let usual = section.tie == Tie::Bring && fact.is_usual(plan, &labels, name.as_deref());
+                if contact == owner || usual && !everything {
+                    continue;
                 }
-                changes.lost.extend((sees(before.as_ref()) && !sees(roster.items.get(contact))).then_some(number));
-                continue;
+                if fact != (Fact { number, ..Fact::default() }) {
+                    found.facts.push(fact);
+                } else if section.tie == Tie::Bring {
+                    found.absent.push(number);
+                }
             }
-            if contact == owner {
-                continue;
-            }
-            if !section.verified && before.is_none() {
-                changes.missing.push(number);
-                continue;
-            }
-            let name = match plan.naming {
-                Naming::None => None,
-                Naming::Username => Some(contact.to_string()),
-                Naming::Nickname => section.names[at].as_ref().map(|name| text(&name.0)),
-            };
-            let nameless = plan.naming == Naming::Nickname && name.is_none();
-            let changed = if plan.virtual_contacts {
-                let (changed, stored) = roster.show(contact, &labels, &given, name);
-                stores |= stored;
-                changed
-            } else {
-                let changed = roster.bring(contact, &labels, &given, &old) | roster.take_edits(contact);
-                changed | name.is_some_and(|name| roster.give_name(contact, &name))
-            };
-            changes.unnamed.extend((nameless && roster.items[contact].name.is_none()).then_some(number));
-            changes.changed.extend(changed.then_some(number));
-            changes.gained.extend((!sees(before.as_ref())).then_some(number));
-            changes.quiet |= roster.pending.remove(contact);
+        }
+        found
+    }
+
+    fn fact(&self, number: u32, contact: &Name) -> Fact {
+        let covered = self.is_covered(contact);
+        Fact {
+            number,
+            item: self.items.get(contact).map(Item::facts),
+            covered,
+            below: self.stored_item(contact).filter(|_| covered).map(|item| item.facts()),
+            edit: self.edits.as_ref().and_then(|edits| edits.get(contact)).cloned(),
+            pending: self.pending.contains(contact),
         }
     }
-    let given = roster.given(None);
-    for contact in &plan.withdrawn {
-        number += 1;
-        let uncovered = roster.uncover(contact);
-        let withdrawn = roster.withdraw(contact, &given);
-        stores |= withdrawn;
-        changes.changed.extend((uncovered || withdrawn).then_some(number));
-        changes.quiet |= roster.pending.remove(contact);
+
+    /// `Effect::FindBearers`.
+    pub fn find_bearers(&self, labels: &Labels) -> Vec<(String, Facts)> {
+        let bears = |item: &Item| !item.groups.is_disjoint(labels);
+        let bearers = self.items.iter().filter(|(_, item)| bears(item));
+        bearers.map(|(contact, item)| (contact.to_string(), item.facts())).collect()
     }
-    changes.quiet |= adopts && roster.provenance.is_some();
-    changes.quiet |= plan.virtual_contacts && stores;
-    let differs = changes.quiet || !plan.virtual_contacts && !changes.changed.is_empty();
-    changes.shown_only = !differs;
-    roster.dirty |= differs;
-    if plan.virtual_contacts {
-        roster.set_digest(plan.digest, differs.then_some(plan.version));
-    } else if differs && !roster.virtual_version {
-        let version = (roster.version.unwrap_or(0) + 1).max(plan.version);
-        roster.version = Some(version);
-        changes.version = version;
+
+    /// `Effect::Change`.
+    pub fn change(&mut self, plan: &Plan, change: &Change) {
+        if plan.virtual_contacts && self.overlay.is_none() {
+            self.overlay = Some(Overlay { stored_version: self.version, ..Overlay::default() });
+        }
+        for edit in &change.edits {
+            for (at, &number) in edit.contacts.iter().enumerate() {
+                let name = edit.names.get(at).cloned().flatten();
+                self.take_step(&plan.contacts[number as usize - 1], &edit.step, name);
+            }
+        }
+        for &number in &change.answered {
+            self.pending.remove(&plan.contacts[number as usize - 1]);
+        }
+        if let Some(provenance) = &change.provenance {
+            self.provenance.clone_from(provenance);
+        }
+        if let Some(overlay) = &mut self.overlay {
+            overlay.stored_version = change.version.or(overlay.stored_version);
+            overlay.digest = change.digest.unwrap_or(overlay.digest);
+            self.show_version();
+        } else {
+            self.version = change.version.or(self.version);
+        }
+        self.unsaved |= change.unsaved;
+        self.changed |= change.unsaved;
+        self.stamp = change.stamp.map(|stamp| (stamp, self.version)).or(self.stamp);
     }
-    if roster.provenance.is_some() && (plan.whole || !plan.forgotten.is_empty()) {
-        let groups = plan.sections.iter().filter(|_| plan.whole).flat_map(|section| &section.groups);
-        let labels = groups.map(|(id, label)| (id.clone(), text(label))).collect();
-        let everything = plan.whole && plan.virtual_contacts;
-        roster.settling = Some(Settling { labels, forgotten: plan.forgotten.iter().cloned().collect(), everything });
-        if !roster.dirty {
-            roster.forget();
+
+    pub fn take_step(&mut self, contact: &Name, step: &ItemStep, name: Option<String>) {
+        let mut stored = self.stored_item(contact);
+        match &step.fate {
+            Fate::Keep => {}
+            Fate::Remove => stored = None,
+            Fate::Alter { subscription, ask, name: rename, add, drop } => {
+                let item = stored.get_or_insert(Item::new("none"));
+                item.subscription = subscription.map_or(item.subscription, Subscription::as_str);
+                item.ask = ask.unwrap_or(item.ask);
+                match rename {
+                    Rename::Keep => {}
+                    Rename::Clear => item.name = None,
+                    Rename::Give => item.name.clone_from(&name),
+                }
+                item.groups.retain(|group| !drop.contains(group));
+                item.groups.extend(add.iter().cloned());
+            }
+        }
+        let covers = self.overlay.as_mut().map(|overlay| &mut overlay.covers);
+        match (&step.cover, covers) {
+            (Cover::Show { labels, groups }, covers) => {
+                let covers = covers.expect("something is shown in virtual rosters only");
+                covers.insert(contact.clone(), (labels.clone(), stored));
+                let shown = Item { subscription: "both", ask: false, name, groups: groups.clone() };
+                self.items.insert(contact.clone(), shown);
+            }
+            (Cover::Keep, Some(covers)) if covers.contains_key(contact) => {
+                covers.entry(contact.clone()).and_modify(|cover| cover.1 = stored);
+            }
+            (_, covers) => {
+                covers.map(|covers| covers.remove(contact));
+                match stored {
+                    Some(item) => drop(self.items.insert(contact.clone(), item)),
+                    None => drop(self.items.remove(contact)),
+                }
+            }
+        }
+        if let (Some(edit), Some(edits)) = (&step.edit, &mut self.edits) {
+            match edit {
+                Some(edit) => drop(edits.insert(contact.clone(), edit.clone())),
+                None => drop(edits.remove(contact)),
+            }
         }
     }
-    if changes.missing.is_empty() && changes.unnamed.is_empty() {
-        roster.stamp = plan.stamp.map(|stamp| (stamp, roster.version));
-    }
-    changes
 }

@@ -10,17 +10,20 @@ use crate::engine::state::directory::UserKey;
 use crate::engine::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
 
 impl Engine {
-    /// A roster has been read from storage and nobody has seen it yet (`roster-load`).
-    pub fn roster_loaded(&self, username: Name) -> Operation {
+    /// A roster has been read from storage and nobody has seen it yet (`roster-load`). `unsaved`: it says of itself that its version
+    /// stands for changes that may not all be in storage.
+    pub fn roster_loaded(&self, username: Name, unsaved: bool) -> Operation {
         self.start(move |call| async move {
             let user = call.concerned(&username);
             if let Some(user) = user {
                 call.state().end_sparing(user, call.now());
-            }
-            if let Some(user) = user
-                && call.has_account(user).await
-            {
-                call.reconcile(user, Scope::All).await;
+                if call.has_account(user).await {
+                    call.reconcile(user, Scope::All, unsaved).await;
+                }
+            } else if unsaved && call.state().phase == Phase::Ready {
+                // Whoever groups do not concern any more may still have been shown what they brought.
+                let user = call.state().directory.intern(&username);
+                call.reconcile(user, Scope::All, true).await;
             }
             Ok(Answer::Done)
         })
@@ -33,15 +36,15 @@ impl Engine {
             let Some(user) = call.concerned(&username) else {
                 return Ok(Answer::Done);
             };
-            if call.state().rosters.pushes.contains(&user) {
+            if call.state().outbox.pushes.contains(&user) {
                 // A client that was cut off between two pushes would be told that it missed nothing.
                 call.renew_version(user).await;
             }
-            let awaited = call.state().rosters.awaiting.contains(&user);
+            let awaited = call.state().accounts.awaiting.contains(&user);
             if awaited {
                 call.arrive(user).await;
             } else if !call.is_stamped(user, username).await {
-                call.reconcile(user, Scope::All).await;
+                call.reconcile(user, Scope::All, false).await;
             }
             call.settle_urgent().await;
             Ok(Answer::Done)
@@ -55,7 +58,7 @@ impl Engine {
             let user = call.state().directory.find_user(&username);
             if let Some(user) = user {
                 call.ask_nicknames(&[user]).await;
-                call.state().rosters.changes += 1;
+                call.state().changes += 1;
             }
             Ok(Answer::Done)
         })
@@ -67,14 +70,14 @@ impl Engine {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));
         if let (Some(user), Some(contact)) = keys {
-            state.rosters.spare(user, contact);
+            state.spared.spare(user, contact);
         }
     }
 
     /// The user's last session has ended, and with it maybe the roster in memory.
     pub fn user_left(&self, username: Name) -> Operation {
         self.start(move |call| async move {
-            let unsaved = call.concerned(&username).filter(|user| call.state().rosters.unsaved.contains_key(user));
+            let unsaved = call.concerned(&username).filter(|user| call.state().work.is_unsaved(*user));
             if let Some(user) = unsaved {
                 call.settle(user, Pace::Now).await;
             }
@@ -101,7 +104,7 @@ impl Call {
     fn concerned(&self, username: &Name) -> Option<UserKey> {
         let state = self.state();
         let user = state.directory.find_user(username)?;
-        let concerned = !state.directory.groups_of(user).is_empty() || !state.rosters.removals(user).is_empty();
+        let concerned = !state.directory.groups_of(user).is_empty() || !state.removals(user).is_empty();
         (state.phase == Phase::Ready && concerned).then_some(user)
     }
 
@@ -109,7 +112,7 @@ impl Call {
     async fn is_stamped(&self, user: UserKey, name: Name) -> bool {
         let stamp = self.state().stamp();
         // Work that is open for a roster is no part of the stamp.
-        let open = !self.state().rosters.removals(user).is_empty();
+        let open = !self.state().removals(user).is_empty();
         !open && self.perform(Effect::CheckStamp(name, stamp)).await == Reply::Flags(vec![true])
     }
 
@@ -117,19 +120,19 @@ impl Call {
     async fn renew_version(&self, user: UserKey) {
         let push = Push { user: self.state().directory.user_name(user), contacts: Vec::new(), last: true };
         if let Reply::Pushed(version) = self.perform(Effect::Push(push)).await {
-            self.state().rosters.note_version(user, version);
+            self.state().versions.note(user, version);
         }
     }
 
     async fn sync(&self, key: GroupKey) {
         let awaited: Vec<_> = {
             let mut state = self.state();
-            let State { directory, accounts, rosters, .. } = &mut *state;
-            let awaited: Vec<_> = rosters.awaiting.iter().copied().filter(|&m| directory.is_member(key, m)).collect();
+            let State { directory, accounts, unsettled, .. } = &mut *state;
+            let awaited: Vec<_> = accounts.awaiting.iter().copied().filter(|&m| directory.is_member(key, m)).collect();
             for &user in &awaited {
                 accounts.doubt(user);
             }
-            if rosters.unsettled.contains_key(&key) {
+            if unsettled.groups.contains_key(&key) {
                 let now = self.now();
                 state.enqueue_group(key, now);
             } else if awaited.is_empty() {
@@ -142,58 +145,10 @@ impl Call {
                 self.arrive(user).await;
             }
         }
-        if self.state().rosters.unsettled.contains_key(&key) {
+        if self.state().unsettled.groups.contains_key(&key) {
             self.spread_all(key).await;
         }
         self.settle_urgent().await;
-    }
-
-    /// Whether a user has an account. Only a yes is certain.
-    pub(crate) async fn has_account(&self, user: UserKey) -> bool {
-        let now = self.now();
-        {
-            let mut state = self.state();
-            if state.accounts.is_present(user) {
-                return true;
-            }
-            if state.accounts.is_absent(user, now) {
-                state.await_account(user);
-                return false;
-            }
-        }
-        self.ask_accounts(&[user]).await
-    }
-
-    /// Whether any of these users has an account. Those of whom it is not known are asked for.
-    pub(crate) async fn any_has_account(&self, users: &[UserKey]) -> bool {
-        let unknown: Vec<_> = {
-            let state = self.state();
-            users.iter().copied().filter(|&user| !state.accounts.is_present(user)).collect()
-        };
-        let found = !unknown.is_empty() && self.ask_accounts(&unknown).await;
-        found || unknown.len() < users.len()
-    }
-
-    /// Asks which users have accounts; true if any has.
-    pub(crate) async fn ask_accounts(&self, users: &[UserKey]) -> bool {
-        let names = self.state().directory.names(users);
-        let reply = self.perform(Effect::FindAccounts(names)).await;
-        let now = self.now();
-        let mut state = self.state();
-        let Reply::Flags(flags) = reply else {
-            users.iter().for_each(|&user| state.await_account(user));
-            return false;
-        };
-        for (&user, &present) in users.iter().zip(&flags) {
-            state.accounts.learn(user, present, now);
-            if !present {
-                state.await_account(user);
-            } else if state.rosters.awaiting.contains(&user) {
-                // Others look for it in vain, too: settling its own roster lets it arrive everywhere.
-                state.rosters.enqueue([user], now);
-            }
-        }
-        flags.contains(&true)
     }
 
     /// An account has appeared whose memberships were waiting for it.
@@ -204,8 +159,8 @@ impl Call {
         }
         {
             let mut state = self.state();
-            state.rosters.awaiting.remove(&user);
-            state.rosters.lost.remove(&user);
+            state.accounts.awaiting.remove(&user);
+            state.accounts.lost.remove(&user);
             let now = self.now();
             for &group in &groups {
                 state.enqueue_group(group, now);
@@ -237,7 +192,7 @@ impl Call {
     /// Has those of these users' rosters that are in memory brought up to date soon. Returns whose they are.
     pub(crate) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
         let loaded = self.with_loaded_rosters(users).await;
-        self.state().rosters.urgent.extend(loaded.iter().map(|&user| (user, scope(user))));
+        self.state().work.urgent.extend(loaded.iter().map(|&user| (user, scope(user))));
         loaded.into_iter().collect()
     }
 
@@ -264,25 +219,10 @@ impl Call {
 }
 
 impl State {
-    /// An account that was there is not known any more: it was removed behind our back, or the directory is down.
-    pub(crate) fn lose_sight(&mut self, user: UserKey) {
-        self.accounts.forget(user);
-        self.await_account(user);
-    }
-
-    /// Nobody knows of this account. A member without one is looked for again at the next sync, or arrives when it is used.
-    fn await_account(&mut self, user: UserKey) {
-        if !self.directory.groups_of(user).is_empty() && self.rosters.awaiting.insert(user) {
-            self.rosters.news = true;
-            if !self.stores_contacts() {
-                self.rosters.lost.insert(user);
-            }
-        }
-    }
-
     /// What a user has taken off the list comes back, and the user to the lists of those, which Prosody has told of it.
     fn end_sparing(&mut self, user: UserKey, now: f64) {
-        let spared: Vec<_> = self.rosters.spare_nothing(user).into_iter().collect();
+        let spared: Vec<_> = self.spared.end(user).into_iter().collect();
+        self.changes += u64::from(!spared.is_empty());
         self.doubt_contacts(user, &spared, now);
     }
 

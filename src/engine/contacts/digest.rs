@@ -33,7 +33,7 @@ impl State {
         for group in groups {
             sum = sum.wrapping_add(self.group_digest(group));
         }
-        for contact in self.rosters.spared(user) {
+        for contact in self.spared.of(user) {
             sum = sum.wrapping_add(hash((1u8, self.directory.user_name(contact).as_bytes())));
         }
         (hash(sum) >> 37) as u32 | 1

@@ -3,25 +3,26 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-use crate::engine::state::directory::UserKey;
+use crate::engine::effect::{Effect, Push};
+use crate::engine::state::directory::{Directory, UserKey};
 
 /// How many announcements are made between two looks at the clock.
 const BATCH: usize = 8;
 
 /// Announcements by whom (or what) they are about, first come, first served.
 #[derive(Debug)]
-pub(crate) struct Outbox<K> {
+pub(crate) struct Queue<K> {
     order: VecDeque<K>,
     lists: HashMap<K, VecDeque<UserKey>>,
 }
 
-impl<K> Default for Outbox<K> {
+impl<K> Default for Queue<K> {
     fn default() -> Self {
-        Outbox { order: VecDeque::new(), lists: HashMap::new() }
+        Queue { order: VecDeque::new(), lists: HashMap::new() }
     }
 }
 
-impl<K: Clone + Eq + Hash> Outbox<K> {
+impl<K: Clone + Eq + Hash> Queue<K> {
     pub(crate) fn add(&mut self, key: K, users: impl IntoIterator<Item = UserKey>) {
         let list = self.lists.entry(key.clone()).or_insert_with(|| {
             self.order.push_back(key);
@@ -57,6 +58,41 @@ impl<K: Clone + Eq + Hash> Outbox<K> {
     }
 }
 
+/// What clients are still to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Users whose presence is seen no more: that of the first, by the others. Goes before the pushes, while they know each other.
+    pub(crate) absences: Queue<UserKey>,
+    /// Contacts to be pushed to a user.
+    pub(crate) pushes: Queue<UserKey>,
+    /// Presence to be sent: of the first, to the others. Follows the pushes, so that nobody hears of strangers.
+    pub(crate) presences: Queue<UserKey>,
+    /// Invitations to be sent to a room's new members.
+    pub(crate) invites: Queue<Box<[u8]>>,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.absences.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
+    }
+
+    /// The next announcement, for a few contacts at a time, and whom a push is for.
+    pub(crate) fn take(&mut self, directory: &Directory) -> Option<(Effect, Option<UserKey>)> {
+        if let Some((user, others, _)) = self.absences.take() {
+            return Some((Effect::SendUnavailable(directory.user_name(user), directory.names(&others)), None));
+        }
+        if let Some((user, contacts, last)) = self.pushes.take() {
+            let push = Push { user: directory.user_name(user), contacts: directory.names(&contacts), last };
+            return Some((Effect::Push(push), Some(user)));
+        }
+        if let Some((user, others, _)) = self.presences.take() {
+            return Some((Effect::SendPresence(directory.user_name(user), directory.names(&others)), None));
+        }
+        let (room, users, _) = self.invites.take()?;
+        Some((Effect::Invite(room, directory.names(&users)), None))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +102,7 @@ mod tests {
     fn a_key_is_served_in_batches_of_which_only_the_final_one_is_the_last() {
         let mut directory = Directory::default();
         let users: Vec<_> = ["a", "b", "c"].iter().map(|&name| directory.intern(&name.into())).collect();
-        let mut outbox = Outbox::default();
+        let mut outbox = Queue::default();
         outbox.add(1, std::iter::repeat_n(users[0], BATCH));
         outbox.add(2, [users[1]]);
         outbox.add(1, [users[2]]);

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::State;
-use crate::engine::contacts::rosters::Rosters;
-use crate::engine::effect::{Naming, Plan, Section};
+use crate::engine::contacts::partings::Partings;
+use crate::engine::effect::{Naming, Plan, Section, Tie};
 use crate::engine::state::directory::{Directory, GroupKey, UserKey};
 use crate::engine::state::name::Name;
-use crate::engine::state::value::Text;
 
 /// How much of a roster to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +21,16 @@ pub(crate) enum Scope {
 
 /// What users have published as their nicknames; nothing for those who were asked and have none.
 #[derive(Debug, Default)]
-pub(crate) struct Nicknames(HashMap<UserKey, Option<Text>>);
+pub(crate) struct Nicknames(HashMap<UserKey, Option<String>>);
 
 impl Nicknames {
-    pub(crate) fn learn(&mut self, user: UserKey, nickname: Option<Text>) {
+    pub(crate) fn learn(&mut self, user: UserKey, nickname: Option<String>) {
         self.0.insert(user, nickname);
     }
 
     /// What a user has published, if anything is known of it.
-    pub(crate) fn published(&self, user: UserKey) -> Option<&[u8]> {
-        self.0.get(&user)?.as_ref().map(|nickname| &*nickname.0)
+    pub(crate) fn published(&self, user: UserKey) -> Option<&str> {
+        self.0.get(&user)?.as_deref()
     }
 }
 
@@ -58,13 +57,13 @@ struct Ties {
 impl State {
     /// A number that changes whenever a roster may have to hold something else than before.
     pub(crate) fn stamp(&self) -> u64 {
-        self.directory.changes() + self.accounts.changes + self.rosters.changes
+        self.directory.changes() + self.accounts.changes + self.changes
     }
 
     /// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
     pub(crate) fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
-        let State { directory, accounts, rosters, .. } = self;
-        let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
+        let State { directory, accounts, withdrawals, .. } = self;
+        let gone = withdrawals.of(user);
         let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
         gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
     }
@@ -73,26 +72,23 @@ impl State {
     /// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
     pub(crate) fn plan(&mut self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
         let digest = self.digest(user);
-        let State { directory, accounts, rosters, options, .. } = &*self;
-        let mut plan = Plan {
-            version: rosters.version_floor(user)?,
+        let State { directory, accounts, withdrawals, partings, spared, unsettled, versions, options, .. } = &*self;
+        let plan = Plan {
+            version: versions.floor(user)?,
             naming: options.naming,
-            adopt: rosters.adopting,
+            adopt: unsettled.adopting,
             virtual_contacts: options.virtual_contacts,
-            reads_edits: options.virtual_contacts || rosters.everything,
+            reads_edits: options.virtual_contacts || unsettled.everything,
             digest,
             ..Plan::default()
         };
-        if scope == Scope::All {
-            plan.forgotten = rosters.partings.left_by(directory, user);
-        }
-        let gone = rosters.withdrawals.get(&user).into_iter().flatten().copied();
+        let gone = withdrawals.of(user);
         // It may have been made, and added, again.
         let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
         let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
         let mut planner = Planner { state: self, planned: Planned { plan, contacts: Vec::new() } };
         let mut complete = true;
-        for (ties, mut contacts) in ties(directory, rosters, user, scope) {
+        for (ties, mut contacts) in ties(directory, partings, user, scope) {
             if ties.shared.is_empty() {
                 // A contact that is withdrawn goes with all labels, not only those of the groups that were left.
                 contacts.retain(|contact| !gone.contains(contact));
@@ -100,7 +96,7 @@ impl State {
             let all = contacts.len();
             let kept = |contact: &UserKey| {
                 ties.shared.is_empty()
-                    || !rosters.is_spared(user, *contact)
+                    || !spared.contains(user, *contact)
                         && (accounts.is_present(*contact) || !accounts.is_absent(*contact, now))
             };
             let contacts: Vec<_> = contacts.into_iter().filter(kept).collect();
@@ -114,11 +110,9 @@ impl State {
                 planner.add_section(verified, &ties, contacts);
             }
         }
+        planner.add_withdrawn(gone);
         let mut planned = planner.planned;
-        planned.plan.withdrawn = directory.names(&gone);
-        planned.plan.whole = complete && scope == Scope::All;
         planned.plan.stamp = (complete && scope == Scope::All).then(|| self.stamp());
-        planned.contacts.extend(gone);
         Some(planned)
     }
 }
@@ -130,11 +124,8 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn add_section(&mut self, verified: bool, ties: &Ties, contacts: Vec<UserKey>) {
-        if contacts.is_empty() {
-            return;
-        }
         let State { directory, nicknames, options, .. } = self.state;
-        let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.clone(), group.label()));
+        let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.to_string(), group.label()));
         let groups: Vec<_> = ties.shared.iter().filter_map(label).collect();
         let names = match options.naming {
             Naming::Nickname if !groups.is_empty() => {
@@ -144,13 +135,26 @@ impl Planner<'_> {
         };
         let left_label = |id: &Name| directory.find(id).map(|(_, group)| group.label());
         let section = Section {
+            tie: if groups.is_empty() { Tie::GiveUp } else { Tie::Bring },
+            contacts: contacts.len(),
             verified,
             groups,
-            left: ties.left.clone(),
+            left: ties.left.iter().map(ToString::to_string).collect(),
             left_labels: ties.left.iter().filter_map(left_label).collect(),
-            contacts: directory.names(&contacts),
             names,
         };
+        self.add(section, contacts);
+    }
+
+    fn add_withdrawn(&mut self, contacts: Vec<UserKey>) {
+        self.add(Section { tie: Tie::Withdraw, contacts: contacts.len(), ..Section::default() }, contacts);
+    }
+
+    fn add(&mut self, section: Section, contacts: Vec<UserKey>) {
+        if contacts.is_empty() {
+            return;
+        }
+        self.planned.plan.contacts.extend(self.state.directory.names(&contacts));
         self.planned.plan.sections.push(section);
         self.planned.contacts.extend(contacts);
     }
@@ -158,17 +162,17 @@ impl Planner<'_> {
 
 impl Nicknames {
     /// What a contact is called: the nickname, or else the username; nothing if it has not been asked for.
-    fn name(&self, user: UserKey, directory: &Directory) -> Option<Text> {
+    fn name(&self, user: UserKey, directory: &Directory) -> Option<String> {
         let nickname = self.0.get(&user)?;
-        Some(nickname.clone().unwrap_or_else(|| Text(directory.user_name(user).as_bytes().into())))
+        Some(nickname.clone().unwrap_or_else(|| directory.user_name(user).to_string()))
     }
 }
 
 /// The contacts that groups bring a user or take back, by what connects them.
-fn ties(directory: &Directory, rosters: &Rosters, user: UserKey, scope: Scope) -> Vec<(Ties, Vec<UserKey>)> {
+fn ties(directory: &Directory, partings: &Partings, user: UserKey, scope: Scope) -> Vec<(Ties, Vec<UserKey>)> {
     // Who joined later has not parted with anybody.
-    let concerned = rosters.partings.review(user).is_some();
-    let parted = if concerned { rosters.partings.contacts(directory, user) } else { Vec::new() };
+    let concerned = partings.review(user).is_some();
+    let parted = if concerned { partings.contacts(directory, user) } else { Vec::new() };
     if parted.is_empty() {
         let shared = match scope {
             Scope::All => shared_groups(directory, user),

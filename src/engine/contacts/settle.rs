@@ -1,14 +1,13 @@
-//! Reconciliation: bringing rosters to what they should hold, at once, on load, and in the background.
-//!
-//! All three stages go through [`Call::reconcile`]; nothing else writes contacts.
+//! Settling: rosters are brought up to date in storage, in the background or when there is no time left.
 
-use crate::engine::contacts::plan::{Planned, Scope};
-use crate::engine::contacts::rosters::Unsaved;
-use crate::engine::effect::{Changes, Effect, Level, Push, Reply};
+use crate::engine::contacts::plan::Scope;
+use crate::engine::contacts::provenance::Provenance;
+use crate::engine::contacts::work::Unsaved;
+use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Name, Operation, Phase, State, Text, display_name};
+use crate::engine::{Answer, Engine, Name, Operation, Phase, State};
 
 /// How long one turn of the event loop is used for what clients wait for, in seconds, with all that the operation did
 /// before. It is what the save of a large roster takes; between two turns the event loop is idle for a millisecond.
@@ -30,7 +29,7 @@ const LONGEST_PAUSE: f64 = 600.0;
 /// When a roster that another operation is at is looked at again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
-/// How a roster is brought up to date in storage.
+/// How a roster is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// In one go.
@@ -39,16 +38,13 @@ pub(crate) enum Pace {
     InTurns,
 }
 
-/// How many nicknames are asked for in one go: each may be read from storage.
-const NICKNAMES_AT_ONCE: usize = 32;
-
 impl Engine {
     /// Does a slice of the work on rosters that is open. [`Engine::next_work`] tells when to do the next.
     pub fn work(&self) -> Operation {
         self.start(|call| async move {
             call.ready().await?;
             call.settle_urgent().await;
-            call.finish_departures().await;
+            call.finish_deletions().await;
             call.settle_background().await;
             Ok(Answer::Done)
         })
@@ -60,22 +56,15 @@ impl Engine {
         if state.phase != Phase::Ready {
             return None;
         }
-        if !state.rosters.is_calm() {
+        if !state.is_calm() {
             return Some(0.0);
         }
         if state.turns.is_taken(&Place::Background) {
             return None;
         }
-        if !state.rosters.background.is_empty() || state.rosters.news || state.rosters.fetched.is_some() {
-            return Some((state.rosters.due - now).max(0.0));
-        }
-        if !state.rosters.in_hand.is_empty() {
-            return Some(BUSY_PAUSE);
-        }
-        let rosters = &state.rosters;
-        let departures = (!rosters.departures.is_empty()).then_some(rosters.departures_due);
-        let retried = rosters.failing.values().map(|failure| failure.retry_at.max(rosters.due));
-        let next = retried.chain(departures).reduce(f64::min)?;
+        let news = state.unsettled.news.then_some(state.work.due);
+        let deletions = (!state.deletions.open.is_empty()).then_some(state.deletions.due);
+        let next = [news, state.work.next_time(now, BUSY_PAUSE), deletions].into_iter().flatten().reduce(f64::min)?;
         Some((next - now).max(0.0))
     }
 
@@ -84,8 +73,7 @@ impl Engine {
     pub fn flush(&self, seconds: f64) -> Operation {
         self.start(move |call| async move {
             let ends = call.now() + seconds;
-            let mut unsaved: Vec<_> = call.state().rosters.unsaved.keys().copied().collect();
-            unsaved.sort_unstable();
+            let unsaved = call.state().work.unsaved();
             for user in unsaved {
                 if call.now() < ends {
                     call.settle(user, Pace::Now).await;
@@ -103,33 +91,37 @@ impl Call {
     pub(crate) async fn settle_urgent(&self) {
         let ends = (self.began() + URGENT_BUDGET).max(self.now() + LEAST_BUDGET);
         while self.now() < ends {
-            let next = self.state().rosters.urgent.pop_front();
+            let next = self.state().work.urgent.pop_front();
             if let Some((user, scope)) = next {
                 // Prosody caches rosters of users who do not exist, too.
                 if self.has_account(user).await {
-                    self.reconcile(user, scope).await;
+                    self.reconcile(user, scope, false).await;
                 }
                 continue;
             }
-            let next = self.state().take_announcement();
-            let Some((effect, user)) = next else { return };
-            if let Reply::Pushed(version) = self.perform(effect).await {
-                self.state().rosters.note_version(user, version);
+            let next = {
+                let State { outbox, directory, .. } = &mut *self.state();
+                outbox.take(directory)
+            };
+            let Some((effect, pushed)) = next else { return };
+            let reply = self.perform(effect).await;
+            if let (Reply::Pushed(version), Some(user)) = (reply, pushed) {
+                self.state().versions.note(user, version);
             }
         }
     }
 
-    /// Brings rosters up to date in storage, one at a time, until the budget is used up.
+    /// Settles rosters, one at a time, until the budget is used up.
     async fn settle_background(&self) {
         let began = self.began();
         // What is urgent may have called before the burst is over.
-        if self.now() < self.state().rosters.due {
+        if self.now() < self.state().work.due {
             return;
         }
         let Some(turn) = self.try_turn(Place::Background) else {
             return;
         };
-        while self.now() < began + BACKGROUND_BUDGET && self.state().rosters.is_calm() {
+        while self.now() < began + BACKGROUND_BUDGET && self.state().is_calm() {
             let next = self.state().next_background(self.now());
             if let Some(user) = next {
                 if !self.fetch(user).await {
@@ -137,9 +129,9 @@ impl Call {
                 }
                 continue;
             }
-            if self.state().rosters.news {
+            if self.state().unsettled.news {
                 let pause = self.clear_marker().await;
-                self.state().rosters.due = self.now() + pause;
+                self.state().work.due = self.now() + pause;
             }
             break;
         }
@@ -150,66 +142,70 @@ impl Call {
     /// Reads a roster from storage, for the next turn to settle it: either takes as long as the roster is large. False if
     /// there is no need to, and it can be settled now.
     async fn fetch(&self, user: UserKey) -> bool {
-        if self.state().rosters.fetched == Some(user) {
+        if self.state().work.is_fetched(user) {
             return false;
         }
         // First of all: it is on no other list now, should this operation die.
-        self.state().rosters.take_in_hand(user);
+        self.state().work.take_in_hand(user);
         if !self.has_account(user).await {
             return false;
         }
         let name = self.state().directory.user_name(user);
         match self.perform(Effect::LoadRoster(name.clone())).await {
             Reply::Loaded(false) => {
-                self.state().rosters.fetched = Some(user);
+                self.state().work.note_fetched(user);
                 return true;
             }
             Reply::Loaded(true) => return false,
             Reply::Failed(reason) => self.fail(user, &reason).await,
             _ => self.fail_broken(user, name).await,
         }
-        self.state().rosters.let_go(user);
+        self.state().work.let_go(user);
         true
     }
 
     /// Leaves the server its share of the time.
     fn rest_after(&self, began: f64) {
         let now = self.now();
-        let due = &mut self.state().rosters.due;
+        let due = &mut self.state().work.due;
         *due = due.max(now + (now - began) * REST);
     }
 
     /// Loads a roster, reconciles it and saves what changed.
     pub(crate) async fn settle(&self, user: UserKey, pace: Pace) {
         let name = self.state().directory.user_name(user);
-        let fetched = self.state().rosters.take_fetched(user);
         let Some(turn) = self.try_turn(Place::Roster(name.clone())) else {
             let now = self.now();
-            return self.state().rosters.postpone(user, BUSY_PAUSE, now);
+            return self.state().work.postpone(user, BUSY_PAUSE, now);
         };
-        self.state().rosters.take_in_hand(user);
+        let fetched = self.state().work.is_fetched(user);
+        self.state().work.take_in_hand(user);
         if self.has_account(user).await {
-            if self.state().rosters.awaiting.contains(&user) {
+            if self.state().accounts.awaiting.contains(&user) {
                 self.arrive(user).await;
-                self.state().rosters.take_in_hand(user);
+                self.state().work.take_in_hand(user);
             }
             self.settle_stored(user, name, fetched, Scope::All, pace).await;
-        } else if self.state().rosters.removals(user).is_empty() {
+        } else if self.state().removals(user).is_empty() {
             self.leave_open(user);
         } else {
             self.settle_stored(user, name, fetched, Scope::Removals, pace).await;
         }
-        self.state().rosters.let_go(user);
+        {
+            let mut state = self.state();
+            state.work.let_go(user);
+            state.unsettled.news = true;
+        }
         self.end(turn).await;
     }
 
     /// Leaves a roster whose account nobody knows to the next sync or login.
     fn leave_open(&self, user: UserKey) {
         let now = self.now();
-        let rosters = &mut self.state().rosters;
-        rosters.failing.remove(&user);
-        if !rosters.removals(user).is_empty() {
-            rosters.postpone(user, LONGEST_PAUSE, now);
+        let mut state = self.state();
+        state.work.forgive(user);
+        if !state.removals(user).is_empty() {
+            state.work.postpone(user, LONGEST_PAUSE, now);
         }
     }
 
@@ -221,155 +217,108 @@ impl Call {
             _ => return self.fail_broken(user, name).await,
         };
         // Before the plan is made: what is added while the roster is compared has not been dealt with.
-        let removed = self.state().rosters.removals(user);
-        let was_unsaved = self.state().rosters.unsaved.contains_key(&user);
-        if !self.reconcile(user, scope).await {
+        let removed = self.state().removals(user);
+        let was_unsaved = self.state().work.is_unsaved(user);
+        let Some(reconciled) = self.reconcile(user, scope, true).await else {
             let now = self.now();
-            let rosters = &mut self.state().rosters;
-            if !rosters.background.contains(&user) && !rosters.failing.contains_key(&user) {
-                rosters.postpone(user, BUSY_PAUSE, now);
-            }
-            return;
-        }
+            return self.state().work.try_again(user, BUSY_PAUSE, now);
+        };
         if pace == Pace::InTurns && !was_unsaved && self.now() > self.began() + BACKGROUND_BUDGET {
-            let rosters = &mut self.state().rosters;
-            if rosters.unsaved.contains_key(&user) {
+            let work = &mut self.state().work;
+            if work.is_unsaved(user) {
                 // Changing a large roster takes as long as saving it: that is for the next turn.
                 if !kept {
-                    rosters.fetched = Some(user);
+                    work.note_fetched(user);
                 }
                 return;
             }
         }
+        if !self.save(user, &name, reconciled.provenance).await {
+            return;
+        }
+        {
+            let mut state = self.state();
+            state.work.note_settled(user);
+            state.withdrawals.note_done(user, &removed.withdrawn);
+            state.partings.note_reviewed(user, removed.review);
+        }
+        if !kept {
+            self.perform(Effect::ReleaseRoster(name)).await;
+        }
+    }
+
+    /// Saves what changed in a roster in memory. False if that failed.
+    async fn save(&self, user: UserKey, name: &Name, provenance: Option<Provenance>) -> bool {
         let (changed, only) = {
             let mut state = self.state();
-            let changed = state.rosters.take_unsaved(user);
+            let changed = state.work.begin_save(user);
             let only = match changed {
                 Some(Unsaved::Contact(contact)) if state.options.row_writes => Some(state.directory.user_name(contact)),
                 _ => None,
             };
             (changed, only)
         };
-        if changed.is_some() {
-            match self.perform(Effect::SaveRoster(name.clone(), only)).await {
-                Reply::Saved => {}
-                Reply::Absent => {
-                    self.state().lose_sight(user);
-                    return self.leave_open(user);
-                }
-                Reply::Unsaved(reason, version) => {
-                    return self.fail_to_save(user, &reason, version).await;
-                }
-                Reply::Failed(reason) => return self.fail_to_save(user, &reason, 0).await,
-                _ => return self.fail_broken(user, name).await,
+        if changed.is_none() {
+            return true;
+        }
+        let remembered = self.settle_provenance(user, name, provenance).await;
+        match self.perform(Effect::SaveRoster(name.clone(), only, remembered)).await {
+            Reply::Saved => return true,
+            Reply::Absent => {
+                self.state().lose_sight(user);
+                self.leave_open(user);
             }
+            Reply::Unsaved(reason, version) => self.fail_to_save(user, &reason, version).await,
+            Reply::Failed(reason) => self.fail_to_save(user, &reason, 0).await,
+            _ => self.fail_broken(user, name.clone()).await,
         }
-        self.state().rosters.note_settled(user, &removed);
-        if !kept {
-            self.perform(Effect::ReleaseRoster(name)).await;
-        }
+        false
     }
 
-    /// Compares a roster in memory with what it should hold, and has it changed where it differs. False if the roster is
-    /// not in memory, or cannot be dealt with for now.
-    pub(crate) async fn reconcile(&self, user: UserKey, scope: Scope) -> bool {
-        let doubtful = self.state().doubtful(user, self.now());
-        if !doubtful.is_empty() {
-            self.ask_accounts(&doubtful).await;
+    /// What a roster needs to remember once it is in storage as it is in memory, if that is less than now.
+    async fn settle_provenance(
+        &self,
+        user: UserKey,
+        name: &Name,
+        provenance: Option<Provenance>,
+    ) -> Option<Option<String>> {
+        let mut provenance = provenance?;
+        let current = {
+            let state = self.state();
+            let brought = if state.options.virtual_contacts { &[] } else { state.directory.groups_of(user) };
+            let id = |&key| Some(state.directory.group(key)?.id.to_string());
+            brought.iter().filter_map(id).collect()
+        };
+        let outdated = provenance.outdated(&current);
+        if outdated.is_empty() && provenance.released().next().is_none() {
+            return None;
         }
-        // Again, when contacts are missing or have no name: it is known then who of them has an account, and what they are called.
-        // The version of a virtual list is made of all that groups bring.
-        let all = self.state().options.virtual_contacts && scope != Scope::Removals;
-        let scope = if all { Scope::All } else { scope };
-        let mut asked = false;
-        for split in [false, true, true] {
-            let planned = self.state().plan(user, scope, split, self.now());
-            let Some(planned) = planned else {
-                let now = self.now();
-                self.state().rosters.enqueue([user], now);
-                return false;
-            };
-            if planned.plan.is_empty() {
-                return true;
-            }
-            let name = self.state().directory.user_name(user);
-            let review = self.state().rosters.partings.review(user);
-            let mut reply = self.perform(Effect::Reconcile(name.clone(), planned.plan.clone())).await;
-            if reply == Reply::Unread {
-                reply = match self.perform(Effect::ReadEdits(name.clone())).await {
-                    Reply::Done => self.perform(Effect::Reconcile(name.clone(), planned.plan.clone())).await,
-                    failed => failed,
-                };
-            }
-            if !self.state().stores_contacts() && matches!(reply, Reply::Changes(_) | Reply::Absent) {
-                self.state().rosters.partings.note_reviewed(user, review);
-            }
-            let changes = match reply {
-                Reply::Changes(changes) => changes,
-                Reply::Broken => {
-                    self.fail_broken(user, name).await;
-                    return false;
-                }
-                Reply::Failed(reason) => {
-                    self.fail(user, &reason).await;
-                    return false;
-                }
-                _ => return false,
-            };
-            let now = self.now();
-            self.state().note_changes(user, &planned, &changes, now);
-            let missing = planned.resolve(&changes.missing);
-            let unnamed = planned.resolve(&changes.unnamed);
-            let ask = !unnamed.is_empty() && !asked;
-            if ask {
-                asked = true;
-                self.ask_nicknames(&unnamed[..unnamed.len().min(NICKNAMES_AT_ONCE)]).await;
-            } else if !unnamed.is_empty() {
-                let now = self.now();
-                self.state().rosters.enqueue([user], now);
-            }
-            let found = !missing.is_empty() && self.any_has_account(&missing).await;
-            if !found && !ask {
-                return true;
-            }
-        }
-        true
+        let bearers = self.find_bearers(name, outdated).await;
+        let borne = bearers.into_iter().flat_map(|(_, item)| item.groups).collect();
+        provenance.forget(&current, &borne);
+        Some(provenance.to_text())
     }
 
-    /// Asks what users are called.
-    pub(crate) async fn ask_nicknames(&self, users: &[UserKey]) {
-        let names = self.state().directory.names(users);
-        let reply = self.perform(Effect::FindNicknames(names)).await;
-        let mut state = self.state();
-        let found = if let Reply::Texts(texts) = reply { texts } else { Vec::new() };
-        let is_name = |text: &Text| display_name(&text.0).is_ok();
-        let found = found.into_iter().map(|text| text.filter(is_name)).chain(std::iter::repeat(None));
-        users.iter().zip(found).for_each(|(&user, nickname)| state.nicknames.learn(user, nickname));
-    }
-
-    async fn fail_broken(&self, user: UserKey, name: Name) {
+    pub(crate) async fn fail_broken(&self, user: UserKey, name: Name) {
         self.perform(Effect::ReleaseRoster(name)).await;
         self.fail(user, "Prosody could not read it").await;
     }
 
     async fn fail_to_save(&self, user: UserKey, reason: &str, version: u64) {
         {
-            let rosters = &mut self.state().rosters;
-            rosters.unsaved.insert(user, Unsaved::All);
-            rosters.note_version(user, version);
+            let mut state = self.state();
+            state.work.note_lost_save(user);
+            state.versions.note(user, version);
         }
         self.fail(user, reason).await;
     }
 
     /// Leaves a roster alone for a while, with one warning.
-    async fn fail(&self, user: UserKey, reason: &str) {
+    pub(crate) async fn fail(&self, user: UserKey, reason: &str) {
         let (name, first) = {
             let now = self.now();
             let mut state = self.state();
-            let rosters = &mut state.rosters;
-            let pause = rosters.failing.get(&user).map_or(FIRST_PAUSE, |f| (f.pause * 2.0).min(LONGEST_PAUSE));
-            rosters.postpone(user, pause, now);
-            (state.directory.user_name(user), state.rosters.warned.insert(user))
+            (state.directory.user_name(user), state.work.note_failure(user, FIRST_PAUSE, LONGEST_PAUSE, now))
         };
         if first {
             let text = "is left as it is and tried again later; check the user's record in the store `roster`";
@@ -379,95 +328,15 @@ impl Call {
 }
 
 impl State {
-    /// The next roster for the background work: one that failed a while ago, or one that is due. None while no roster may
-    /// be changed.
+    /// Nothing is to be done before the next background work.
+    fn is_calm(&self) -> bool {
+        self.work.urgent.is_empty() && self.outbox.is_empty()
+    }
+
+    /// The next roster for the background work. None while no roster may be changed.
     fn next_background(&mut self, now: f64) -> Option<UserKey> {
-        let rosters = &mut self.rosters;
-        rosters.generation?;
-        rosters.begin();
-        if rosters.fetched.is_some() {
-            return rosters.fetched;
-        }
-        let retried = rosters.failing.iter_mut().find(|(_, failure)| failure.retry_at <= now);
-        if let Some((&user, failure)) = retried {
-            // It stays listed, for the pause is to grow should it fail again.
-            failure.retry_at = now + failure.pause;
-            return Some(user);
-        }
-        while let Some(user) = rosters.background.pop_first() {
-            if !rosters.failing.contains_key(&user) {
-                return Some(user);
-            }
-        }
-        let State { directory, rosters, turns, .. } = self;
-        let abandoned = |user: &UserKey| !turns.is_taken(&Place::Roster(directory.user_name(*user)));
-        rosters.in_hand.iter().copied().find(abandoned)
-    }
-
-    fn note_changes(&mut self, user: UserKey, planned: &Planned, changes: &Changes, now: f64) {
-        let changed = planned.resolve(&changes.changed);
-        if changed.is_empty() && !changes.quiet {
-            return;
-        }
-        if !changes.shown_only {
-            let stored = if changes.quiet { &[][..] } else { &changed };
-            self.rosters.note_unsaved(user, stored, changes.version, now);
-            self.doubt_counterparts(user, &changed, now);
-        }
-        if !changes.online {
-            return;
-        }
-        for contact in planned.resolve(&changes.lost) {
-            self.rosters.absences.add(contact, [user]);
-        }
-        if !changed.is_empty() {
-            self.rosters.pushes.add(user, changed);
-        }
-        for contact in planned.resolve(&changes.gained) {
-            self.rosters.presences.add(contact, [user]);
-        }
-    }
-
-    /// In groups that are settled, nothing is left to change, unless somebody else was at it: a user has taken a contact off
-    /// the list, and Prosody has told the contact's roster, which has to be mended as well.
-    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
-        let unsettled = self.directory.groups_of(user).iter().any(|group| self.rosters.unsettled.contains_key(group));
-        if !unsettled && !self.rosters.in_hand.contains(&user) {
-            self.doubt_contacts(user, changed, now);
-        }
-    }
-
-    /// Has the rosters of contacts that groups bring a user gone through.
-    pub(crate) fn doubt_contacts(&mut self, user: UserKey, contacts: &[UserKey], now: f64) {
-        let State { directory, rosters, .. } = self;
-        let brought = |contact: &UserKey| directory.share_a_group(user, *contact);
-        let doubted: Vec<_> = contacts.iter().copied().filter(brought).collect();
-        if doubted.is_empty() {
-            return;
-        }
-        for &group in directory.groups_of(user) {
-            if doubted.iter().any(|&contact| directory.is_member(group, contact)) {
-                rosters.unsettled.entry(group).or_insert(false);
-            }
-        }
-        rosters.enqueue(doubted, now);
-    }
-
-    /// The next announcement to a client, a few at a time.
-    fn take_announcement(&mut self) -> Option<(Effect, UserKey)> {
-        let State { directory, rosters, .. } = self;
-        if let Some((user, others, _)) = rosters.absences.take() {
-            return Some((Effect::SendUnavailable(directory.user_name(user), directory.names(&others)), user));
-        }
-        if let Some((user, contacts, last)) = rosters.pushes.take() {
-            let push = Push { user: directory.user_name(user), contacts: directory.names(&contacts), last };
-            return Some((Effect::Push(push), user));
-        }
-        if let Some((user, others, _)) = rosters.presences.take() {
-            return Some((Effect::SendPresence(directory.user_name(user), directory.names(&others)), user));
-        }
-        let (room, users, _) = rosters.invites.take()?;
-        let user = *users.first()?;
-        Some((Effect::Invite(room, directory.names(&users)), user))
+        self.versions.generation?;
+        let State { directory, work, turns, .. } = self;
+        work.next(now, |user| !turns.is_taken(&Place::Roster(directory.user_name(user))))
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::effect::{Effect, Level, Plan, Reply, Section, Tie};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
@@ -138,17 +138,29 @@ impl Call {
         };
         let owners = self.state().directory.names(&others);
         {
-            let State { rosters, .. } = &*self.state();
-            if rosters.cleared && (rosters.lost.contains(&user) || !rosters.awaiting.contains(&user)) {
+            let State { unsettled, accounts: known, .. } = &*self.state();
+            if unsettled.virtual_only && (known.lost.contains(&user) || !known.awaiting.contains(&user)) {
                 return owners.iter().any(|owner| accounts.contains(owner));
             }
         }
         for owner in owners.into_iter().filter(|owner| accounts.contains(owner)).take(WITNESSES) {
-            if self.perform(Effect::HasContact(owner, name.clone())).await == Reply::Flags(vec![true]) {
+            if self.has_contact(owner, &name).await {
                 return true;
             }
         }
         false
+    }
+
+    /// Whether a user's roster, in memory or else in storage, has an item of this contact.
+    async fn has_contact(&self, owner: Name, contact: &Name) -> bool {
+        let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(owner.clone())).await else { return false };
+        let section = Section { tie: Tie::GiveUp, contacts: 1, ..Section::default() };
+        let plan = Plan { contacts: vec![contact.clone()], sections: vec![section], ..Plan::default() };
+        let reply = self.perform(Effect::Compare(owner.clone(), plan)).await;
+        if !kept {
+            self.perform(Effect::ReleaseRoster(owner)).await;
+        }
+        matches!(reply, Reply::Compared(found) if found.facts.iter().any(|fact| fact.item.is_some()))
     }
 
     async fn drop_chat(&self, id: &Name, jid: &[u8]) -> Result<(), Error> {

@@ -124,7 +124,7 @@ impl Call {
         let names = self.state().directory.names(&members);
         self.affiliate(jid, names.clone()).await;
         self.recheck_room(id, jid, &names.into_iter().collect()).await;
-        self.state().rosters.invites.add(jid.into(), members);
+        self.state().outbox.invites.add(jid.into(), members);
     }
 
     /// Destroys the room of a chat that the group no longer has, and tells other modules.

@@ -130,14 +130,14 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
-        state.rosters.partings.rejoin(id, user);
-        state.rosters.news = true;
+        state.partings.rejoin(id, user);
+        state.unsettled.news = true;
         if delayed {
-            state.rosters.unsettled.insert(key, true);
+            state.unsettled.groups.insert(key, true);
         } else if present {
             state.enqueue_group(key, now);
         } else {
-            state.rosters.awaiting.insert(user);
+            state.accounts.awaiting.insert(user);
         }
         Ok(Arrival { key, user, new: true })
     }
@@ -151,7 +151,7 @@ impl Call {
     /// Brings the contact lists in memory up to date with a new member.
     async fn welcome(&self, arrival: Arrival) {
         let Arrival { key, user, new } = arrival;
-        let awaited = self.state().rosters.awaiting.contains(&user);
+        let awaited = self.state().accounts.awaiting.contains(&user);
         if awaited {
             if !new && self.look_for(user).await {
                 self.arrive(user).await;
@@ -191,12 +191,12 @@ impl Call {
         let mut state = self.state();
         state.directory.remove_member(key, user);
         if state.directory.groups_of(user).is_empty() {
-            state.rosters.awaiting.remove(&user);
+            state.accounts.awaiting.remove(&user);
         }
         if parts {
             state.begin_parting(id, now);
         }
-        state.rosters.news = true;
+        state.unsettled.news = true;
         Ok(Some((user, info)))
     }
 

@@ -1,8 +1,9 @@
 //! Operations on groups, by what they are about.
 
-pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod chats;
 pub(crate) mod create;
+pub(crate) mod deletions;
 pub(crate) mod members;
+pub(crate) mod partings;
 pub(crate) mod rooms;

@@ -36,7 +36,7 @@ pub(crate) struct Group {
 
 impl Group {
     /// The label on contacts that the group makes.
-    pub(crate) fn label(&self) -> Box<[u8]> {
+    pub(crate) fn label(&self) -> String {
         label(&self.info.name, self.id.as_bytes())
     }
 

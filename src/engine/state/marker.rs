@@ -19,7 +19,7 @@ pub struct Marker {
     /// Beside that, contact lists without provenance are the Lua module's work.
     pub adopting: bool,
     /// Contacts that groups bring are virtual, and none is left in storage.
-    pub cleared: bool,
+    pub virtual_only: bool,
     /// Groups whose members' contact lists are not all in storage yet.
     pub unsettled: BTreeSet<Name>,
     /// Members without an account, as far as is known: nobody has them as a contact until the account appears.
@@ -29,9 +29,12 @@ pub struct Marker {
     /// For each account that is gone, the users whose rosters in storage may still hold it.
     pub withdrawals: BTreeMap<Name, BTreeSet<Name>>,
     /// For each account that is gone, the groups that may still have it as a member.
-    pub departures: BTreeMap<Name, BTreeSet<Name>>,
+    pub deletions: BTreeMap<Name, BTreeSet<Name>>,
     /// For each group, the users who have left it and may still be in contact lists on its account.
     pub partings: BTreeMap<Name, BTreeSet<Name>>,
+    /// For each of those groups, the users who have left it since, or were members at last, and keep the others: only those who are in
+    /// `partings` are to leave their contact lists.
+    pub stayed: BTreeMap<Name, BTreeSet<Name>>,
     /// Groups whose records an account of the same name takes with it when it is purged.
     pub copies: BTreeMap<Name, Copy>,
 }
@@ -59,15 +62,16 @@ impl Marker {
             generation: u64::try_from(generation).ok()?,
             everything: value.get("everything") == Some(&Value::Bool(true)),
             adopting: value.get("adopting") == Some(&Value::Bool(true)),
-            cleared: value.get("virtual") == Some(&Value::Bool(true)),
+            virtual_only: value.get("virtual") == Some(&Value::Bool(true)),
             unsettled: names(value.get("unsettled")),
             awaiting: names(value.get("awaiting")),
             lost: names(value.get("lost")),
             ..Marker::default()
         };
         marker.withdrawals = sets(value.get("withdrawals"))?;
-        marker.departures = sets(value.get("departures"))?;
+        marker.deletions = sets(value.get("departures"))?;
         marker.partings = sets(value.get("partings"))?;
+        marker.stayed = sets(value.get("stayed"))?;
         for (id, copy) in value.get("copies").map_or(&[][..], Value::entries) {
             let info = Info::from_value(copy.get("info")?.clone());
             let member = |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
@@ -95,7 +99,7 @@ impl Marker {
         if self.adopting {
             put(b"adopting", Value::Bool(true));
         }
-        if self.cleared {
+        if self.virtual_only {
             put(b"virtual", Value::Bool(true));
         }
         if !self.unsettled.is_empty() {
@@ -107,9 +111,12 @@ impl Marker {
         if !self.lost.is_empty() {
             put(b"lost", set(&self.lost));
         }
-        for (key, table) in
-            [(&b"withdrawals"[..], &self.withdrawals), (b"departures", &self.departures), (b"partings", &self.partings)]
-        {
+        for (key, table) in [
+            (&b"withdrawals"[..], &self.withdrawals),
+            (b"departures", &self.deletions),
+            (b"partings", &self.partings),
+            (b"stayed", &self.stayed),
+        ] {
             if !table.is_empty() {
                 put(key, sets(table));
             }
@@ -152,13 +159,14 @@ mod tests {
             generation: 7,
             everything: true,
             adopting: true,
-            cleared: true,
+            virtual_only: true,
             unsettled: [name("a"), name("b")].into(),
             awaiting: [name("carl")].into(),
             lost: [name("dora")].into(),
             withdrawals: [(name("gone"), [name("ann")].into())].into(),
-            departures: [(name("gone"), [name("a")].into())].into(),
+            deletions: [(name("gone"), [name("a")].into())].into(),
             partings: [(name("a"), [name("bob")].into())].into(),
+            stayed: [(name("a"), [name("ann")].into())].into(),
             copies: [(name("c"), copy)].into(),
         }
     }

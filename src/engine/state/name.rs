@@ -72,9 +72,9 @@ pub fn display_name(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
 
 /// The label that a group's name makes on contacts: the name without what XML cannot carry, or `fallback` if nothing is
 /// left of it. Names already in storage may be anything.
-pub(crate) fn label(name: &[u8], fallback: &[u8]) -> Box<[u8]> {
+pub(crate) fn label(name: &[u8], fallback: &[u8]) -> String {
     let clean: String = String::from_utf8_lossy(name).chars().filter(|&c| is_xml_char(c)).collect();
-    if clean.is_empty() { fallback.into() } else { clean.into_bytes().into() }
+    if clean.is_empty() { String::from_utf8_lossy(fallback).into_owned() } else { clean }
 }
 
 /// XML 1.0, section 2.2, less DEL, which Prosody's stanza builder refuses as well.
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(display_name(b"a\0b"), Err(Error::BadRequest));
         assert_eq!(display_name(&[b'a'; 1024]), Err(Error::BadRequest));
         assert_eq!(display_name("Büro & <Co>".as_bytes()), Ok("Büro & <Co>".as_bytes().into()));
-        assert_eq!(&*label(b"a\x01b\xff", b"id"), "ab\u{fffd}".as_bytes());
-        assert_eq!(&*label(b"\x01", b"id"), b"id");
+        assert_eq!(&*label(b"a\x01b\xff", b"id"), "ab\u{fffd}");
+        assert_eq!(&*label(b"\x01", b"id"), "id");
     }
 }

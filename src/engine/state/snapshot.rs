@@ -168,14 +168,14 @@ impl Call {
     fn take_over(&self, id: &Name, wanted: Option<Records>) {
         let now = self.now();
         let mut state = self.state();
-        state.rosters.news = true;
+        state.unsettled.news = true;
         let Some((info, members)) = wanted else {
             return state.directory.remove(id);
         };
         state.unreadable.remove(id);
         let key = state.directory.insert(id.clone(), info);
         state.directory.load_members(key, members);
-        state.rosters.unsettled.insert(key, false);
+        state.unsettled.groups.insert(key, false);
         state.enqueue_group(key, now);
     }
 }

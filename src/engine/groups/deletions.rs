@@ -1,16 +1,34 @@
 //! What happens to groups when an account does not exist any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::contacts::plan::Scope;
-use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::contacts::provenance::Provenance;
+use crate::engine::effect::{Comparison, Effect, Level, Plan, Reply};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
 
 /// When groups that an account could not be taken out of are tried again, in seconds.
-const DEPARTURE_PAUSE: f64 = 10.0;
+const RETRY_PAUSE: f64 = 10.0;
+
+/// Accounts that are gone, and the groups that have not let them go.
+#[derive(Debug, Default)]
+pub(crate) struct Deletions {
+    pub(crate) open: BTreeMap<UserKey, BTreeSet<GroupKey>>,
+    /// When they are tried again, in seconds.
+    pub(crate) due: f64,
+}
+
+impl Deletions {
+    /// An account that was gone is a member again: the group need not let it go.
+    pub(crate) fn stay(&mut self, user: UserKey, group: GroupKey) {
+        if let Some(groups) = self.open.get_mut(&user) {
+            groups.remove(&group);
+        }
+    }
+}
 
 impl Engine {
     /// An account is being deleted (`user-deleted`, before Prosody purges its records): it leaves all groups and all
@@ -46,11 +64,13 @@ impl Call {
         let virtual_contacts = self.state().options.virtual_contacts;
         // Of virtual contacts, storage has the user's own only, which are Prosody's affair.
         let stored = if self.state().stores_contacts() { &contacts[..] } else { &[] };
-        let names = self.state().directory.names(stored);
-        let others = match self.perform(Effect::Depart(username.clone(), names)).await {
-            Reply::Names(others) => self.withdraw_from(&username, others).await,
-            _ => Vec::new(),
-        };
+        let mut names = self.state().directory.names(stored);
+        let others = self.find_counterparts(&username).await;
+        names.extend(others.iter().cloned());
+        names.sort_unstable();
+        names.dedup();
+        self.perform(Effect::Depart(username.clone(), names)).await;
+        let others = self.withdraw_from(&username, others).await;
         for id in groups {
             if self.dismiss(&id, &username, virtual_contacts).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
@@ -63,6 +83,21 @@ impl Call {
         if virtual_contacts {
             self.done(Effect::ForgetEdits(username)).await.ok();
         }
+    }
+
+    /// What the account's own roster tells of who may have it as a contact through groups, also where it is the account's own.
+    async fn find_counterparts(&self, username: &Name) -> Vec<Name> {
+        if !matches!(self.perform(Effect::LoadRoster(username.clone())).await, Reply::Loaded(_)) {
+            return Vec::new();
+        }
+        let reply = self.perform(Effect::Compare(username.clone(), Plan::default())).await;
+        let Reply::Compared(Comparison { provenance: Some(text), .. }) = reply else { return Vec::new() };
+        let host = self.state().host.clone();
+        let Ok(provenance) = Provenance::parse(&text.0, &host) else { return Vec::new() };
+        let bearers = self.find_bearers(username, provenance.given()).await;
+        let noted = provenance.noted().map(str::to_owned);
+        let all: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).chain(noted).collect();
+        all.iter().map(|contact| Name::from(contact.as_str())).collect()
     }
 
     /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
@@ -86,21 +121,21 @@ impl Call {
             let groups: Vec<_> = keys.iter().filter_map(|&key| state.directory.group(key)).collect();
             let members = groups.iter().flat_map(|group| group.members()).filter(|&m| m != user);
             // Those whose rosters have not been gone through since the ways parted, too.
-            let parted = state.rosters.partings.contacts(&state.directory, user);
+            let parted = state.partings.contacts(&state.directory, user);
             let contacts: BTreeSet<_> = members.chain(parted.into_iter().flat_map(|(_, contacts)| contacts)).collect();
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
-            state.accounts.depart(user);
-            state.rosters.drop_roster(user);
+            state.accounts.delete(user);
+            state.drop_roster(user);
             if !keys.is_empty() {
-                state.rosters.departures.insert(user, keys.into_iter().collect());
-                state.rosters.departures_due = now + DEPARTURE_PAUSE;
+                state.deletions.open.insert(user, keys.into_iter().collect());
+                state.deletions.due = now + RETRY_PAUSE;
             }
-            state.rosters.next_generation();
+            state.versions.begin_generation();
             if state.stores_contacts() {
                 for &contact in &contacts {
-                    state.rosters.withdrawals.entry(contact).or_default().insert(user);
+                    state.withdrawals.add(contact, user);
                 }
-                state.rosters.enqueue(contacts.iter().copied(), now);
+                state.work.enqueue(contacts.iter().copied(), now);
             }
             (groups, contacts)
         };
@@ -117,12 +152,12 @@ impl Call {
             let now = self.now();
             let mut state = self.state();
             let user = state.directory.intern(username);
-            state.accounts.depart(user);
+            state.accounts.delete(user);
             let others: Vec<_> = others.iter().map(|name| state.directory.intern(name)).collect();
             for &other in &others {
-                state.rosters.withdrawals.entry(other).or_default().insert(user);
+                state.withdrawals.add(other, user);
             }
-            state.rosters.enqueue(others.iter().copied(), now);
+            state.work.enqueue(others.iter().copied(), now);
             others
         };
         self.store_withdrawals(username).await;
@@ -141,8 +176,8 @@ impl Call {
     pub(crate) async fn recall_departure(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
         let noted = {
             let mut state = self.state();
-            state.rosters.stay(user, key);
-            let groups = state.marker.departures.get(&state.directory.user_name(user));
+            state.deletions.stay(user, key);
+            let groups = state.marker.deletions.get(&state.directory.user_name(user));
             groups.is_some_and(|groups| groups.contains(id))
         };
         if !noted {
@@ -154,8 +189,8 @@ impl Call {
     }
 
     /// Takes accounts that are gone out of groups that have not let them go: storage failed, or the server was killed.
-    pub(crate) async fn finish_departures(&self) {
-        if self.now() < self.state().rosters.departures_due {
+    pub(crate) async fn finish_deletions(&self) {
+        if self.now() < self.state().deletions.due {
             return;
         }
         let open: Vec<_> = {
@@ -163,12 +198,7 @@ impl Call {
             let ids = |groups: &BTreeSet<GroupKey>| -> Vec<_> {
                 groups.iter().filter_map(|&key| Some(state.directory.group(key)?.id.clone())).collect()
             };
-            state
-                .rosters
-                .departures
-                .iter()
-                .map(|(&user, groups)| (state.directory.user_name(user), ids(groups)))
-                .collect()
+            state.deletions.open.iter().map(|(&user, groups)| (state.directory.user_name(user), ids(groups))).collect()
         };
         for (username, groups) in open {
             for id in groups {
@@ -177,9 +207,9 @@ impl Call {
             }
         }
         let now = self.now();
-        let rosters = &mut self.state().rosters;
-        rosters.departures_due = now + DEPARTURE_PAUSE;
-        rosters.news = true;
+        let mut state = self.state();
+        state.deletions.due = now + RETRY_PAUSE;
+        state.unsettled.news = true;
     }
 
     /// Has the copy of an endangered group say what the group is about to be, in storage before the group's own records
@@ -209,7 +239,7 @@ impl Call {
         let Some(before) = before else { return };
         let mut state = self.state();
         state.copies.insert(id.clone(), before);
-        state.rosters.news = true;
+        state.unsettled.news = true;
     }
 
     pub(crate) async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
@@ -228,7 +258,7 @@ impl Call {
         if last && stored.is_ok() {
             let mut state = self.state();
             state.copies.remove(&id);
-            state.rosters.news = true;
+            state.unsettled.news = true;
         }
         self.end(turn).await;
         if let Err(reason) = stored {

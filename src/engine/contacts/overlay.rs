@@ -1,0 +1,128 @@
+//! Virtual contacts: laid over the items of a roster in memory, and never stored.
+//!
+//! What clients are shown of a contact that groups bring is an item with subscription `both`, the labels of the groups, and the
+//! name and the roster groups of the user's own. Those are the *user's layer*: the item that storage has of the contact, if there is
+//! one, or else a name and groups that are kept apart (the *edit*). When the groups let the contact go, the stored item is shown
+//! again, or nothing; the edit is kept for the contact's return.
+//!
+//! What groups brought when contacts were stored is cleared away as soon as the contact is virtual.
+
+use super::item::{Cover, Fact, Item, Labels, OwnEdit, Step, Subscription};
+use super::rules::{Common, Judge, Outcome, fate_of};
+
+/// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for what groups
+/// bring, zero for nothing. It is even, for pushes that are not the last carry the number below it, and has no more digits than
+/// Lua 5.2 writes of a number.
+pub fn virtual_version(stored: u64, digest: u32) -> u64 {
+    if digest == 0 { stored } else { (u64::from(digest) << 19) + stored % (1 << 18) * 2 }
+}
+
+/// What is shown of a contact: the user's layer under the labels. `name`: what it is called if the user has given no name.
+fn look(labels: &Labels, below: Option<&Item>, edit: Option<&OwnEdit>, name: Option<&str>) -> Item {
+    let own = below.map(|item| (&item.name, &item.groups)).or(edit.map(|edit| (&edit.name, &edit.groups)));
+    let (own_name, own_groups) = own.unzip();
+    let name = own_name.cloned().flatten().or_else(|| name.map(str::to_owned));
+    let groups = labels.iter().chain(own_groups.into_iter().flatten()).cloned().collect();
+    Item { subscription: Subscription::Both, ask: false, name, groups }
+}
+
+pub(super) fn bring(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
+    let (below, edit) = match &fact.item {
+        Some(item) if !fact.covered => clear(judge, common, item, fact.edit.as_ref(), contact),
+        _ => (fact.below.clone(), fact.edit.clone()),
+    };
+    let shown = look(&common.labels, below.as_ref(), edit.as_ref(), name);
+    let cover = if fact.covered && fact.item.as_ref() == Some(&shown) {
+        Cover::Keep
+    } else {
+        Cover::Show { labels: common.labels.clone(), groups: shown.groups.clone() }
+    };
+    Outcome { stored: below, shown: Some(shown), cover, edit }
+}
+
+/// The user's layer in an item of which clients were shown the stored one: what a group brought is taken out of it.
+fn clear(
+    judge: &mut Judge,
+    common: &Common,
+    item: &Item,
+    edit: Option<&OwnEdit>,
+    contact: &str,
+) -> (Option<Item>, Option<OwnEdit>) {
+    let named = judge.provenance.is_named(contact, item.name.as_deref());
+    let bears = item.bears_any(&common.given);
+    let brought = judge.provenance.note(contact).map_or(bears, |note| note.brought && (bears || !note.released));
+    let stored = judge.give_up(&common.given, Some(item), contact);
+    let Some(stored) = stored else { return (None, edit.cloned()) };
+    if !brought || stored.subscription == Subscription::Both {
+        return (Some(stored), edit.cloned());
+    }
+    // Only groups had put it there: nothing is left in storage, and the user's name and groups are kept apart.
+    let own = OwnEdit { name: stored.name.filter(|_| named), groups: stored.groups };
+    (None, own.kept().or(edit.cloned()))
+}
+
+pub(super) fn give_up(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {
+    if fact.covered {
+        return lift(fact.below.clone(), fact.edit.clone());
+    }
+    Outcome::plain(judge.give_up(&common.given, fact.item.as_ref(), contact), fact)
+}
+
+pub(super) fn withdraw(judge: &mut Judge, fact: &Fact, contact: &str) -> Outcome {
+    let stored = judge.withdraw(fact.stored(), contact);
+    if fact.covered { lift(stored, None) } else { Outcome::stored(stored, None) }
+}
+
+fn lift(stored: Option<Item>, edit: Option<OwnEdit>) -> Outcome {
+    Outcome { cover: Cover::Lift, ..Outcome::stored(stored, edit) }
+}
+
+/// What somebody made of a virtual contact, which is about to be stored.
+#[derive(Clone, Debug, Default)]
+pub struct Replaced {
+    /// The labels of the groups that bring the contact.
+    pub labels: Labels,
+    /// The virtual item as it was shown, unless it was changed in place.
+    pub shown: Option<Item>,
+    /// The item in its place.
+    pub item: Item,
+    /// The stored item below.
+    pub below: Option<Item>,
+    /// What the user had made of the contact before.
+    pub edit: Option<OwnEdit>,
+}
+
+/// Takes a change of a virtual contact into the user's layer: the step to do so, and the name to be shown.
+///
+/// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the user's layer
+/// has them already. A subscription that changes is the stored item's.
+pub fn take_in(replaced: &Replaced) -> (Step, Option<String>) {
+    let Replaced { labels, shown, item, below, edit } = replaced;
+    let own = below.as_ref().map(|item| (item.name.clone(), item.groups.clone()));
+    let own = own.or_else(|| edit.clone().map(|edit| (edit.name, edit.groups)));
+    let (own_name, own_groups) = own.unwrap_or_default();
+    let renamed = shown.as_ref().map_or(own_name.is_some(), |shown| shown.name != item.name);
+    let given_name = if own_name.is_none() && !renamed { item.name.clone() } else { None };
+    let name = if renamed { item.name.clone() } else { own_name };
+    let chosen = |label: &&String| !labels.contains(*label) || own_groups.contains(*label);
+    let groups: Labels = item.groups.iter().filter(chosen).cloned().collect();
+    let mut after = below.clone();
+    let mut edit_after = edit.clone();
+    match &mut after {
+        Some(after) => {
+            after.name = name;
+            after.groups = groups;
+            if item.subscription != Subscription::Both || item.ask {
+                (after.subscription, after.ask) = (item.subscription, item.ask);
+            }
+        }
+        None => edit_after = OwnEdit { name, groups }.kept(),
+    }
+    let look = look(labels, after.as_ref(), edit_after.as_ref(), given_name.as_deref());
+    let step = Step {
+        fate: fate_of(below.as_ref(), after.as_ref()),
+        cover: Cover::Show { labels: labels.clone(), groups: look.groups },
+        edit: (edit_after != *edit).then_some(edit_after),
+    };
+    (step, look.name)
+}

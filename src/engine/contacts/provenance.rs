@@ -1,0 +1,282 @@
+//! What a roster remembers of the contacts that groups have brought: its provenance.
+//!
+//! It is one piece of text in the roster's metadata, which clients' edits leave alone and only this file reads. It holds
+//! - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first;
+//! - *notes* on contacts that are exceptions from the rule below;
+//! - the *names* that contacts were given.
+//!
+//! The rule: an item that bears a label that was given for a group was *brought*; any other is the user's *own*. So a large group
+//! costs one label, and not a mark on each contact.
+//!
+//! It fails safe: where storage drops metadata, or the text is damaged, nothing counts as brought, and nothing is taken back.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::item::{Item, Labels, Subscription};
+
+/// What is known of where a roster's contacts come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// By the group's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, Given>,
+    /// By the contact's username.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    notes: BTreeMap<String, Note>,
+    /// By the contact's username.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, String>,
+    /// A username was given for a name once.
+    #[serde(default, skip_serializing_if = "is_false")]
+    usernames: bool,
+}
+
+/// The labels given for a group, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Given {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// An exception from the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Note {
+    /// The contact was brought, though it bears no label: a client has taken the labels off.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) brought: bool,
+    /// The subscription that an own contact had before a group brought it, if it was not `both`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subscription: Option<Subscription>,
+    /// The user had asked for an own contact's presence before.
+    #[serde(default, skip_serializing_if = "is_false", with = "ask")]
+    pub(crate) ask: bool,
+    /// The labels that the user has put on the contact.
+    #[serde(default, skip_serializing_if = "Labels::is_empty", with = "choice")]
+    pub(crate) labels: Labels,
+    /// Groups have let the contact go, and storage may not have it so. See [`Provenance::forget`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) released: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A request is stored in the words of a roster item.
+mod ask {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("subscribe")
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+        String::deserialize(deserializer).map(|_| true)
+    }
+}
+
+/// A set is stored in Lua's way: each text a key whose value is `true`.
+mod choice {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Labels;
+
+    pub(super) fn serialize<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(labels.iter().map(|label| (label, true)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
+        BTreeMap::<String, bool>::deserialize(deserializer).map(|labels| labels.into_keys().collect())
+    }
+}
+
+impl Given {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Given::One(label) => std::slice::from_ref(label),
+            Given::Several(labels) => labels,
+        }
+    }
+
+    fn of(mut labels: Vec<String>) -> Option<Given> {
+        match labels.len() {
+            0 => None,
+            1 => labels.pop().map(Given::One),
+            _ => Some(Given::Several(labels)),
+        }
+    }
+}
+
+impl Provenance {
+    /// Reads what is stored with a roster. `host`: whose contacts are stored by their JIDs, as version 1.0.0 did.
+    ///
+    /// # Errors
+    /// What is wrong with the text, in words for an operator. Nothing of it is to be used then.
+    pub fn parse(text: &[u8], host: &str) -> Result<Provenance, String> {
+        let mut provenance: Provenance = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if provenance.notes.keys().chain(provenance.names.keys()).any(|contact| contact.contains('@')) {
+            let local = |jid: String| match jid.split_once('@') {
+                Some((username, jid_host)) => (jid_host == host).then(|| username.to_owned()),
+                None => Some(jid),
+            };
+            let notes = std::mem::take(&mut provenance.notes).into_iter();
+            provenance.notes = notes.filter_map(|(jid, note)| Some((local(jid)?, note))).collect();
+            let names = std::mem::take(&mut provenance.names).into_iter();
+            provenance.names = names.filter_map(|(jid, name)| Some((local(jid)?, name))).collect();
+        }
+        Ok(provenance)
+    }
+
+    /// The text to be stored; nothing if there is nothing to remember.
+    pub fn to_text(&self) -> Option<String> {
+        // Plain data into a string: there is nothing in it that could fail.
+        (*self != Provenance::default()).then(|| serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// All labels that were given.
+    pub(crate) fn given(&self) -> Labels {
+        self.labels.values().flat_map(Given::as_slice).cloned().collect()
+    }
+
+    /// The labels that were given for a group, the newest first.
+    pub(crate) fn given_for(&self, id: &str) -> &[String] {
+        self.labels.get(id).map_or(&[], Given::as_slice)
+    }
+
+    /// Whether a label was given for a group other than these.
+    pub(crate) fn is_given_by_others(&self, label: &str, ids: &[&str]) -> bool {
+        let others = self.labels.iter().filter(|(id, _)| !ids.contains(&id.as_str()));
+        others.into_iter().any(|(_, given)| given.as_slice().iter().any(|other| other == label))
+    }
+
+    /// Notes that contacts are given a label for a group.
+    pub(crate) fn give_label(&mut self, id: &str, label: &str) {
+        let earlier = self.given_for(id).iter().filter(|earlier| *earlier != label).cloned();
+        let all: Vec<_> = std::iter::once(label.to_owned()).chain(earlier).collect();
+        self.labels.extend(Given::of(all).map(|given| (id.to_owned(), given)));
+    }
+
+    pub(crate) fn note(&self, contact: &str) -> Option<&Note> {
+        self.notes.get(contact)
+    }
+
+    /// Notes something on a contact; `None` takes the note away.
+    pub(crate) fn set_note(&mut self, contact: &str, note: Option<Note>) {
+        match note {
+            Some(note) => drop(self.notes.insert(contact.to_owned(), note)),
+            None => drop(self.notes.remove(contact)),
+        }
+    }
+
+    /// The labels on a contact that are the user's choice.
+    pub(crate) fn chosen(&self, contact: &str) -> Labels {
+        self.note(contact).map(|note| note.labels.clone()).unwrap_or_default()
+    }
+
+    /// Contacts that groups have let go.
+    pub(crate) fn released(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter(|(_, note)| note.released).map(|(contact, _)| contact.as_str())
+    }
+
+    /// All contacts that something is noted on.
+    pub(crate) fn noted(&self) -> impl Iterator<Item = &str> {
+        self.notes.keys().map(String::as_str)
+    }
+
+    /// Notes that it is the user's choice that a contact bears a label.
+    pub(crate) fn note_choice(&mut self, contact: &str, item: Option<&Item>, label: &str, given: &Labels) {
+        let brought = item.is_some_and(|item| item.bears_any(given));
+        let note = self.notes.entry(contact.to_owned()).or_insert(Note { brought, ..Note::default() });
+        note.labels.insert(label.to_owned());
+    }
+
+    /// Whether the user has given a contact its name.
+    pub(crate) fn is_named(&self, contact: &str, name: Option<&str>) -> bool {
+        let Some(name) = name else { return false };
+        let given = self.names.get(contact).is_some_and(|given| given == name) || self.usernames && name == contact;
+        !given
+    }
+
+    /// Notes that a contact is given a name.
+    pub(crate) fn give_name(&mut self, contact: &str, name: &str) {
+        if name == contact {
+            self.usernames = true;
+        } else {
+            self.names.insert(contact.to_owned(), name.to_owned());
+        }
+    }
+
+    /// Whether a contact's given name is remembered.
+    pub(crate) fn has_name(&self, contact: &str) -> bool {
+        self.names.contains_key(contact)
+    }
+
+    /// A contact is made anew by a client: what was known of the one before is void.
+    pub(crate) fn forget_contact(&mut self, contact: &str) {
+        self.notes.remove(contact);
+        self.names.remove(contact);
+    }
+
+    /// A user has changed a contact that groups have let go: it is the user's from now on, whatever storage had before.
+    pub(crate) fn confirm(&mut self, contact: &str) -> bool {
+        let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return false };
+        let labels = std::mem::take(&mut note.labels);
+        self.names.remove(contact);
+        self.set_note(contact, (!labels.is_empty()).then(|| Note { labels, ..Note::default() }));
+        true
+    }
+
+    /// Groups bring a contact again that they had let go. Where storage still has it as it was brought, that counts: it `bears` a
+    /// label, or has subscription `both` without one. Otherwise it has become the user's own.
+    pub(crate) fn reclaim(&mut self, contact: &str, bears: bool, both: bool) {
+        let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return };
+        if bears || note.brought && both {
+            note.released = false;
+        } else {
+            self.confirm(contact);
+        }
+    }
+
+    /// The labels that [`Provenance::forget`] drops if no item bears them. `current`: the groups that bring contacts now.
+    pub(crate) fn outdated(&self, current: &HashSet<String>) -> Labels {
+        let outdated = |(id, given): (&String, &Given)| {
+            let kept = usize::from(current.contains(id));
+            given.as_slice().iter().skip(kept).cloned().collect::<Vec<_>>()
+        };
+        self.labels.iter().flat_map(outdated).collect()
+    }
+
+    /// Forgets what need not be known when storage has the roster as it is in memory:
+    /// - labels that are outdated, unless items still bear them: those are in `borne`;
+    /// - notes on contacts that groups have let go, but for the labels that are the user's choice.
+    ///
+    /// Not before: a client's edit of another contact stores the metadata without the items that a group has let go. Should the
+    /// server die then, storage has them as they were, and what is to be done with them must still be known.
+    pub(crate) fn forget(&mut self, current: &HashSet<String>, borne: &Labels) {
+        let labels = std::mem::take(&mut self.labels).into_iter().filter_map(|(id, given)| {
+            let newest = given.as_slice().first().filter(|_| current.contains(&id));
+            let kept = |label: &&String| newest == Some(*label) || borne.contains(*label);
+            let kept = given.as_slice().iter().filter(kept).cloned().collect();
+            Some((id, Given::of(kept)?))
+        });
+        self.labels = labels.collect();
+        let given = self.given();
+        let released: Vec<_> = self.notes.iter().filter(|(_, note)| note.released).map(|(c, _)| c.clone()).collect();
+        for contact in released {
+            self.confirm(&contact);
+            if let Some(note) = self.notes.get_mut(&contact) {
+                note.labels.retain(|label| given.contains(label));
+                if note.labels.is_empty() {
+                    self.notes.remove(&contact);
+                }
+            }
+        }
+    }
+}

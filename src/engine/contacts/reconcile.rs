@@ -1,0 +1,213 @@
+//! Reconciliation: one roster in memory is compared with what it should hold, and changed where it differs.
+//!
+//! Rosters that are read, rosters in memory and the background work all go through [`Call::reconcile`]. Nothing else writes contacts.
+
+use crate::engine::contacts::plan::{Planned, Scope};
+use crate::engine::contacts::provenance::Provenance;
+use crate::engine::contacts::rules::{Decision, decide, new_labels};
+use crate::engine::effect::{Comparison, Effect, Level, Reply};
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::{Name, State, display_name};
+
+/// How many nicknames are asked for in one go: each may be read from storage.
+const NICKNAMES_AT_ONCE: usize = 32;
+
+/// A roster in memory holds what it should.
+pub(crate) struct Reconciled {
+    /// Its provenance, if it was looked at.
+    pub(crate) provenance: Option<Provenance>,
+}
+
+/// What became of an attempt to reconcile.
+enum Attempt {
+    Done(Decision),
+    /// The roster is not in memory, or cannot be dealt with for now.
+    Impossible,
+}
+
+impl Call {
+    /// Reconciles a roster in memory. `None` if it is not there, or cannot be dealt with for now. A roster from which groups take
+    /// nothing and to which they bring nothing is looked at only if it `must` be.
+    pub(crate) async fn reconcile(&self, user: UserKey, scope: Scope, must: bool) -> Option<Reconciled> {
+        let doubtful = self.state().doubtful(user, self.now());
+        if !doubtful.is_empty() {
+            self.ask_accounts(&doubtful).await;
+        }
+        // Again, when contacts are missing or have no name: it is known then who of them has an account, and what they are called.
+        // The version of a virtual list is made of all that groups bring.
+        let all = self.state().options.virtual_contacts && scope != Scope::Removals;
+        let scope = if all { Scope::All } else { scope };
+        let mut reconciled = Reconciled { provenance: None };
+        let mut asked = false;
+        for split in [false, true, true] {
+            let planned = self.state().plan(user, scope, split, self.now());
+            let Some(planned) = planned else {
+                let now = self.now();
+                self.state().work.enqueue([user], now);
+                return None;
+            };
+            if planned.plan.contacts.is_empty() && !must {
+                return Some(reconciled);
+            }
+            let Attempt::Done(decision) = self.attempt(user, &planned).await else { return None };
+            let missing = planned.resolve(&decision.missing);
+            let unnamed = planned.resolve(&decision.unnamed);
+            reconciled.provenance = Some(decision.provenance);
+            let ask = !unnamed.is_empty() && !asked;
+            if ask {
+                asked = true;
+                self.ask_nicknames(&unnamed[..unnamed.len().min(NICKNAMES_AT_ONCE)]).await;
+            } else if !unnamed.is_empty() {
+                let now = self.now();
+                self.state().work.enqueue([user], now);
+            }
+            let found = !missing.is_empty() && self.any_has_account(&missing).await;
+            if !found && !ask {
+                break;
+            }
+        }
+        Some(reconciled)
+    }
+
+    async fn attempt(&self, user: UserKey, planned: &Planned) -> Attempt {
+        let name = self.state().directory.user_name(user);
+        let review = self.state().partings.review(user);
+        let mut reply = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await;
+        if reply == Reply::Unread {
+            reply = match self.perform(Effect::ReadEdits(name.clone())).await {
+                Reply::Done => self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await,
+                failed => failed,
+            };
+        }
+        if !self.state().stores_contacts() && matches!(reply, Reply::Compared(_) | Reply::Absent) {
+            self.state().partings.note_reviewed(user, review);
+        }
+        match reply {
+            Reply::Compared(found) => self.change(user, name, planned, &found).await,
+            Reply::Broken => {
+                self.fail_broken(user, name).await;
+                Attempt::Impossible
+            }
+            Reply::Failed(reason) => {
+                self.fail(user, &reason).await;
+                Attempt::Impossible
+            }
+            _ => Attempt::Impossible,
+        }
+    }
+
+    /// Decides what becomes of a roster that was compared, and does it. Nothing of this waits, so that what was found still holds.
+    async fn change(&self, user: UserKey, name: Name, planned: &Planned, found: &Comparison) -> Attempt {
+        let host = self.state().host.clone();
+        let provenance = found.provenance.as_ref().map(|text| Provenance::parse(&text.0, &host));
+        let (provenance, damage) = match provenance.transpose() {
+            Ok(provenance) => (provenance, None),
+            Err(damage) => (None, Some(damage)),
+        };
+        let labels = new_labels(&planned.plan, provenance.as_ref());
+        let bearers = self.find_bearers(&name, labels.clone()).await;
+        let mut decision = decide(&planned.plan, found, provenance, &bearers);
+        if damage.is_some() {
+            decision.change.provenance = Some(decision.provenance.to_text());
+        }
+        if decision.change != Default::default() {
+            let change = decision.change.clone();
+            if let Reply::Failed(reason) = self.perform(Effect::Change(name.clone(), change)).await {
+                self.fail(user, &reason).await;
+                return Attempt::Impossible;
+            }
+        }
+        let now = self.now();
+        self.state().note_decision(user, planned, &decision, found, now);
+        if let Some(damage) = damage
+            && self.state().work.warn_of_damage(user)
+        {
+            let text = "what it remembers of groups is damaged and is dropped; nothing is taken back on its account";
+            self.log(Level::Warn, format!("The contact list of {name}: {text} ({damage})")).await;
+        }
+        Attempt::Done(decision)
+    }
+
+    /// The items of a roster in memory that bear any of these labels.
+    pub(crate) async fn find_bearers(
+        &self,
+        name: &Name,
+        labels: crate::engine::Labels,
+    ) -> Vec<(String, crate::engine::Item)> {
+        if labels.is_empty() {
+            return Vec::new();
+        }
+        match self.perform(Effect::FindBearers(name.clone(), labels)).await {
+            Reply::Items(items) => items,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Asks what users are called.
+    pub(crate) async fn ask_nicknames(&self, users: &[UserKey]) {
+        let names = self.state().directory.names(users);
+        let reply = self.perform(Effect::FindNicknames(names)).await;
+        let mut state = self.state();
+        let found = if let Reply::Texts(texts) = reply { texts } else { Vec::new() };
+        let found = found.into_iter().map(|text| {
+            let text = text.filter(|text| display_name(&text.0).is_ok())?;
+            String::from_utf8(text.0.into_vec()).ok()
+        });
+        users.iter().zip(found.chain(std::iter::repeat(None))).for_each(|(&user, nickname)| {
+            state.nicknames.learn(user, nickname);
+        });
+    }
+}
+
+impl State {
+    /// Notes what was changed in a roster in memory: what is to be saved, and what clients are to be told.
+    fn note_decision(&mut self, user: UserKey, planned: &Planned, decision: &Decision, found: &Comparison, now: f64) {
+        let changed = planned.resolve(&decision.changed);
+        if decision.change.unsaved {
+            let stored = if found.torn { Vec::new() } else { planned.resolve(&decision.stored) };
+            self.work.note_unsaved(user, &stored, now);
+            self.unsettled.news = true;
+            self.versions.note(user, decision.change.version.unwrap_or_default());
+            self.doubt_counterparts(user, &changed, now);
+        }
+        if !found.online {
+            return;
+        }
+        for contact in planned.resolve(&decision.lost) {
+            self.outbox.absences.add(contact, [user]);
+        }
+        if !changed.is_empty() {
+            self.outbox.pushes.add(user, changed);
+        }
+        for contact in planned.resolve(&decision.gained) {
+            self.outbox.presences.add(contact, [user]);
+        }
+    }
+
+    /// In groups that are settled, nothing is left to change, unless somebody else was at it: a user has taken a contact off
+    /// the list, and Prosody has told the contact's roster, which has to be mended as well.
+    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
+        let unsettled = self.directory.groups_of(user).iter().any(|group| self.unsettled.groups.contains_key(group));
+        if !unsettled && !self.work.is_in_hand(user) {
+            self.doubt_contacts(user, changed, now);
+        }
+    }
+
+    /// Queues the rosters of contacts that groups bring a user, for they may not have the user.
+    pub(crate) fn doubt_contacts(&mut self, user: UserKey, contacts: &[UserKey], now: f64) {
+        let State { directory, unsettled, work, .. } = self;
+        let brought = |contact: &UserKey| directory.share_a_group(user, *contact);
+        let doubted: Vec<_> = contacts.iter().copied().filter(brought).collect();
+        if doubted.is_empty() {
+            return;
+        }
+        for &group in directory.groups_of(user) {
+            if doubted.iter().any(|&contact| directory.is_member(group, contact)) {
+                unsettled.groups.entry(group).or_insert(false);
+            }
+        }
+        unsettled.news = true;
+        work.enqueue(doubted, now);
+    }
+}

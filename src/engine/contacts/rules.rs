@@ -1,0 +1,491 @@
+//! What happens to a contact: brought, relabelled, named, given up, withdrawn.
+//!
+//! [`decide`] compares what is found of a roster with what a [`Plan`] says it should hold, and answers with the edits that make it
+//! so and with the provenance as it is then. The shim decides nothing: it leaves out contacts that have the usual form already,
+//! and carries the edits out. Doing it again changes nothing.
+//!
+//! What counts as brought is said at [`super::provenance`]. The rules for virtual contacts are in [`super::overlay`].
+
+use std::collections::HashMap;
+
+use super::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step, Subscription};
+use super::overlay;
+use super::provenance::{Note, Provenance};
+use crate::engine::effect::{Change, Comparison, Naming, Plan, Section, Tie};
+
+/// What becomes of a roster.
+#[derive(Debug, Default)]
+pub(crate) struct Decision {
+    /// What the shim is to do.
+    pub(crate) change: Change,
+    /// The provenance as it is then.
+    pub(crate) provenance: Provenance,
+    /// Contacts whose item clients see changed: they are pushed. By the plan's numbers, like those below.
+    pub(crate) changed: Vec<u32>,
+    /// Contacts whose presence the user can see only from now on.
+    pub(crate) gained: Vec<u32>,
+    /// Contacts whose presence the user can see no longer.
+    pub(crate) lost: Vec<u32>,
+    /// Contacts that are not as they should be, and of whom no account is known.
+    pub(crate) missing: Vec<u32>,
+    /// Contacts without a name whose nickname is not known.
+    pub(crate) unnamed: Vec<u32>,
+    /// Stored items that change.
+    pub(crate) stored: Vec<u32>,
+    /// Something beside items changes that is stored.
+    pub(crate) quiet: bool,
+}
+
+/// The labels that groups are about to give a roster's contacts for the first time: which items bear them already has to be
+/// known first.
+pub(crate) fn new_labels(plan: &Plan, provenance: Option<&Provenance>) -> Labels {
+    let empty = Provenance::default();
+    let known = provenance.unwrap_or(&empty);
+    if plan.virtual_contacts || plan.adopt && provenance.is_none() {
+        return Labels::new();
+    }
+    let brings = plan.sections.iter().filter(|section| section.tie == Tie::Bring);
+    let groups = brings.flat_map(|section| &section.groups);
+    let new = groups.filter(|(id, label)| known.given_for(id).first() != Some(label));
+    new.filter(|(_, label)| !known.is_given_by_others(label, &[])).map(|(_, label)| label.clone()).collect()
+}
+
+/// Decides what becomes of a roster. `provenance`: none if the roster has none. `bearers`: the items that bear [`new_labels`].
+pub(crate) fn decide(
+    plan: &Plan,
+    found: &Comparison,
+    provenance: Option<Provenance>,
+    bearers: &[(String, Item)],
+) -> Decision {
+    let mut judge = Judge::new(plan, provenance);
+    let before = judge.provenance.clone();
+    judge.give_labels(bearers);
+    let absent = found.absent.iter().map(|&number| (number, None));
+    let facts = found.facts.iter().map(|fact| (fact.number, Some(fact)));
+    let mut all: Vec<_> = absent.chain(facts).collect();
+    all.sort_unstable_by_key(|&(number, _)| number);
+    let (mut rest, mut first) = (&all[..], 0);
+    for section in &plan.sections {
+        let last = first + section.contacts as u32;
+        let (here, later) = rest.split_at(rest.partition_point(|&(number, _)| number <= last));
+        judge.judge_section(section, first, here);
+        (rest, first) = (later, last);
+    }
+    judge.reclaim_usual();
+    judge.conclude(found, &before)
+}
+
+pub(super) struct Judge<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) provenance: Provenance,
+    /// The roster had a provenance.
+    known: bool,
+    /// It has none, and what bears a label of its groups is the Lua module's work.
+    adopts: bool,
+    /// All labels that were given before.
+    given: Labels,
+    steps: HashMap<(Step, bool), usize>,
+    decision: Decision,
+}
+
+/// What a section's contacts have in common.
+pub(super) struct Common<'a> {
+    pub(super) section: &'a Section,
+    first: u32,
+    /// The labels of the groups that bring them.
+    pub(super) labels: Labels,
+    /// The labels that were given for these groups, and for those that were left.
+    pub(super) given: Labels,
+}
+
+/// What storage has of a contact, and what clients see of it.
+pub(super) struct Outcome {
+    pub(super) stored: Option<Item>,
+    pub(super) shown: Option<Item>,
+    pub(super) cover: Cover,
+    pub(super) edit: Option<OwnEdit>,
+}
+
+impl Outcome {
+    /// Clients see what storage has.
+    pub(super) fn stored(stored: Option<Item>, edit: Option<OwnEdit>) -> Outcome {
+        Outcome { shown: stored.clone(), stored, cover: Cover::Keep, edit }
+    }
+
+    /// The same, and what the user made of the contact when it was virtual is kept.
+    pub(super) fn plain(stored: Option<Item>, fact: &Fact) -> Outcome {
+        Outcome::stored(stored, fact.edit.clone())
+    }
+}
+
+impl<'a> Judge<'a> {
+    fn new(plan: &'a Plan, provenance: Option<Provenance>) -> Judge<'a> {
+        let known = provenance.is_some();
+        let adopts = plan.adopt && !known;
+        let provenance = provenance.unwrap_or_default();
+        let mut given = provenance.given();
+        if adopts {
+            let labels = plan.sections.iter().flat_map(|section| section.groups.iter().map(|(_, label)| label));
+            given.extend(labels.chain(plan.sections.iter().flat_map(|section| &section.left_labels)).cloned());
+        }
+        Judge { plan, provenance, known, adopts, given, steps: HashMap::new(), decision: Decision::default() }
+    }
+
+    /// Notes the labels that contacts are given. Where a label is given for the first time, an item that bears it already does so
+    /// by the user's choice.
+    fn give_labels(&mut self, bearers: &[(String, Item)]) {
+        let new = new_labels(self.plan, self.known.then_some(&self.provenance));
+        for (contact, item) in bearers {
+            for label in item.groups.intersection(&new) {
+                self.provenance.note_choice(contact, Some(item), label, &self.given);
+            }
+        }
+        if self.plan.virtual_contacts {
+            return;
+        }
+        for section in self.plan.sections.iter().filter(|section| section.tie == Tie::Bring) {
+            for (id, label) in &section.groups {
+                if self.provenance.given_for(id).first() != Some(label) {
+                    self.provenance.give_label(id, label);
+                }
+            }
+        }
+    }
+
+    /// `first`: the number before the section's own.
+    fn judge_section(&mut self, section: &Section, first: u32, found: &[(u32, Option<&Fact>)]) {
+        let labels: Labels = section.groups.iter().map(|(_, label)| label.clone()).collect();
+        let ids = section.groups.iter().map(|(id, _)| id).chain(&section.left);
+        let mut given: Labels = ids.flat_map(|id| self.provenance.given_for(id)).cloned().collect();
+        if self.adopts {
+            given.extend(labels.iter().chain(&section.left_labels).cloned());
+        }
+        let common = Common { section, first, labels, given };
+        // Those that have no item take the same step, but for the name.
+        let mut usual = [None; 2];
+        for &(number, fact) in found {
+            let contact = self.plan.contacts[number as usize - 1].to_string();
+            let name = self.name_for(&common, number, &contact);
+            if section.tie == Tie::Bring && !section.verified {
+                let usual = fact.is_some_and(|fact| fact.is_usual(self.plan, &common.labels, name.as_deref()));
+                self.decision.missing.extend((!usual).then_some(number));
+                continue;
+            }
+            let usual = &mut usual[usize::from(name.is_some())];
+            match (fact, *usual) {
+                (Some(fact), _) => drop(self.judge(&common, fact, &contact, name)),
+                (None, Some(place)) => self.put_likewise(place, number, &contact, name),
+                (None, None) => *usual = self.judge(&common, &Fact { number, ..Fact::default() }, &contact, name),
+            }
+        }
+    }
+
+    /// Decides on one contact. Returns the place of its step.
+    fn judge(&mut self, common: &Common, fact: &Fact, contact: &str, name: Option<String>) -> Option<usize> {
+        let tie = common.section.tie;
+        let outcome = match (self.plan.virtual_contacts, tie) {
+            (false, Tie::Bring) => self.bring(common, fact, contact, name.as_deref()),
+            (false, Tie::GiveUp) => Outcome::plain(self.give_up(&common.given, fact.stored(), contact), fact),
+            (false, Tie::Withdraw) => Outcome::plain(self.withdraw(fact.stored(), contact), fact),
+            (true, Tie::Bring) => overlay::bring(self, common, fact, contact, name.as_deref()),
+            (true, Tie::GiveUp) => overlay::give_up(self, common, fact, contact),
+            (true, Tie::Withdraw) => overlay::withdraw(self, fact, contact),
+        };
+        let nameless = outcome.shown.as_ref().is_some_and(|item| item.name.is_none());
+        if tie == Tie::Bring && self.plan.naming == Naming::Nickname && name.is_none() && nameless {
+            self.decision.unnamed.push(fact.number);
+        }
+        if fact.pending && tie != Tie::GiveUp {
+            self.decision.change.answered.push(fact.number);
+            self.decision.quiet = true;
+        }
+        self.take_step(tie, fact, outcome)
+    }
+
+    /// The name that a contact gets if it has none of the user's own, as far as it is known.
+    fn name_for(&self, common: &Common, number: u32, contact: &str) -> Option<String> {
+        match self.plan.naming {
+            Naming::None => None,
+            Naming::Username => Some(contact.to_owned()),
+            Naming::Nickname => common.section.names.get((number - common.first) as usize - 1)?.clone(),
+        }
+        .filter(|_| common.section.tie == Tie::Bring)
+    }
+
+    /// Brings a contact of which nothing is there, like one before it.
+    fn put_likewise(&mut self, place: usize, number: u32, contact: &str, name: Option<String>) {
+        if !self.plan.virtual_contacts {
+            self.note_put(contact, name.as_deref());
+            self.decision.stored.push(number);
+        }
+        self.decision.changed.push(number);
+        self.decision.gained.push(number);
+        let unnamed = self.plan.naming == Naming::Nickname && name.is_none();
+        self.decision.unnamed.extend(unnamed.then_some(number));
+        let edit = &mut self.decision.change.edits[place];
+        edit.contacts.push(number);
+        edit.names.extend(name.map(Some));
+    }
+
+    /// Compares a contact with what is to become of it. Returns the place of its step, if it takes one.
+    fn take_step(&mut self, tie: Tie, fact: &Fact, outcome: Outcome) -> Option<usize> {
+        let Outcome { stored, shown, cover, edit } = outcome;
+        let decision = &mut self.decision;
+        let (before, after) = (fact.item.as_ref(), shown.as_ref());
+        if before != after {
+            decision.changed.push(fact.number);
+            let saw = before.is_some_and(Item::sees);
+            let sees = after.is_some_and(Item::sees);
+            decision.gained.extend((sees && !saw).then_some(fact.number));
+            decision.lost.extend((tie == Tie::GiveUp && saw && !sees).then_some(fact.number));
+        }
+        let fate = fate_of(fact.stored(), stored.as_ref());
+        if fate != Fate::Keep {
+            decision.stored.push(fact.number);
+        }
+        let name = match (&cover, &fate) {
+            (Cover::Show { .. }, _) => shown.and_then(|item| item.name),
+            (_, Fate::Alter { name: Rename::Give, .. }) => stored.and_then(|item| item.name),
+            _ => None,
+        };
+        let edit = (edit != fact.edit).then_some(edit);
+        let step = Step { fate, cover, edit };
+        if step == Step::default() {
+            return None;
+        }
+        let edits = &mut decision.change.edits;
+        let place = *self.steps.entry((step.clone(), name.is_some())).or_insert_with(|| {
+            edits.push(Edit { step, ..Edit::default() });
+            edits.len() - 1
+        });
+        edits[place].contacts.push(fact.number);
+        edits[place].names.extend(name.map(Some));
+        Some(place)
+    }
+
+    /// A contact is put into the roster anew.
+    fn note_put(&mut self, contact: &str, name: Option<&str>) {
+        self.provenance.set_note(contact, None);
+        if let Some(name) = name {
+            self.provenance.give_name(contact, name);
+        }
+    }
+
+    /// Brings a contact that is stored: with subscription `both`, no request, and the labels of its groups.
+    ///
+    /// What the user has put on it stays, a name and roster groups. Labels that these groups gave before go, but for those that
+    /// are the user's choice. If it is the user's own, it is noted what it was; where that has changed since, somebody else did
+    /// it, and the note takes the change in.
+    fn bring(&mut self, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
+        let mut item = match fact.stored() {
+            Some(item) => {
+                let bears = item.bears_any(&common.given);
+                self.provenance.reclaim(contact, bears, item.subscription == Subscription::Both);
+                self.note_own(item, contact);
+                item.clone()
+            }
+            None => {
+                self.provenance.set_note(contact, None);
+                Item::default()
+            }
+        };
+        let chosen = self.provenance.chosen(contact);
+        item.subscription = Subscription::Both;
+        item.ask = false;
+        item.groups.retain(|label| !common.given.contains(label) || chosen.contains(label));
+        item.groups.extend(common.labels.iter().cloned());
+        if let Some(edit) = &fact.edit {
+            // It was virtual before: what the user made of it goes with it into storage.
+            item.name = item.name.or_else(|| edit.name.clone());
+            item.groups.extend(edit.groups.iter().cloned());
+        }
+        if let Some(name) = name
+            && item.name.as_deref() != Some(name)
+            && !self.provenance.is_named(contact, item.name.as_deref())
+        {
+            self.provenance.give_name(contact, name);
+            item.name = Some(name.to_owned());
+        }
+        Outcome::stored(Some(item), None)
+    }
+
+    /// Notes what a contact of the user's own was before groups brought it.
+    fn note_own(&mut self, item: &Item, contact: &str) {
+        let note = self.provenance.note(contact);
+        let own = match note {
+            None => !item.bears_any(&self.given),
+            Some(note) => !note.brought && (item.subscription != Subscription::Both || item.ask),
+        };
+        if own {
+            let subscription = Some(item.subscription).filter(|&subscription| subscription != Subscription::Both);
+            let note = Note { subscription, ask: item.ask, ..note.cloned().unwrap_or_default() };
+            self.provenance.set_note(contact, Some(note));
+        }
+    }
+
+    /// Gives a contact up that groups bring no more. The labels that were `given` for them go, but for the user's choice, and
+    /// - a contact that another group has left behind keeps the rest;
+    /// - one of the user's own goes back to the subscription and the request that are noted, unless somebody has changed them since;
+    /// - a brought one to which the user has given a name or a roster group stays with subscription `none`;
+    /// - any other brought one goes.
+    ///
+    /// A name that this module has given goes as well. What has been given up is the user's from then on: it is given up again only
+    /// if storage turns out to have it as it was.
+    pub(super) fn give_up(&mut self, given: &Labels, stored: Option<&Item>, contact: &str) -> Option<Item> {
+        let before = stored?;
+        let note = self.provenance.note(contact).cloned();
+        let chosen = self.provenance.chosen(contact);
+        let goes = |label: &&String| given.contains(*label) && !chosen.contains(*label);
+        let bears = before.groups.iter().any(|label| goes(&label));
+        let untouched = before.subscription == Subscription::Both && !before.ask;
+        let brought = match &note {
+            None if !bears => return Some(before.clone()),
+            None => true,
+            Some(note) if note.released && !bears && !(note.brought && untouched) => return Some(before.clone()),
+            Some(note) => note.brought,
+        };
+        let mut item = before.clone();
+        item.groups.retain(|label| !goes(&&*label));
+        let left_behind = |label: &String| self.given.contains(label) && !chosen.contains(label);
+        if brought && item.groups.iter().any(left_behind) {
+            return Some(item);
+        }
+        let named = self.provenance.is_named(contact, item.name.as_deref());
+        let own = note.unwrap_or_default();
+        if brought && item.groups.is_empty() && !named {
+            if own.brought || self.provenance.has_name(contact) {
+                self.provenance.set_note(contact, Some(Note { brought: true, released: true, ..own }));
+            }
+            return None;
+        }
+        if brought {
+            item.subscription = Subscription::None;
+            item.ask = false;
+        } else if untouched {
+            item.subscription = own.subscription.unwrap_or(Subscription::Both);
+            item.ask = own.ask;
+        }
+        if !named {
+            item.name = None;
+        }
+        self.provenance.set_note(contact, Some(Note { brought, released: true, ..own }));
+        Some(item)
+    }
+
+    /// Takes a contact back whose account is gone. All labels that were ever given go, but for the user's choice. One of the
+    /// user's own, or that the user has named or put into a roster group, stays with subscription `none`, as Prosody would have
+    /// it; any other goes. Without provenance, only a name tells that it is the user's own.
+    pub(super) fn withdraw(&mut self, stored: Option<&Item>, contact: &str) -> Option<Item> {
+        let before = stored?;
+        let note = self.provenance.note(contact).cloned();
+        let chosen = self.provenance.chosen(contact);
+        let own = self.known
+            && match &note {
+                Some(note) => !note.brought,
+                None => !before.groups.iter().any(|label| self.given.contains(label) && !chosen.contains(label)),
+            };
+        let mut item = before.clone();
+        item.groups.retain(|label| !self.given.contains(label) || chosen.contains(label));
+        let named = self.provenance.is_named(contact, item.name.as_deref());
+        if note.is_some() || self.provenance.has_name(contact) {
+            let brought = !own;
+            self.provenance.set_note(contact, Some(Note { brought, released: true, ..note.unwrap_or_default() }));
+        }
+        if !(own || named || self.known && !item.groups.is_empty()) {
+            return None;
+        }
+        item.subscription = Subscription::None;
+        item.ask = false;
+        if !named {
+            item.name = None;
+        }
+        Some(item)
+    }
+
+    /// A contact that groups bring again and that has the usual form was let go in memory only: it is as it was brought.
+    fn reclaim_usual(&mut self) {
+        let released: Vec<_> = self.provenance.released().map(str::to_owned).collect();
+        if released.is_empty() || self.plan.virtual_contacts {
+            return;
+        }
+        let mut first = 0;
+        for section in &self.plan.sections {
+            let contacts = &self.plan.contacts[first..first + section.contacts];
+            first += section.contacts;
+            if section.tie == Tie::Bring && section.verified {
+                let again = contacts.iter().map(ToString::to_string).filter(|contact| released.contains(contact));
+                again.for_each(|contact| self.provenance.reclaim(&contact, true, true));
+            }
+        }
+    }
+
+    /// Takes the next version if anything changes that is stored: a number never stands for two contents.
+    fn conclude(mut self, found: &Comparison, before: &Provenance) -> Decision {
+        let provenance_changed = self.provenance != *before;
+        let decision = &mut self.decision;
+        decision.quiet |= self.known && provenance_changed || self.adopts && self.provenance != Provenance::default();
+        decision.quiet |= found.torn;
+        let stores = decision.quiet || !decision.stored.is_empty();
+        let number = if stores { (found.version + 1).max(self.plan.version) } else { found.version };
+        let change = &mut decision.change;
+        change.unsaved = stores;
+        change.provenance = provenance_changed.then(|| self.provenance.to_text());
+        if self.plan.virtual_contacts {
+            change.digest = Some(self.plan.digest);
+        }
+        change.version = (stores && !found.fixed_version).then_some(number);
+        if decision.missing.is_empty() && decision.unnamed.is_empty() {
+            change.stamp = self.plan.stamp;
+        }
+        decision.provenance = self.provenance;
+        self.decision
+    }
+}
+
+/// What is to be done to make an item what it is to become.
+pub(super) fn fate_of(before: Option<&Item>, after: Option<&Item>) -> Fate {
+    let Some(after) = after else {
+        return if before.is_some() { Fate::Remove } else { Fate::Keep };
+    };
+    if before == Some(after) {
+        return Fate::Keep;
+    }
+    let new = Item::default();
+    let is_new = before.is_none();
+    let before = before.unwrap_or(&new);
+    Fate::Alter {
+        subscription: (is_new || before.subscription != after.subscription).then_some(after.subscription),
+        ask: (before.ask != after.ask).then_some(after.ask),
+        name: match &after.name {
+            name if *name == before.name => Rename::Keep,
+            None => Rename::Clear,
+            Some(_) => Rename::Give,
+        },
+        add: after.groups.difference(&before.groups).cloned().collect(),
+        drop: before.groups.difference(&after.groups).cloned().collect(),
+    }
+}
+
+/// What a client's edit does to the provenance: the client replaces an item, or adds it. True if it changes.
+///
+/// - A contact that is added anew, or that groups have let go, is the user's own.
+/// - Where the edit takes all given labels off an item, the contact was brought all the same.
+/// - A label that the edit puts on is the user's choice; taking it off takes the choice back.
+pub(crate) fn note_edit(provenance: &mut Provenance, contact: &str, item: Option<&Item>, groups: &Labels) -> bool {
+    let before = provenance.clone();
+    let given = provenance.given();
+    if item.is_none() {
+        provenance.forget_contact(contact);
+    }
+    provenance.confirm(contact);
+    if let Some(note) = provenance.note(contact).cloned() {
+        let labels = note.labels.intersection(groups).cloned().collect();
+        provenance.set_note(contact, Some(Note { labels, ..note }));
+    } else if item.is_some_and(|item| item.bears_any(&given)) && groups.is_disjoint(&given) {
+        provenance.set_note(contact, Some(Note { brought: true, ..Note::default() }));
+    }
+    for label in groups.intersection(&given).filter(|label| !item.is_some_and(|item| item.groups.contains(*label))) {
+        provenance.note_choice(contact, item, label, &given);
+    }
+    *provenance != before
+}

@@ -1,0 +1,48 @@
+//! Versions of rosters (RFC 6121, section 2.6): a number never stands for two contents.
+
+use std::collections::HashMap;
+
+use crate::engine::state::directory::UserKey;
+
+/// A change of a roster takes a version of at least `generation << GENERATION_BITS`: higher than any number that Prosody
+/// or an earlier start can have given to a state of the roster that was lost.
+const GENERATION_BITS: u32 = 24;
+
+/// The versions that were handed out.
+#[derive(Debug, Default)]
+pub(crate) struct Versions {
+    /// The number of this start; no roster is changed before it is in storage.
+    pub(crate) generation: Option<u64>,
+    /// What `generation` is to be.
+    pub(crate) next_generation: u64,
+    /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for what was
+    /// saved may have been read anew: a logout discards the roster in memory.
+    highest: HashMap<UserKey, u64>,
+}
+
+impl Versions {
+    /// Remembers a version that was handed out and is not in storage.
+    pub(crate) fn note(&mut self, user: UserKey, version: u64) {
+        let highest = self.highest.entry(user).or_default();
+        *highest = version.max(*highest);
+    }
+
+    /// Forgets the versions of a roster that is gone.
+    pub(crate) fn forget(&mut self, user: UserKey) {
+        self.highest.remove(&user);
+    }
+
+    /// Begins a new generation: a new account of a name that was deleted must not be given the old one's versions. No roster is
+    /// changed until the generation is in storage.
+    pub(crate) fn begin_generation(&mut self) {
+        if let Some(generation) = self.generation.take() {
+            self.next_generation = generation + 1;
+        }
+    }
+
+    /// The lowest version that a changed roster may take. None while no roster may be changed.
+    pub(crate) fn floor(&self, user: UserKey) -> Option<u64> {
+        let floor = self.generation? << GENERATION_BITS;
+        Some(self.highest.get(&user).map_or(floor, |&highest| floor.max(highest + 1)))
+    }
+}

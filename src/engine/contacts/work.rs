@@ -1,0 +1,263 @@
+//! Open work on rosters: what is to be brought up to date in storage, and what is being done about it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::plan::Scope;
+use crate::engine::state::directory::UserKey;
+
+/// How long background work waits for more of the same burst, in seconds.
+const QUIET: f64 = 0.05;
+
+/// How long background work waits at the most while bursts go on, in seconds.
+const PATIENCE: f64 = 2.0;
+
+/// An in-memory roster's changes that are not in storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsaved {
+    /// Only this contact changed.
+    Contact(UserKey),
+    /// More than that did.
+    All,
+}
+
+/// Where one roster is on its way into storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Stage {
+    /// Nobody is at it, and nobody need be.
+    #[default]
+    Idle,
+    /// The background work is to come to it.
+    Queued,
+    /// The background work has read it from storage in its last turn, to settle it in the next.
+    Fetched,
+    /// An operation is at it. It stays here if the operation dies.
+    InHand,
+    /// It could not be read or saved, or its account is not known: it is tried again at this time, in seconds.
+    Failing(f64),
+}
+
+/// What is open for one roster.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Open {
+    stage: Stage,
+    /// It has to be settled once more when the operation that is at it is done.
+    again: bool,
+    /// What of it is in memory only.
+    unsaved: Option<Unsaved>,
+    /// An operation is saving it. It stays so if the operation dies: nobody knows then what is in storage.
+    saving: bool,
+    /// How long it was left alone after it failed, in seconds: the next pause is longer.
+    pause: Option<f64>,
+    /// The log has warned of it.
+    warned: bool,
+}
+
+/// The open work on all rosters. What of it must survive a crash is in the marker; the rest follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    open: BTreeMap<UserKey, Open>,
+    /// Those that are queued, for they may be many.
+    queued: BTreeSet<UserKey>,
+    /// The one that is fetched.
+    fetched: Option<UserKey>,
+    /// Those of whose damaged provenance the log was told.
+    damaged: BTreeSet<UserKey>,
+    /// Rosters in memory to be reconciled at once, in turn.
+    pub(crate) urgent: VecDeque<(UserKey, Scope)>,
+    /// When the background work goes on, in seconds.
+    pub(crate) due: f64,
+    burst_began: Option<f64>,
+}
+
+impl Work {
+    fn set_stage(&mut self, user: UserKey, stage: Stage) {
+        let open = self.open.entry(user).or_default();
+        open.stage = stage;
+        if stage == Stage::Queued {
+            self.queued.insert(user);
+        } else {
+            self.queued.remove(&user);
+        }
+        if stage == Stage::Fetched {
+            self.fetched = Some(user);
+        } else {
+            self.fetched.take_if(|fetched| *fetched == user);
+        }
+        if *open == Open::default() {
+            self.open.remove(&user);
+        }
+    }
+
+    fn stage(&self, user: UserKey) -> Stage {
+        self.open.get(&user).map_or(Stage::Idle, |open| open.stage)
+    }
+
+    /// Queues rosters for the background work. One that fails is tried again anyway.
+    pub(crate) fn enqueue(&mut self, users: impl IntoIterator<Item = UserKey>, now: f64) {
+        for user in users {
+            match self.stage(user) {
+                Stage::Idle => self.set_stage(user, Stage::Queued),
+                Stage::Fetched | Stage::InHand => self.open.entry(user).or_default().again = true,
+                Stage::Queued | Stage::Failing(_) => {}
+            }
+        }
+        let began = *self.burst_began.get_or_insert(now);
+        self.due = self.due.max((now + QUIET).min(began + PATIENCE));
+    }
+
+    /// The next roster for the background work: one that failed a while ago, or one that is queued, or one whose operation
+    /// died, which is told by `abandoned`.
+    pub(crate) fn next(&mut self, now: f64, mut abandoned: impl FnMut(UserKey) -> bool) -> Option<UserKey> {
+        self.burst_began = None;
+        let due = |open: &Open| matches!(open.stage, Stage::Failing(retry_at) if retry_at <= now);
+        let retried = || self.open.iter().find(|(_, open)| due(open)).map(|(&user, _)| user);
+        let left = || self.in_hand().find(|&user| abandoned(user));
+        self.fetched.or_else(retried).or(self.queued.first().copied()).or_else(left)
+    }
+
+    fn in_hand(&self) -> impl Iterator<Item = UserKey> {
+        self.open.iter().filter(|(_, open)| open.stage == Stage::InHand).map(|(&user, _)| user)
+    }
+
+    /// When the background work has something to do, in seconds: now, or when a roster that failed is tried again, or after
+    /// `busy_pause` when operations are at all there is.
+    pub(crate) fn next_time(&self, now: f64, busy_pause: f64) -> Option<f64> {
+        if !self.queued.is_empty() || self.fetched.is_some() {
+            return Some(self.due);
+        }
+        let time = |open: &Open| match open.stage {
+            Stage::InHand => Some(now + busy_pause),
+            Stage::Failing(retry_at) => Some(retry_at.max(self.due)),
+            _ => None,
+        };
+        self.open.values().filter_map(time).reduce(f64::min)
+    }
+
+    /// Rosters that are not in storage as they should be, or may not be.
+    pub(crate) fn busy(&self) -> BTreeSet<UserKey> {
+        let busy = |open: &Open| open.stage != Stage::Idle || open.unsaved.is_some();
+        let open = self.open.iter().filter(|(_, open)| busy(open)).map(|(&user, _)| user);
+        open.chain(self.urgent.iter().map(|&(user, _)| user)).collect()
+    }
+
+    /// An operation begins to settle a roster.
+    pub(crate) fn take_in_hand(&mut self, user: UserKey) {
+        self.set_stage(user, Stage::InHand);
+        self.open.entry(user).or_default().again = false;
+    }
+
+    pub(crate) fn is_in_hand(&self, user: UserKey) -> bool {
+        matches!(self.stage(user), Stage::InHand | Stage::Fetched)
+    }
+
+    /// The background work has read a roster that it will settle in its next turn.
+    pub(crate) fn note_fetched(&mut self, user: UserKey) {
+        self.set_stage(user, Stage::Fetched);
+    }
+
+    pub(crate) fn is_fetched(&self, user: UserKey) -> bool {
+        self.fetched == Some(user)
+    }
+
+    /// An operation is done with a roster. What changed meanwhile is for the next one.
+    pub(crate) fn let_go(&mut self, user: UserKey) {
+        let open = self.open.entry(user).or_default();
+        let again = std::mem::take(&mut open.again) || open.unsaved.is_some();
+        match open.stage {
+            Stage::InHand if again => self.set_stage(user, Stage::Queued),
+            Stage::InHand => self.set_stage(user, Stage::Idle),
+            stage => self.set_stage(user, stage),
+        }
+    }
+
+    /// Tries a roster that cannot be dealt with now again after a `pause` in seconds.
+    pub(crate) fn postpone(&mut self, user: UserKey, pause: f64, now: f64) {
+        self.set_stage(user, Stage::Failing(now + pause));
+    }
+
+    /// Tries a roster again after a `pause` in seconds, unless that is to be done anyway.
+    pub(crate) fn try_again(&mut self, user: UserKey, pause: f64, now: f64) {
+        let again = self.open.get(&user).is_some_and(|open| open.again);
+        if !again && self.stage(user) == Stage::InHand {
+            self.postpone(user, pause, now);
+        }
+    }
+
+    /// A roster that failed is not to blame.
+    pub(crate) fn forgive(&mut self, user: UserKey) {
+        if let Some(open) = self.open.get_mut(&user) {
+            open.pause = None;
+        }
+    }
+
+    /// Whether the log is to be told that a roster's provenance is damaged: once.
+    pub(crate) fn warn_of_damage(&mut self, user: UserKey) -> bool {
+        self.damaged.insert(user)
+    }
+
+    /// A roster failed: it is tried again after `first` seconds, and then after twice as long each time, up to `longest`. Returns
+    /// whether the log is to be told.
+    pub(crate) fn note_failure(&mut self, user: UserKey, first: f64, longest: f64, now: f64) -> bool {
+        let open = self.open.entry(user).or_default();
+        let pause = open.pause.map_or(first, |pause| (pause * 2.0).min(longest));
+        open.pause = Some(pause);
+        let news = !std::mem::replace(&mut open.warned, true);
+        self.postpone(user, pause, now);
+        news
+    }
+
+    /// Notes what changed in a roster in memory.
+    pub(crate) fn note_unsaved(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
+        let open = self.open.entry(user).or_default();
+        let only = match (changed, open.unsaved) {
+            (&[contact], None) => Unsaved::Contact(contact),
+            (&[contact], Some(Unsaved::Contact(other))) if other == contact => Unsaved::Contact(contact),
+            _ => Unsaved::All,
+        };
+        open.unsaved = Some(only);
+        if !self.is_in_hand(user) {
+            self.enqueue([user], now);
+        }
+    }
+
+    pub(crate) fn is_unsaved(&self, user: UserKey) -> bool {
+        self.open.get(&user).is_some_and(|open| open.unsaved.is_some())
+    }
+
+    /// Rosters with changes in memory only.
+    pub(crate) fn unsaved(&self) -> Vec<UserKey> {
+        self.open.iter().filter(|(_, open)| open.unsaved.is_some()).map(|(&user, _)| user).collect()
+    }
+
+    /// What is to be saved of a roster: all of it, if an operation that was saving it died.
+    pub(crate) fn begin_save(&mut self, user: UserKey) -> Option<Unsaved> {
+        let open = self.open.get_mut(&user)?;
+        let changed = open.unsaved.take();
+        let changed = if open.saving { Some(Unsaved::All) } else { changed };
+        open.saving = changed.is_some();
+        changed
+    }
+
+    /// A roster could not be saved.
+    pub(crate) fn note_lost_save(&mut self, user: UserKey) {
+        self.open.entry(user).or_default().unsaved = Some(Unsaved::All);
+    }
+
+    /// A roster was settled in storage. It may have changed again while it was being saved.
+    pub(crate) fn note_settled(&mut self, user: UserKey) {
+        if let Some(open) = self.open.get_mut(&user) {
+            (open.saving, open.pause, open.warned) = (false, None, false);
+            if let Stage::Failing(_) = open.stage {
+                self.set_stage(user, Stage::Idle);
+            }
+        }
+    }
+
+    /// Forgets all work on a roster that is gone.
+    pub(crate) fn drop_roster(&mut self, user: UserKey) {
+        self.open.remove(&user);
+        self.queued.remove(&user);
+        self.fetched.take_if(|fetched| *fetched == user);
+        self.urgent.retain(|&(owner, _)| owner != user);
+    }
+}

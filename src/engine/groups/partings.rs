@@ -1,0 +1,70 @@
+//! Members who part from a group: what it has brought is taken back from them, and from the others.
+
+use crate::engine::contacts::plan::Scope;
+use crate::engine::operation::Call;
+use crate::engine::state::directory::UserKey;
+use crate::engine::{Error, Name, State};
+
+impl Call {
+    /// Notes in storage what a group takes back when these members leave it, before they do. The caller has the group's turn.
+    ///
+    /// Where nothing is taken back, that holds for those who leave now. Who left before still parts from them.
+    pub(crate) async fn note_parting(&self, id: &Name, leavers: Vec<UserKey>) -> Result<(), Error> {
+        let takes_back = {
+            let mut state = self.state();
+            let takes_back = state.options.remove_contacts || state.options.virtual_contacts;
+            if takes_back && !leavers.is_empty() {
+                // Should they not leave after all, it is struck.
+                state.partings.note(id, leavers.iter().copied());
+            } else {
+                state.partings.note_stayed(id, leavers.iter().copied());
+            }
+            if leavers.is_empty() || !state.partings.is_open(id) {
+                return Ok(());
+            }
+            state.unsettled.news = true;
+            if !state.stores_contacts() {
+                return Ok(());
+            }
+            takes_back
+        };
+        let noted = |state: &State| {
+            let marker = &state.marker;
+            let names = if takes_back { marker.partings.get(id) } else { marker.stayed.get(id) };
+            leavers.iter().all(|&user| names.is_some_and(|names| names.contains(&state.directory.user_name(user))))
+        };
+        let stored = self.take_turn_and_store_marker(noted).await;
+        let Err(reason) = stored else { return Ok(()) };
+        self.refuse_unmarked(&reason).await
+    }
+
+    /// Takes back from the rosters in memory, after [`State::begin_parting`]. `leaver`: the one that left, if it was one only.
+    pub(crate) async fn part(&self, id: &Name, leaver: Option<UserKey>) {
+        let concerned: Vec<_> = {
+            let state = self.state();
+            state.partings.concerned(&state.directory, id).into_iter().collect()
+        };
+        let scope = |owner| leaver.filter(|&leaver| leaver != owner).map_or(Scope::All, Scope::Contact);
+        let loaded = self.queue_loaded(concerned.clone(), scope).await;
+        let mut state = self.state();
+        if !state.stores_contacts() {
+            // Virtual contacts are in memory or nowhere.
+            let offline = concerned.into_iter().filter(|user| !loaded.contains(user));
+            offline.for_each(|user| state.partings.forget_roster(user));
+        }
+    }
+}
+
+impl State {
+    /// Members have left a group: queues every roster that this concerns. To be called in the group's turn, for without that the
+    /// partings look done.
+    pub(crate) fn begin_parting(&mut self, id: &Name, now: f64) {
+        let stores = self.stores_contacts();
+        let State { directory, partings, work, .. } = self;
+        let concerned = partings.concerned(directory, id);
+        partings.review_all(concerned.iter().copied());
+        if stores {
+            work.enqueue(concerned, now);
+        }
+    }
+}
