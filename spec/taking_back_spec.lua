@@ -402,7 +402,7 @@ describe("with Prosody "..harness.version..", what is taken back from storage th
 		call("remove_member", id, b);
 		server:wait_for_log("groups_internal\twarn\t[^\n]*"..a.." ", mark);
 		-- What it was is still known, and found again by a server that was killed.
-		assert.equal("to", world.provenance(server, a).notes[jid(b)].subscription);
+		assert.equal("to", world.provenance(server, a).notes[b].subscription);
 		server:kill();
 		server:start();
 		world.settle(server);

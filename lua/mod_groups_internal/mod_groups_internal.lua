@@ -301,7 +301,7 @@ end
 module:hook("roster-load", function (event)
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
-	run_hook(handle:roster_loaded(event.username), event);
+	run_hook(handle:roster_loaded(event.username, event.roster[false] and event.roster[false].groups_unsaved or false), event);
 end);
 
 module:hook("resource-bind", function (event)
@@ -315,10 +315,16 @@ module:hook("resource-unbind", function (event)
 	end
 end);
 
+-- Returns the username of a JID of this host.
+local function local_user(jid)
+	local username, jid_host = jid_split(jid);
+	return jid_host == host and username or nil;
+end
+
 -- A contact that its user takes off the list comes back with the next session, not in this one.
 local function spare_contact(username, jid)
-	local contact, contact_host = jid_split(jid);
-	if contact and contact_host == host then
+	local contact = local_user(jid);
+	if contact then
 		handle:spare_contact(username, contact);
 	end
 end
@@ -327,15 +333,15 @@ end
 module:hook("iq/self/jabber:iq:roster:query", function (event)
 	local item = event.stanza.attr.type == "set" and event.stanza.tags[1]:get_child("item");
 	local roster = event.origin.roster;
-	if not item or not roster or item.attr.subscription == "remove" then return; end
-	local jid, groups = jid_prep(item.attr.jid), {};
+	local jid = item and jid_prep(item.attr.jid);
+	local contact = jid and local_user(jid);
+	if not contact or not roster or item.attr.subscription == "remove" then return; end
+	local groups = {};
 	for group in item:childtags("group") do
 		local label = group:get_text();
 		if label then groups[label] = true; end -- mod_roster passes over the others
 	end
-	if jid then
-		effects.note_edit(roster, jid, groups);
-	end
+	effects.note_edit(function (...) return handle:note_edit(...); end, roster, jid, contact, groups);
 end, 10);
 
 -- Only rostermanager opens this store, and does so for each load and save.
@@ -357,11 +363,19 @@ module:hook("roster-item-removed", function (event)
 	spare_contact(event.username, event.jid);
 end, 10);
 
+-- A subscription of this user, or to this user, is about to change.
+local changes_subscription = { subscribe = true, subscribed = true, unsubscribe = true, unsubscribed = true };
+
 local function on_outgoing_presence(event)
-	local kind = event.stanza.attr.type;
-	if (kind == "unsubscribe" or kind == "unsubscribed") and event.origin.username then
-		spare_contact(event.origin.username, event.stanza.attr.to);
+	local kind, username, to = event.stanza.attr.type, event.origin.username, event.stanza.attr.to;
+	local contact = changes_subscription[kind] and username and local_user(to);
+	if not contact then return; end
+	if kind == "unsubscribe" or kind == "unsubscribed" then
+		handle:spare_contact(username, contact);
 	end
+	local function note(...) return handle:note_subscription(...); end
+	effects.note_subscription(note, username, contact.."@"..host);
+	effects.note_subscription(note, contact, username.."@"..host);
 end
 module:hook("pre-presence/bare", on_outgoing_presence, 10);
 module:hook("pre-presence/full", on_outgoing_presence, 10);

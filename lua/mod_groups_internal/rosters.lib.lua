@@ -3,7 +3,7 @@
 local rostermanager = require "core.rostermanager";
 local usermanager = require "core.usermanager";
 local user_exists, users = usermanager.user_exists, usermanager.users;
-local jid_split = require "util.jid".split;
+local jid_node, jid_split = require "util.jid".node, require "util.jid".split;
 local st = require "util.stanza";
 local add_task = require "util.timer".add_task;
 
@@ -13,7 +13,7 @@ local max, min = math.max, math.min;
 local host_session = prosody.hosts[host];
 
 local contacts = module:require "contacts";
-local virtual = contacts.virtual;
+local virtual = module:require "virtual";
 local for_each = module:require "each";
 
 -- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
@@ -124,18 +124,7 @@ function effects.list_accounts()
 	return usernames;
 end
 
-function effects.has_contact(_, username, jid)
-	local was_loaded = get_loaded(username) ~= nil;
-	being_settled[username] = true;
-	local ok, roster, err = pcall(rostermanager.load_roster, username, host);
-	being_settled[username] = nil;
-	if not was_loaded then
-		effects.release_roster(nil, username);
-	end
-	if not ok or err then return nil, tostring(err or roster); end
-	return { roster[jid] ~= nil };
-end
-
+-- Loads a roster that the hook on loading need not reconcile.
 function effects.load_roster(_, username)
 	local was_loaded = get_loaded(username) ~= nil;
 	being_settled[username] = true;
@@ -160,27 +149,35 @@ local function is_online(username)
 	return false;
 end
 
-local function forget_shown(username, answer, ...)
-	local user = host_session.sessions[username];
-	if user and answer ~= "unread" then user.groups_shown = nil; end
-	return answer, ...;
-end
-
 local leaving = false;
 
-function effects.reconcile(context, username, plan)
+-- The roster that was compared last, and its plan: nothing comes between that and its change.
+local compared, compared_plan;
+
+function effects.compare(context, username, plan)
 	if leaving then return nil, "the module is being unloaded"; end
 	local roster = context and context.roster or get_loaded(username);
 	if not roster then return "absent"; end
-	local metadata = roster[false];
-	if not metadata or metadata.broken then return "broken"; end
+	if not roster[false] or roster[false].broken then return "broken"; end
+	compared, compared_plan = roster, plan;
 	-- A reload of the module may bring back only what clients show already.
 	local user = host_session.sessions[username];
 	local online = is_online(username) and user.groups_shown ~= plan.digest;
 	if not context then
 		put_off_collector(online and while_serving or in_background);
 	end
-	return forget_shown(username, contacts.reconcile(username, roster, plan, online));
+	return contacts.compare(username, roster, plan, online);
+end
+
+function effects.find_bearers(_, _, labels)
+	return contacts.find_bearers(compared, labels);
+end
+
+function effects.change(_, username, change)
+	contacts.change(compared, compared_plan.contacts, change);
+	local user = host_session.sessions[username];
+	if user then user.groups_shown = nil; end
+	return true;
 end
 
 function effects.read_edits(context, username)
@@ -213,12 +210,12 @@ end
 
 -- Returns a roster's version, if it is one that is counted up.
 local function get_number(metadata)
-	if not virtual.is_shown(metadata) then
+	if not virtual.shown_state(metadata) then
 		return tonumber(metadata.version);
 	end
 end
 
-function effects.save_roster(_, username, contact_jid)
+function effects.save_roster(_, username, contact_jid, provenance)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err or roster[false].broken then return "broken"; end
 	local metadata = roster[false];
@@ -227,14 +224,18 @@ function effects.save_roster(_, username, contact_jid)
 	if version then
 		metadata.version = version - 1;
 	end
-	local saving = contacts.begin_save(roster);
+	local known = contacts.set_provenance(metadata, provenance);
+	metadata.groups_unsaved = nil;
 	put_off_collector(in_background);
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
-	contacts.end_save(roster, called and ok, saving);
 	if called and ok then
 		-- Where this fails, the edits are found again, and taken in by items that have them already.
 		virtual.store_edits(username, roster);
 		return true;
+	end
+	metadata.groups_unsaved = true;
+	if metadata.groups_internal == (provenance or nil) then
+		metadata.groups_internal = known;
 	end
 	if version then
 		metadata.version = max(metadata.version, version);
@@ -274,6 +275,10 @@ function effects.push(_, username, jids, is_last)
 		rostermanager.roster_push(username, host, jid);
 	end);
 	metadata.version = version;
+	if is_last and get_number(metadata) then
+		-- The number is not in storage.
+		metadata.groups_unsaved, contacts.get_state(metadata).changed = true, true;
+	end
 	return true, get_number(metadata) or 0;
 end
 
@@ -298,26 +303,17 @@ function effects.send_unavailable(_, username, jids)
 	return true;
 end
 
--- The contacts leave the roster before mod_roster goes through it; nothing of it is saved, for it is to be purged. Returns who else
--- has the account as a contact through groups.
+-- The contacts leave the roster before mod_roster looks at it; nothing of it is saved, for it is to be purged.
 function effects.depart(_, username, jids)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err then return nil, tostring(err); end
-	local pending = roster[false].pending or {};
-	local others = {};
-	for _, jid in ipairs(virtual.shown(roster)) do
+	local state, pending = virtual.shown_state(roster[false]), roster[false].pending or {};
+	for jid in pairs(state and state.shown or {}) do
 		if prosody.bare_sessions[jid] then
 			send_presence(username, jid, st.presence({ type = "unavailable" }));
 		end
 	end
 	virtual.leave(roster);
-	for _, jid in ipairs(contacts.brought(roster)) do
-		local contact, contact_host = jid_split(jid);
-		if contact and contact_host == host then
-			others[#others + 1] = contact;
-			jids[#jids + 1] = jid;
-		end
-	end
 	for _, jid in ipairs(jids) do
 		if roster[jid] and prosody.bare_sessions[jid] then
 			send_presence(username, jid, st.presence({ type = "unavailable" }));
@@ -325,14 +321,19 @@ function effects.depart(_, username, jids)
 		roster[jid] = nil;
 		pending[jid] = nil;
 	end
-	return others;
+	return true;
 end
 
 effects.wrap_store = virtual.wrap;
+effects.note_edit = contacts.note_edit;
 
--- A client edits a contact: what groups have to do with it must not be forgotten.
-function effects.note_edit(roster, jid, groups)
-	contacts.note_edit(roster, jid, groups);
+-- A subscription between two users of this host is about to change: that of `username` to `jid`, or the other way round.
+function effects.note_subscription(note, username, jid)
+	local roster = get_loaded(username);
+	local metadata = roster and roster[false];
+	if metadata and metadata.groups_internal then
+		contacts.set_provenance(metadata, note(contacts.get_provenance(metadata), jid_node(jid)));
+	end
 end
 
 return effects;

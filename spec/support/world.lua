@@ -95,7 +95,7 @@ end
 -- What is stored beside a user's roster of where its contacts come from, or nil.
 function world.provenance(server, username)
 	local metadata = world.metadata(server, username);
-	return metadata and metadata.groups_internal;
+	return metadata and metadata.groups_internal and json.decode(metadata.groups_internal);
 end
 
 -- The contact list in memory without a load: of a session, or a cached one; as `contacts`.

@@ -7,7 +7,8 @@ use mlua::prelude::*;
 use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
-use crate::engine::{Engine, Name, Operation, Value};
+use super::roster::{self, username};
+use crate::engine::{Engine, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -120,14 +121,29 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("adopt", |_, this, users: Vec<LuaString>| {
         this.run(this.engine.adopt(users.iter().map(username).collect()))
     });
-    methods
-        .add_method("roster_loaded", |_, this, user: LuaString| this.run(this.engine.roster_loaded(username(&user))));
+    methods.add_method("roster_loaded", |_, this, (user, unsaved): (LuaString, bool)| {
+        this.run(this.engine.roster_loaded(username(&user), unsaved))
+    });
     methods
         .add_method("user_appeared", |_, this, user: LuaString| this.run(this.engine.user_appeared(username(&user))));
     methods.add_method("user_left", |_, this, user: LuaString| this.run(this.engine.user_left(username(&user))));
     methods.add_method("spare_contact", |_, this, (user, contact): (LuaString, LuaString)| {
         this.engine.spare_contact(&username(&user), &username(&contact));
         Ok(())
+    });
+    methods.add_method(
+        "note_edit",
+        |lua, this, (known, user, facts, groups): (Option<LuaString>, LuaString, LuaValue, LuaString)| {
+            let (item, groups) = roster::edited(&facts, &groups);
+            let known = known.map(|text| text.as_bytes().to_vec());
+            let revised = this.engine.note_edit(known.as_deref(), &username(&user), item.as_ref(), &groups);
+            revised.map(|text| roster::provenance(lua, &text)).transpose()
+        },
+    );
+    methods.add_method("note_subscription", |lua, this, (known, user): (Option<LuaString>, LuaString)| {
+        let known = known.map(|text| text.as_bytes().to_vec());
+        let revised = this.engine.note_subscription(known.as_deref(), &username(&user));
+        revised.map(|text| roster::provenance(lua, &text)).transpose()
     });
     methods.add_method("nickname_changed", |_, this, user: LuaString| {
         this.run(this.engine.nickname_changed(username(&user)))
@@ -147,8 +163,4 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("flush", |_, this, seconds: f64| this.run(this.engine.flush(seconds)));
     methods.add_method("work", |_, this, began: f64| this.run(this.engine.work().since(began)));
     methods.add_method("next_work", |_, this, now: f64| Ok(this.engine.next_work(now)));
-}
-
-fn username(text: &LuaString) -> Name {
-    Name::raw(&text.as_bytes())
 }

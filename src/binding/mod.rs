@@ -8,6 +8,7 @@ mod convert;
 mod handle;
 mod kept;
 mod operation;
+mod roster;
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use mlua::prelude::*;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use crate::engine::{Engine, Naming, Options, remember_panics};
+use crate::engine::{Engine, Naming, Options, remember_panics, virtual_version};
 use handle::Handle;
 
 /// The engines of all hosts. It outlives a module, so that a reload goes on where it was.
@@ -62,7 +63,7 @@ fn open(lua: &Lua, (host, kept, options): (String, bool, LuaTable)) -> LuaResult
     let engine = match hosts.get(&host).filter(|_| kept) {
         Some(engine) => engine.clone(),
         None => {
-            let engine = Engine::new(options);
+            let engine = Engine::new(&host, options);
             if let Some(old) = hosts.insert(host.clone(), engine.clone()) {
                 old.close();
             }
@@ -88,5 +89,8 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     let exports = lua.create_table()?;
     exports.raw_set("version", env!("CARGO_PKG_VERSION"))?;
     exports.raw_set("open", lua.create_function(open)?)?;
+    exports.raw_set("take_in", lua.create_function(roster::take_in)?)?;
+    exports
+        .raw_set("virtual_version", lua.create_function(|_, (stored, digest)| Ok(virtual_version(stored, digest)))?)?;
     Ok(exports)
 }

@@ -8,11 +8,9 @@ use std::rc::Rc;
 
 use mlua::prelude::*;
 
-use super::convert;
 use super::kept::{LastLists, LastRecord};
-use crate::engine::{
-    Answer, Changes, Effect, Error, Level, Name, Naming, Operation, Plan, Reply, Step, StoredMembers, Text,
-};
+use super::{convert, roster};
+use crate::engine::{Answer, Effect, Error, Level, Name, Operation, Reply, Step, StoredMembers, Text};
 
 /// What the shim's function for an effect returns when it has succeeded.
 #[derive(Clone, Copy)]
@@ -34,9 +32,10 @@ enum Expected {
     Record,
     /// `true` and whether the roster was in memory before; or `"broken"`.
     Loaded,
-    /// `true` and the fields of [`Changes`] in their order: five arrays of numbers, a boolean, a version, two booleans;
-    /// `"absent"` or `"broken"`.
-    Changes,
+    /// `true` and what [`roster::comparison`] reads; `"absent"`, `"unread"` or `"broken"`.
+    Comparison,
+    /// Two arrays: see [`roster::bearers`].
+    Items,
     /// `true` and a version.
     Pushed,
     /// Two arrays of strings.
@@ -68,7 +67,7 @@ impl Running {
     }
 
     fn resume(&mut self, lua: &Lua, now: f64, values: LuaMultiValue) -> LuaResult<LuaMultiValue> {
-        let reply = read_reply(self.expected, values);
+        let reply = read_reply(self.expected, &self.host.name, values);
         let step = match &mut self.operation {
             Some(operation) => operation.resume(now, reply),
             None => Step::Done(Err(Error::Internal)),
@@ -117,19 +116,17 @@ fn expected(effect: &Effect) -> Expected {
         | Effect::ListAccounts
         | Effect::ListRosters(_)
         | Effect::Affiliate(..)
-        | Effect::Disaffiliate(..)
-        | Effect::Depart(..) => Expected::Names,
+        | Effect::Disaffiliate(..) => Expected::Names,
         Effect::FindNicknames(_) => Expected::Texts,
-        Effect::FindRooms(_)
-        | Effect::FindAccounts(_)
-        | Effect::FindRosters(_)
-        | Effect::HasContact(..)
-        | Effect::CheckStamp(..) => Expected::Flags,
+        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
+            Expected::Flags
+        }
         Effect::AlignRoom(..) => Expected::Room,
         Effect::ReadMarker => Expected::Value,
         Effect::ReadGroup(_) => Expected::Record,
         Effect::LoadRoster(_) => Expected::Loaded,
-        Effect::Reconcile(..) => Expected::Changes,
+        Effect::Compare(..) => Expected::Comparison,
+        Effect::FindBearers(..) => Expected::Items,
         Effect::SaveRoster(..) => Expected::Saved,
         Effect::Push(_) => Expected::Pushed,
         _ => Expected::Done,
@@ -183,18 +180,19 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
         Effect::FindNicknames(users) => ("find_nicknames", names(users)?).into_lua_multi(lua),
         Effect::ListAccounts => "list_accounts".into_lua_multi(lua),
-        Effect::HasContact(user, contact) => {
-            ("has_contact", name(user)?, jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1)?)
-                .into_lua_multi(lua)
-        }
         Effect::ListRosters(limit) => ("list_rosters", *limit).into_lua_multi(lua),
         Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
         Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
-        Effect::Reconcile(user, plan) => ("reconcile", name(user)?, plan_table(lua, plan, host)?).into_lua_multi(lua),
-        Effect::SaveRoster(user, only) => {
+        Effect::Compare(user, plan) => ("compare", name(user)?, roster::plan(lua, plan, host)?).into_lua_multi(lua),
+        Effect::FindBearers(user, labels) => {
+            ("find_bearers", name(user)?, roster::label_list(lua, labels)?).into_lua_multi(lua)
+        }
+        Effect::Change(user, change) => ("change", name(user)?, roster::change(lua, change)?).into_lua_multi(lua),
+        Effect::SaveRoster(user, only, provenance) => {
             let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
-            ("save_roster", name(user)?, only.transpose()?).into_lua_multi(lua)
+            let provenance = provenance.as_ref().map(|text| roster::provenance(lua, text)).transpose()?;
+            ("save_roster", name(user)?, only.transpose()?, provenance).into_lua_multi(lua)
         }
         Effect::ReadEdits(user) => ("read_edits", name(user)?).into_lua_multi(lua),
         Effect::ForgetEdits(user) => ("forget_edits", name(user)?).into_lua_multi(lua),
@@ -206,49 +204,6 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
     }
 }
 
-/// A plan: its fields by name, but for the sections.
-fn plan_table(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 8)?;
-    table.raw_set("sections", sections(lua, plan, host)?)?;
-    if !plan.withdrawn.is_empty() {
-        table.raw_set("withdrawn", convert::jids(lua, &plan.withdrawn, &host.name)?)?;
-    }
-    let naming = match plan.naming {
-        Naming::None => None,
-        Naming::Username => Some("username"),
-        Naming::Nickname => Some("nickname"),
-    };
-    table.raw_set("naming", naming)?;
-    table.raw_set("forgotten", convert::names(lua, &plan.forgotten)?)?;
-    table.raw_set("whole", plan.whole)?;
-    table.raw_set("adopt", plan.adopt)?;
-    table.raw_set("virtual_contacts", plan.virtual_contacts)?;
-    table.raw_set("digest", plan.digest)?;
-    table.raw_set("reads_edits", plan.reads_edits)?;
-    table.raw_set("version", plan.version)?;
-    table.raw_set("stamp", plan.stamp)?;
-    Ok(table)
-}
-
-/// A plan's sections, flat: `verified, ids, labels, left, left labels, contacts, names or false` for each.
-fn sections(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
-    let flat = lua.create_table_with_capacity(plan.sections.len() * 7, 0)?;
-    for section in &plan.sections {
-        flat.raw_push(section.verified)?;
-        flat.raw_push(convert::list(lua, section.groups.iter().map(|(id, _)| id.as_bytes()))?)?;
-        flat.raw_push(convert::list(lua, section.groups.iter().map(|(_, label)| label.as_ref()))?)?;
-        flat.raw_push(convert::names(lua, &section.left)?)?;
-        flat.raw_push(convert::list(lua, section.left_labels.iter().map(AsRef::as_ref))?)?;
-        flat.raw_push(host.last_lists.jids(lua, &section.contacts, &host.name)?)?;
-        if section.names.is_empty() {
-            flat.raw_push(false)?;
-        } else {
-            flat.raw_push(convert::texts(lua, &section.names)?)?;
-        }
-    }
-    Ok(flat)
-}
-
 fn level_name(level: Level) -> &'static str {
     match level {
         Level::Error => "error",
@@ -258,14 +213,14 @@ fn level_name(level: Level) -> &'static str {
 }
 
 /// Reads what the shim's function returned. What is not as expected counts as a failure.
-fn read_reply(expected: Expected, values: LuaMultiValue) -> Reply {
+fn read_reply(expected: Expected, host: &str, values: LuaMultiValue) -> Reply {
     let mut values = values.into_iter();
     let first = values.next().unwrap_or(LuaValue::Nil);
     if !convert::truth(&first) {
         let reason = values.next().and_then(|reason| convert::bytes(&reason));
         let reason = reason.map_or("no reason given".into(), |text| String::from_utf8_lossy(&text).into_owned());
         return match (expected, values.next()) {
-            (Expected::Saved, version) => Reply::Unsaved(reason, version.as_ref().map_or(0, version_number)),
+            (Expected::Saved, version) => Reply::Unsaved(reason, version.as_ref().map_or(0, convert::version)),
             _ => Reply::Failed(reason),
         };
     }
@@ -277,10 +232,16 @@ fn read_reply(expected: Expected, values: LuaMultiValue) -> Reply {
             _ => {}
         }
     }
-    read_success(expected, first, values).unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned()))
+    read_success(expected, host, first, values)
+        .unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned()))
 }
 
-fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Item = LuaValue>) -> Option<Reply> {
+fn read_success(
+    expected: Expected,
+    host: &str,
+    first: LuaValue,
+    mut rest: impl Iterator<Item = LuaValue>,
+) -> Option<Reply> {
     let mut next = || rest.next().unwrap_or(LuaValue::Nil);
     Some(match expected {
         Expected::Done => Reply::Done,
@@ -303,34 +264,13 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
             Reply::Record { info, members }
         }
         Expected::Loaded => Reply::Loaded(convert::truth(&next())),
-        Expected::Changes => Reply::Changes(Changes {
-            changed: numbers(&next())?,
-            gained: numbers(&next())?,
-            lost: numbers(&next())?,
-            missing: numbers(&next())?,
-            unnamed: numbers(&next())?,
-            quiet: convert::truth(&next()),
-            version: version_number(&next()),
-            online: convert::truth(&next()),
-            shown_only: convert::truth(&next()),
-        }),
-        Expected::Pushed => Reply::Pushed(version_number(&next())),
+        Expected::Comparison => Reply::Compared(roster::comparison(next)?),
+        Expected::Items => Reply::Items(roster::bearers(&first, &next(), host)?),
+        Expected::Pushed => Reply::Pushed(convert::version(&next())),
     })
 }
 
 fn names(list: &LuaValue) -> Option<Vec<Name>> {
     let names = list.as_table()?.sequence_values::<LuaString>();
     names.map(|name| name.map(|name| Name::raw(&name.as_bytes()))).collect::<LuaResult<_>>().ok()
-}
-
-fn numbers(list: &LuaValue) -> Option<Vec<u32>> {
-    list.as_table()?.sequence_values::<u32>().collect::<LuaResult<_>>().ok()
-}
-
-fn version_number(value: &LuaValue) -> u64 {
-    match *value {
-        LuaValue::Integer(version) => u64::try_from(version).unwrap_or(0),
-        LuaValue::Number(version) => version as u64,
-        _ => 0,
-    }
 }
