@@ -139,8 +139,9 @@ class KillsWhileAdding(ServerCase):
             await self.server.groups("add_member", group, user)
             self.added.append(user)
 
-# What is wrong with a stored roster. The stored group decides: members have each other under its name and no other label.
-# Nobody has anybody else. Own contacts are as they were: each user knew one other user before, and a friend elsewhere.
+
+# What is wrong with a stored roster. The stored group decides: members have each other under its name and no other
+# label. Nobody has anybody else. Each user knew one other user before, and a friend elsewhere: these contacts stay.
 WRONG = """
     local members = module:open_store("groups"):get(id) or {};
     local label = module:open_store("group_info"):get(id).name;
@@ -151,7 +152,9 @@ WRONG = """
     local function wrong(user)
         local items = inside.stored(user).items;
         local own = items["friend@elsewhere.example"];
-        if not own or own.name ~= "Friend of "..user or own.groups[1] ~= "Friends" or own.groups[2] then return "no own friend"; end
+        if not own or own.name ~= "Friend of "..user or own.groups[1] ~= "Friends" or own.groups[2] then
+            return "no own friend";
+        end
         items["friend@elsewhere.example"] = nil;
         for _, other in ipairs(all) do
             local jid, should = other.."@"..module.host, other ~= user and wanted(user, other) or nil;
@@ -186,7 +189,8 @@ class KillsInTheMiddleOfChanges(Kills):
             local rostermanager = require "core.rostermanager";
             for _, user in ipairs(users) do
                 local roster = rostermanager.load_roster(user, module.host);
-                roster["friend@elsewhere.example"] = { subscription = "both", name = "Friend of "..user, groups = { Friends = true } };
+                roster["friend@elsewhere.example"] =
+                    { subscription = "both", name = "Friend of "..user, groups = { Friends = true } };
                 roster[partners[user].."@"..module.host] = { subscription = "both", groups = {} };
                 assert(rostermanager.save_roster(user, module.host, roster));
             end
@@ -202,7 +206,8 @@ class KillsInTheMiddleOfChanges(Kills):
 
     async def wrong(self, users):
         """Those of the users whose stored rosters are not what they should be: user -> what."""
-        return dict(await self.server.run(WRONG, users=users, all=self.users, partners=self.partners, id=self.group_id))
+        values = {"users": users, "all": self.users, "partners": self.partners, "id": self.group_id}
+        return dict(await self.server.run(WRONG, **values))
 
     async def kill_within(self, duration, change):
         """Kills the server at a random moment of a change."""

@@ -1,6 +1,6 @@
 """What came with a group goes with it (`groups_remove_contacts`), and its label follows its name: as clients see it.
 
-Alice's desk remembers its list and asks with a version; Bob edits his list in between; nobody who is online reconnects.
+Alice's desk remembers its list and asks with a version. Bob edits his list in between. Nobody online reconnects.
 """
 
 from harness.case import ServerCase, jid
@@ -22,7 +22,7 @@ class LifeCycle(ServerCase):
         await self.accounts("alice", "bob", "carol", "dave", "erin", "frank")
 
     async def has(self, device, **contacts):
-        """The device comes to have these contacts and no others, own ones elsewhere aside, and that is the last word."""
+        """Waits until the device has these contacts, and no others but own ones elsewhere; then nothing more comes."""
         wanted = {jid(user): entry for user, entry in contacts.items()}
 
         def local():
@@ -33,7 +33,7 @@ class LifeCycle(ServerCase):
         self.assertEqual(local(), wanted, str(device))
 
     async def has_stored(self, user, **contacts):
-        """The same of a roster in storage."""
+        """Waits for the same of a roster in storage."""
         wanted = {jid(contact): entry for contact, entry in contacts.items()}
         last = {}
 
@@ -49,7 +49,7 @@ class LifeCycle(ServerCase):
         await wait_until(same, lambda: f"{user} has {wanted} in storage; it has {last['items']}")
 
     async def has_at_login(self, device, **contacts):
-        """With its next login the device has these contacts from the answer on; once they are stored, a login is answered short."""
+        """Logs in: the answer has these contacts. Once they are stored, the next login gets the short answer."""
         await device.login()
         await self.has(device, **contacts)
         self.assertEqual(device.pushes, [], f"{device}: the answer was not the whole truth")
@@ -61,11 +61,11 @@ class LifeCycle(ServerCase):
         await device.logout()
 
     async def befriended(self, one, other):
-        """Two devices whose users become contacts of each other by themselves."""
+        """Makes two users contacts of each other, without a group."""
         for asking, asked in ((one, other), (other, one)):
             await asking.presence_to(asked.bare, "subscribe")
             await self.wait_for(
-                lambda: any(p.type == "subscribe" and p.sender == asking.bare for p in asked.presences), "the request is there"
+                lambda: any(p.type == "subscribe" and p.sender == asking.bare for p in asked.presences), "it is asked"
             )
             await asked.presence_to(asking.bare, "subscribed")
         await one.contact(other.user)
@@ -105,7 +105,8 @@ class LifeCycle(ServerCase):
         await self.server.groups("set_info", team, {"name": "Crew"})
         both, one = item("Crew", "Choir"), item("Crew")
         of_alice = {"bob": one, "carol": both, "dave": one, "erin": both, "frank": one}
-        of_bob = {"alice": one, "carol": one, "dave": item("Crew", name="Davy"), "erin": item("Crew", "Friends"), "frank": one}
+        davy, friend = item("Crew", name="Davy"), item("Crew", "Friends")
+        of_bob = {"alice": one, "carol": one, "dave": davy, "erin": friend, "frank": one}
         await self.has(alice, **of_alice)
         await self.has(bob, **of_bob)
         await self.has(carol, alice=both, bob=one, dave=one, erin=both, frank=one)
@@ -158,11 +159,12 @@ class LifeCycle(ServerCase):
         await self.has(bob, **of_bob)
         await self.has_at_login(desk, carol=choir)
 
-        self.assertEqual(alice.items[ZED], item("Choir", name="Zed", subscription="none"), "an own contact stays as it is")
-        for device, contacts in ((alice, {"carol": choir}), (bob, of_bob), (carol, {"alice": choir, "bob": item()}), (dave, {})):
+        self.assertEqual(alice.items[ZED], item("Choir", name="Zed", subscription="none"), "an own contact stays")
+        left = ((alice, {"carol": choir}), (bob, of_bob), (carol, {"alice": choir, "bob": item()}), (dave, {}))
+        for device, contacts in left:
             await self.has_stored(device.user, **contacts)
         await self.server.restart()
-        for device, contacts in ((alice, {"carol": choir}), (bob, of_bob), (carol, {"alice": choir, "bob": item()}), (dave, {})):
+        for device, contacts in left:
             device.drop()
             await device.login()
             await self.has(device, **contacts)

@@ -104,7 +104,7 @@ class OwnContacts(ServerCase):
         await self.accounts("alice", "bob")
 
     async def check_asked(self, *offline):
-        """Alice has asked Bob for a subscription; with these users offline, both become members: nobody is asked again."""
+        """Alice asks Bob for a subscription. Both become members, these users offline: then nobody is asked again."""
         pair = [await self.online("alice"), await self.online("bob")]
         alice, bob = pair
         await alice.presence_to(bob.bare, "subscribe")

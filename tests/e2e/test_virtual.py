@@ -1,4 +1,4 @@
-"""Virtual contact lists (`groups_roster_mode`), as clients see them: the same as stored ones, with nothing in storage."""
+"""Virtual contact lists (`groups_roster_mode`), as clients see them: like stored ones, with nothing in storage."""
 
 from harness.case import ServerCase, jid
 from harness.client import Item
