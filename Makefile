@@ -33,7 +33,7 @@ lint: ## formatting, clippy, luacheck
 	cargo clippy --all-targets --no-default-features -- -D warnings
 	luacheck -q lua spec tests
 
-bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder; writes target/bench/speed.md
+bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder: target/bench/speed.md
 	@spec/support/provision prosody
 	@tests/bench/provision
 	@PEER='$(PEER)' tests/bench/run
