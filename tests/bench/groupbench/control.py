@@ -19,7 +19,7 @@ class Control:
 		self.sock.sendall(b"%d\n%s" % (len(data), data))
 
 	def receive(self, timeout=120):
-		"""The results of the request sent last; TimeoutError when they do not come."""
+		"""Returns the results of the last request. Raises TimeoutError when they do not come."""
 		self.sock.settimeout(timeout)
 		while True:
 			head, newline, rest = self.buffer.partition(b"\n")
@@ -41,7 +41,7 @@ class Control:
 
 
 def quote(value):
-	"""A Python value as a Lua expression."""
+	"""Writes a Python value as a Lua expression."""
 	if isinstance(value, bool):
 		return "true" if value else "false"
 	if isinstance(value, (int, float)):

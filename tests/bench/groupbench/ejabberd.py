@@ -13,7 +13,7 @@ class ApiError(Exception):
 
 
 class HttpApi:
-	"""One connection, kept alive, answers read to their last byte."""
+	"""One connection that is kept alive."""
 
 	def __init__(self, port):
 		self.sock = sockets.connect(port)
@@ -21,7 +21,8 @@ class HttpApi:
 	def send(self, command, **arguments):
 		body = json.dumps(arguments).encode()
 		self.sock.sendall(
-			b"POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+			b"POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+			b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 			% (command.encode(), len(body), body)
 		)
 
@@ -47,8 +48,7 @@ class HttpApi:
 
 
 class Ejabberd:
-	def __init__(self, options):
-		self.script = options.ejabberd
+	def __init__(self):
 		self.process = None
 
 	def start(self):
@@ -62,8 +62,8 @@ class Ejabberd:
 		(folder / "ejabberd.yml").write_text(text)
 		env = dict(os.environ, HOME=str(folder), ERL_DIST_PORT=str(distribution))
 		self.process = processes.start(
-			[self.script, "--config-dir", str(folder), "--logs", str(folder / "logs"), "--spool", str(folder / "spool"),
-				"--node", "groups_bench@localhost", "foreground"],
+			[str(settings.EJABBERD), "--config-dir", str(folder), "--logs", str(folder / "logs"),
+				"--spool", str(folder / "spool"), "--node", "groups_bench@localhost", "foreground"],
 			folder / "output.log", env, folder,
 		)
 		self.api = processes.wait_until(lambda: self._connect(http), f"ejabberd to start, see {folder}/output.log", 40)
@@ -81,12 +81,9 @@ class Ejabberd:
 			return None
 
 	def register(self, users):
-		for user in users:
+		"""Makes these accounts, unless an earlier scene has made them: all scenes share this server."""
+		for user in sorted(set(users) - set(self.api.call("registered_users", host=HOST))):
 			self.api.call("register", user=user, host=HOST, password=PASSWORD)
-
-	def register_once(self, user):
-		if user not in self.api.call("registered_users", host=HOST):
-			self.register([user])
 
 	def create_group(self, members, group=GROUP, label=LABEL):
 		self.api.call("srg_create", group=group, host=HOST, label=label, description="", display=[group])
@@ -94,7 +91,7 @@ class Ejabberd:
 			self.add(user, group)
 
 	def create_large_group(self, members, group, label):
-		"""Shown to its members when all are in it: shown before, each one added costs as much as there are already."""
+		"""Shows the group to its members when all are in it: a shown group costs more with each one added."""
 		self.api.call("srg_create", group=group, host=HOST, label=label, description="", display=[])
 		for user in members:
 			self.add(user, group)
@@ -128,11 +125,11 @@ class Ejabberd:
 			self.process = None
 
 
-def start_or_explain(options):
-	"""A running ejabberd, or None and the reason."""
-	if not options.ejabberd:
+def start_or_explain():
+	"""Returns a running ejabberd, or None and the reason."""
+	if not os.access(settings.EJABBERD, os.X_OK):
 		return None, "not installed"
-	server = Ejabberd(options)
+	server = Ejabberd()
 	try:
 		return server.start(), None
 	except Exception as problem:

@@ -19,14 +19,15 @@ def rows(options, ejabberd, note):
 	note(f"growing a group to {size}")
 	loop, requests = scene.run()
 	work = f"a group grown to {size} one by one, all offline"
-	row = Row.of("growth", work + ", in one loop", "ms", loop, promise=f"≤ 1.3 × floor of {size} group records", size=size)
+	promise = f"≤ 1.3 × floor of {size} group records"
+	row = Row.of("growth", work + ", in one loop", "ms", loop, promise=promise, size=size)
 	yield row.at_most(1.3).left(scene.left)
 	row = Row.of("growth-requests", work + ", a request each", "ms", requests, promise="ahead of ejabberd", size=size)
 	yield row.ahead_of_ejabberd()
 
 
 class Scene:
-	"""Each measurement on a server started afresh: what the last one left to do in the background must not count."""
+	"""Each measurement starts a fresh server: background work that the last one left must not count."""
 
 	def __init__(self, options, ejabberd, users):
 		self.options, self.ejabberd, self.users = options, ejabberd, users

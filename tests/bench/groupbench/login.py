@@ -1,4 +1,4 @@
-"""Rows: bind and contact list of one who logs in, with the module and without, the same contacts in storage."""
+"""Rows: bind and contact list at a login, with the module and without, the same contacts in storage."""
 
 import random
 import shutil
@@ -49,7 +49,7 @@ class Scene:
 		store.rosters([(f"Team of {size}", members(size)) for size in self.sizes])
 
 	def login(self, server, user, size):
-		"""Milliseconds from the wish to bind to the last byte of the contact list."""
+		"""Returns the milliseconds from the request to bind to the last byte of the contact list."""
 		client = clients.Client(server.c2s, user)
 		client.authenticate()
 		start = time.perf_counter()
@@ -62,10 +62,11 @@ class Scene:
 		return took
 
 	def run(self, size, logins):
-		"""Each login by another member, so that none finds its contact list loaded. The Prosodys take turns, in another order
-		each time: what one leaves to do may slow the next down. Each begins with a full collection, as logins that are alike
-		would otherwise meet Lua's collector always at the same point, another one on each server. ejabberd comes after them, for
-		it spins when it has worked."""
+		"""Measures logins, each of another member: no contact list is loaded already.
+
+		The Prosodys take turns, in another order each time, since the work that one leaves may slow the next down.
+		Each begins with a full collection: equal logins would otherwise meet Lua's collector at the same point every
+		time, and at another one on each server. ejabberd comes last, for it spins after its work."""
 		samples, prosodys = {}, sorted(name for name in self.servers if name != "ejabberd")
 		for number in range(-5, logins):
 			for name in random.Random(number).sample(prosodys, len(prosodys)):
@@ -95,7 +96,8 @@ def rows(options, ejabberd, note):
 		for size in scene.sizes:
 			logins = 20 if options.quick else 200 if size == PROMISED else 50
 			note(f"{logins} logins into a group of {size}")
-			row = Row.of("login", f"login into a group of {size}: bind and contact list", "ms", scene.run(size, logins), size=size)
+			work = f"login into a group of {size}: bind and contact list"
+			row = Row.of("login", work, "ms", scene.run(size, logins), size=size)
 			if size == PROMISED:
 				row.promise = "≤ 1.1 × module off"
 				row.at_most(1.1)

@@ -1,4 +1,4 @@
-"""A client in a process of its own that pings the server back to back: what it waits for is the server's stall."""
+"""A client in a process of its own that pings the server back to back: its longest wait is the server's stall."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ def _serve(port, user):
 
 
 def _ping_until_told(client):
-	"""The longest round trips as [start, end], worst first, and how many there were in all."""
+	"""Returns the longest round trips as [start, end], worst first."""
 	for _ in range(20):
 		client.ping()
 	print("pinging", flush=True)
@@ -29,7 +29,7 @@ def _ping_until_told(client):
 		pings.append(client.ping())
 	sys.stdin.readline()
 	pings.sort(key=lambda ping: -ping[1])
-	return {"count": len(pings), "worst": [[began, began + took] for began, took in pings[:50]]}
+	return [[began, began + took] for began, took in pings[:50]]
 
 
 class Pinger:
@@ -56,10 +56,9 @@ class Pinger:
 		self._answer()
 
 	def stop(self, since):
-		"""The longest round trip, in ms, of those that ended after `since`."""
+		"""Returns the longest round trip, in ms, that ended after `since`."""
 		self._say("stop")
-		worst = json.loads(self._answer())["worst"]
-		return max(((end - began) * 1000 for began, end in worst if end >= since), default=0.0)
+		return max(((end - began) * 1000 for began, end in json.loads(self._answer()) if end >= since), default=0.0)
 
 	def close(self):
 		self.process.stdin.close()

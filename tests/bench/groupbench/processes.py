@@ -1,4 +1,4 @@
-"""Server processes: started, watched and ended by their own id."""
+"""Starts, watches and ends server processes, by their own ids."""
 
 import atexit
 import os
@@ -20,7 +20,7 @@ def start(arguments, log, env=None, cwd=None):
 
 
 def stop(process, sig=signal.SIGTERM, timeout=20):
-	"""Ends the process and whatever it started; the group is its own."""
+	"""Ends the process and all that it started: the process group is its own."""
 	if process.poll() is None:
 		_signal(process, sig)
 		try:
@@ -47,7 +47,7 @@ def stop_all():
 
 
 def cpu_seconds(pid):
-	"""Processor time of a process so far, in the kernel's nanoseconds, all threads."""
+	"""Returns the processor time of all threads of a process so far. The kernel counts nanoseconds."""
 	total = 0
 	for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
 		try:
@@ -58,7 +58,7 @@ def cpu_seconds(pid):
 
 
 def busy_share(seconds):
-	"""How busy all processors are, on average, from 0 to 1."""
+	"""Returns how busy all processors are, on average, from 0 to 1."""
 	def times():
 		values = [int(value) for value in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 		return sum(values), values[3] + values[4]
@@ -75,7 +75,7 @@ def resident_bytes(pid):
 
 
 def wait_idle(pid, pump, quiet=0.2, share=0.02, timeout=120):
-	"""Returns when the process has used less than `share` of a processor for `quiet` seconds; `pump` is called meanwhile."""
+	"""Waits until a process has used less than `share` of a processor for `quiet` seconds. Calls `pump` meanwhile."""
 	end = time.monotonic() + timeout
 	since, used = time.monotonic(), cpu_seconds(pid)
 	while time.monotonic() < end:
@@ -99,7 +99,7 @@ def wait_until(condition, what, timeout=60, step=0.02):
 
 
 def group_members(leader):
-	"""The ids of all processes in the process group of one that was started here."""
+	"""Returns the ids of all processes in the process group of one that was started here."""
 	members = []
 	for entry in pathlib.Path("/proc").iterdir():
 		if entry.name.isdigit():

@@ -31,10 +31,10 @@ VirtualHost "{host}"
 
 
 class Prosody:
-	"""`plugins` is the folder with the module to measure, or None; `load` says whether it is enabled at the start; `host_options`
-	go into the host's section of the configuration."""
+	"""`plugins` is the folder with the module to measure, or None. `host_options` are the host's in the configuration.
+	With `load` set to False, the next start leaves the module out."""
 
-	def __init__(self, options, name, plugins=None, load=True, host_options=None):
+	def __init__(self, options, name, plugins=None, host_options=None):
 		self.name = name
 		self.start_script = options.prosody
 		self.folder = settings.fresh_folder(name)
@@ -42,7 +42,7 @@ class Prosody:
 		self.data.mkdir()
 		self.plugins = plugins
 		self.host_options = dict(host_options or {})
-		self.load = load and plugins is not None
+		self.load = plugins is not None
 		self.process = None
 
 	def fill(self, template):
@@ -85,7 +85,7 @@ class Prosody:
 			return None
 
 	def lua(self, source, timeout=120):
-		"""The first result of a chunk of Lua run inside the server."""
+		"""Runs a chunk of Lua inside the server and returns its first result."""
 		results = self.control.run(source, timeout)
 		return results[0] if results else None
 
@@ -99,8 +99,8 @@ class Prosody:
 		return processes.cpu_seconds(self.pid)
 
 	def settle(self, pump=time.sleep, timeout=240, marked=True):
-		"""Waits for the end of all background work: nothing more is written, the processor is idle, and, unless `marked`
-		is False, no work is noted down as open."""
+		"""Waits for the end of all background work: nothing is written any more, and the processor is idle. Unless
+		`marked` is False, no work is recorded as open either."""
 		end = time.monotonic() + timeout
 		while time.monotonic() < end:
 			processes.wait_idle(self.pid, pump, timeout=max(0.0, end - time.monotonic()))
@@ -113,7 +113,7 @@ class Prosody:
 		return time.time() - stores.last_write(self.data) >= seconds
 
 	def unsettled(self):
-		"""Whether our module's marker names work that is still open."""
+		"""Does our module's record name work that is still open?"""
 		return stores.open_work(self.data)
 
 	def stop(self, sig=signal.SIGTERM):

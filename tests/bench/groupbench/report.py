@@ -1,5 +1,6 @@
-"""Rows with their promises, and the forms in which they are handed out."""
+"""Rows with their promises, and what they look like on the page and as JSON."""
 
+import itertools
 import json
 import statistics
 from dataclasses import asdict, dataclass, field
@@ -7,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass
 class Row:
-	"""Medians by side. `verdict` is PASS, FAIL, or why there is none."""
+	"""The medians of one measurement by side. `verdict` is PASS, FAIL, or the reason why there is none."""
 
 	key: str
 	work: str
@@ -19,6 +20,7 @@ class Row:
 	checks: list = field(default_factory=list)
 	size: int = 0
 	failed: str = ""
+	section: str = ""
 
 	@classmethod
 	def of(cls, key, work, unit, samples, **more):
@@ -27,7 +29,7 @@ class Row:
 		return row
 
 	def at_most(self, factor, other="floor", plus=0.0):
-		"""Promise: ours is at most `factor` times the other side, plus something."""
+		"""Promises that ours is at most `factor` times the other side, and `plus` more."""
 		if self.has("ours", other):
 			self.checks.append(self.values["ours"] <= factor * self.values[other] + plus)
 		return self
@@ -52,7 +54,7 @@ class Row:
 		return all(name in self.values for name in names)
 
 	def left(self, sides):
-		"""Sides that gave up, and why."""
+		"""Notes which sides gave up, and why."""
 		self.notes += [f"{name}: {why}" for name, why in (sides or {}).items()]
 		return self
 
@@ -105,19 +107,33 @@ def markdown(lines):
 	return "\n".join(rendered)
 
 
+INTRODUCTION = """
+- *ours* is this module. *floor* is the time that Prosody's own API takes for the least work: each record stored once,
+  each roster saved once, each push sent once.{peer}
+- Less is better in every row. *ours / floor* below 1 means that ours is faster.
+- *stall* is the time that another client, which pings all the while, waits for an answer.
+- *verdict* says whether the promise is kept. A row without a promise is only reported.
+"""
+
+
 def document(rows, about, with_peer):
-	text = ["# Speed of mod_groups_internal", "", about, "", markdown(table(rows, with_peer)), ""]
+	"""The page: a table for each section, and the notes of all rows."""
+	peer = " *PEER* is the module in the folder that `PEER` names." if with_peer else ""
+	text = ["# Speed of mod_groups_internal", "", about, INTRODUCTION.format(peer=peer)]
+	for section, group in itertools.groupby(rows, lambda row: row.section):
+		text += [f"## {section}", "", markdown(table(group, with_peer)), ""]
 	notes = {}
 	for row in rows:
 		for note in row.notes:
 			notes.setdefault(note, []).append(row.work)
-	notes = [f"- {note} ({works[0] if len(works) == 1 else f'{len(works)} rows'})" for note, works in notes.items()]
 	if notes:
-		text += ["Notes:", *notes, ""]
+		text += ["## Notes", ""]
+		for note, works in notes.items():
+			text.append(f"- {note} ({works[0] if len(works) == 1 else f'{len(works)} rows'})")
+		text.append("")
 	return "\n".join(text)
 
 
 def as_json(rows, about):
-	return json.dumps(
-		{"about": about, "rows": [dict(asdict(row), verdict=row.verdict) for row in rows]}, indent=1, ensure_ascii=False
-	)
+	found = [dict(asdict(row), verdict=row.verdict) for row in rows]
+	return json.dumps({"about": about, "rows": found}, indent=1, ensure_ascii=False)

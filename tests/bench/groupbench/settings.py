@@ -30,14 +30,13 @@ class Settings:
 	only: set = field(default_factory=set)
 	module: pathlib.Path | None = None
 	peer: pathlib.Path | None = None
-	ejabberd: str | None = None
 
 	def wants(self, *keys):
 		return not self.only or any(key in self.only for key in keys)
 
 
 def find_prosody(wanted):
-	"""The start script and the name of the wanted version; a path is taken as it is."""
+	"""Returns start script and name of the wanted version. A path is a start script itself."""
 	if "/" in wanted:
 		return wanted, pathlib.Path(wanted).resolve().parents[1].name
 	own = TARGET / "prosody" / wanted / "bin" / "prosody"
@@ -47,7 +46,7 @@ def find_prosody(wanted):
 
 
 def find_module():
-	"""The folder to put into plugin_paths, or None when nothing was built. A copy: what is built meanwhile is not mixed in."""
+	"""Returns the folder for plugin_paths, or None if nothing was built. A copy: a build meanwhile changes nothing."""
 	built = TARGET / "plugins"
 	if not (built / f"mod_{MODULE}" / f"mod_{MODULE}.lua").exists():
 		return None
@@ -65,16 +64,16 @@ def find_peer(given):
 	raise SystemExit(f"PEER: there is no mod_{MODULE}.lua in {folder} or in a folder mod_{MODULE} of it.")
 
 
-def find_ejabberd(given=None):
-	own = TARGET / "ejabberd" / "bin" / "ejabberdctl"
-	for candidate in (given, str(own)):
-		if candidate and os.access(candidate, os.X_OK):
-			return candidate
-	return None
+EJABBERD = TARGET / "ejabberd" / "bin" / "ejabberdctl"
+
+
+def ejabberd_version():
+	"""Returns the version as ejabberd's makers count: without the distribution's part."""
+	return (TARGET / "ejabberd" / "version").read_text().partition("-")[0]
 
 
 def fresh_folder(*parts):
-	"""A folder below this run's own, empty. All of it goes when the run ends."""
+	"""Makes an empty folder below this run's own, which is removed when the run ends."""
 	folder = _own_folder().joinpath(*parts)
 	shutil.rmtree(folder, ignore_errors=True)
 	folder.mkdir(parents=True)
@@ -86,7 +85,7 @@ ROOM = 4 << 30  # bytes that a run may need
 
 
 def in_memory():
-	"""Whether the servers' files are kept in memory: the disk of a shared machine pauses for longer than all that is measured."""
+	"""Are the servers' files in memory? The disk of a shared machine pauses for longer than anything measured here."""
 	return os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
 
 
@@ -99,7 +98,7 @@ def _own_folder():
 
 
 def only_one():
-	"""Waits until no other run measures: two at once measure each other. Keep what is returned."""
+	"""Waits until no other run measures: two at once measure each other. The caller keeps the returned lock."""
 	OUT.mkdir(parents=True, exist_ok=True)
 	lock = (OUT / "lock").open("w")
 	try:

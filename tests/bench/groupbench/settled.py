@@ -1,6 +1,6 @@
-"""Rows: what is asked again and again when there is nothing to do, among 1,000 groups of 20 and in a group of 1,000."""
+"""Rows: frequent calls with nothing to do, among 1,000 groups of 20 and in a group of 1,000."""
 
-from . import clients, prosody, settings, stores
+from . import clients, prosody, stores
 from .report import Row
 
 BIG = "big"
@@ -10,7 +10,7 @@ LIMIT = 60.0
 
 
 def layout(quick):
-	"""The groups by id: 1,000 of 20, everyone in about five of them and one user in all; and one of 1,000."""
+	"""Returns the groups by id: 1,000 of 20, with everyone in about five and one user in all, and one of 1,000."""
 	groups, users, size = (100, 400, 100) if quick else (1000, 4000, 1000)
 	found = {}
 	for number in range(groups):
@@ -43,7 +43,7 @@ class Scene:
 		self.server.tool("watch_storage")
 
 	def times(self, tool, *arguments):
-		"""Medians in microseconds, one a run, and how often storage was called in all."""
+		"""Returns medians in microseconds, one for each run, and the number of calls into storage."""
 		before = self.server.tool("count_storage_calls")
 		values = [self.server.tool(tool, *arguments, timeout=LIMIT) for _ in range(self.options.runs)]
 		return values, int(self.server.tool("count_storage_calls") - before)

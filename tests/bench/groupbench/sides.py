@@ -1,4 +1,4 @@
-"""What is compared: our module, another one, the floor, ejabberd. Each does the same things by the same names."""
+"""The sides of a comparison: our module, another one, the floor, ejabberd. They do the same work by the same names."""
 
 from . import clients, control, pinger, prosody
 from .settings import GROUP, LABEL
@@ -91,7 +91,7 @@ class FloorSide(ProsodySide):
 
 class EjabberdSide(Side):
 	name = "ejabberd"
-	presences = False  # it never sends them
+	presences = False  # ejabberd never sends them
 
 	def __init__(self, server):
 		self.server = server

@@ -1,4 +1,4 @@
-"""Sockets that neither wait for company before sending nor delay an acknowledgement."""
+"""Sockets that neither wait for more data before they send nor delay an acknowledgement."""
 
 import socket
 
@@ -11,7 +11,7 @@ def connect(port):
 
 
 def quick_ack(sock):
-	"""Not sticky: said again after each read."""
+	"""Asks for quick acknowledgements. The kernel forgets it, so each read asks again."""
 	sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 

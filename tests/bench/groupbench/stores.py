@@ -30,11 +30,11 @@ class Stores:
 		self.write("groups", group, "".join(f'\t["{member}"] = {{}};\n' for member in members))
 
 	def roster(self, user, members, label):
-		"""The roster of one member of one group."""
+		"""Writes the roster of one member of one group."""
 		self.write("roster", user, METADATA + "".join(item(other, [label]) for other in members if other != user))
 
 	def rosters(self, groups):
-		"""Every roster as it is when all is settled; `groups` is a list of (label, members)."""
+		"""Writes every roster as it is when all is settled. `groups` is a list of (label, members)."""
 		labels = {}
 		for label, members in groups:
 			for user in members:
@@ -59,7 +59,7 @@ def roster_files(data):
 
 
 def contact_bytes(data):
-	"""What contact lists take in storage: the roster store, and whatever is there beside it that is neither an account nor a group."""
+	"""Returns what contact lists take in storage: all stores but those of accounts and groups."""
 	root = pathlib.Path(data) / encode(HOST)
 	files = [path for path in root.rglob("*") if path.is_file()]
 	return sum(path.stat().st_size for path in files if path.relative_to(root).parts[0] not in NO_CONTACTS)
@@ -69,7 +69,7 @@ NO_CONTACTS = ("accounts", "groups", "group_info")
 
 
 def last_write(data):
-	"""When anything was last written for the host, in seconds since the epoch: each write renames a file into a folder."""
+	"""Returns the time of the last write for the host, since the epoch: each write renames a file into a folder."""
 	root = pathlib.Path(data) / encode(HOST)
 	latest = root.stat().st_mtime_ns
 	for entry in root.iterdir():
@@ -82,6 +82,6 @@ OPEN_WORK = (b'"unsettled"', b'"everything"', b'"withdrawals"')
 
 
 def open_work(data):
-	"""Whether a record under the host's own key says that contact lists are still to be settled."""
+	"""Does a record under the host's own key name contact lists that are not settled yet?"""
 	root = pathlib.Path(data) / encode(HOST)
 	return any(word in path.read_bytes() for path in root.glob("*.dat") for word in OPEN_WORK)

@@ -1,10 +1,10 @@
-"""Rows: a group's first sync, nobody online. And how fast the call itself returns."""
+"""Rows: a group's first sync, nobody online, and how fast the call itself returns."""
 
 import time
 
 from . import control, processes, prosody, settings, stores
 from .report import Row
-from .settings import HOST, LABEL
+from .settings import LABEL
 
 PROMISED = 100
 SIZES = (40, PROMISED)
@@ -12,7 +12,7 @@ LIMIT = 20.0
 
 
 class Watcher:
-	"""Sees from outside when the contact lists of some users are complete in storage."""
+	"""Watches the files until the contact lists of some users are complete."""
 
 	def __init__(self, data, users):
 		self.folder = stores.roster_files(data)
@@ -57,11 +57,13 @@ class Scene:
 			server.settle()
 
 	def measure(self, name, size, run):
-		"""Seconds: processor time, wall time until all is in storage, the call itself."""
+		"""Returns milliseconds: processor time, wall time until all is in storage, the call itself."""
 		server, group, users = self.servers[name], f"g{size}x{run}", members(size, run)
 		if name == "floor":
-			server.lua("local members = {}; for _, user in ipairs" + f"({control.quote(users)}) do members[user] = {{}}; end\n"
-				f"return module:open_store('groups'):set('{group}', members)")
+			server.lua(
+				f"local members = {{}}; for _, user in ipairs({control.quote(users)}) do members[user] = {{}}; end\n"
+				f"return module:open_store('groups'):set('{group}', members)"
+			)
 			request = prosody.tool("floor_sync", group, LABEL)
 		else:
 			server.lua(f"return groups.create({{ name = '{LABEL}' }}, false, '{group}')")

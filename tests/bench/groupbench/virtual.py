@@ -17,7 +17,7 @@ members = login.members
 
 
 class Logins(login.Scene):
-	"""Ours makes the lists up; the floor has the same in storage, for those who log in: all would be gigabytes."""
+	"""Ours computes the lists. The floor has those of users who log in in storage: all would take gigabytes."""
 
 	def __init__(self, options, ejabberd):
 		super().__init__(options, ejabberd)
@@ -33,8 +33,9 @@ class Logins(login.Scene):
 			store.accounts(members(size))
 			store.group(members(size), f"l{size}", f"Team of {size}")
 		if self.options.module:
-			ours = self.servers["ours"] = prosody.Prosody(self.options, "ours", self.options.module, host_options=VIRTUAL)
+			ours = prosody.Prosody(self.options, "ours", self.options.module, host_options=VIRTUAL)
 			ours.fill(template)
+			self.servers["ours"] = ours
 		for size in self.sizes:
 			for number in range(-WARM, self.logins(size)):
 				store.roster(members(size)[number], members(size), f"Team of {size}")
@@ -63,7 +64,7 @@ def login_rows(options, ejabberd, note):
 		scene.start()
 		for size in scene.sizes:
 			note(f"{scene.logins(size)} logins into a virtual group of {size}")
-			work = f"login into a virtual group of {size:,}: bind and contact list (floor: module off, list in storage)"
+			work = f"login into a virtual group of {size:,}: bind and contact list (floor: list in storage)"
 			samples = scene.run(size, scene.logins(size))
 			yield Row.of("virtual-login", work, "ms", samples, promise="≤ 1.2 × floor", size=size).at_most(1.2)
 	finally:
@@ -81,7 +82,7 @@ def storage_rows(options, _ejabberd, note):
 
 
 def stored_bytes(options, size, host_options):
-	"""What is there beside accounts and groups once a group that was in storage is settled."""
+	"""Returns the size of everything but accounts and groups, once a group that was in storage is settled."""
 	server = prosody.Prosody(options, "ours", options.module, host_options=host_options)
 	store = stores.Stores(server.data)
 	store.accounts(members(size))

@@ -45,9 +45,10 @@ class ServerCase(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(self.server.complaints(), [], "Prosody's log has errors")
 
     async def _wait_for_empty_server(self):
-        """0.12 does not survive a signal that meets it while a session ends, so let the sessions end first."""
+        """Waits for the sessions to end: 0.12 does not survive a signal that comes while one ends."""
         if self.server.is_running():
-            await wait_until(lambda: self.server.run("return next(prosody.full_sessions) == nil"), "all sessions ended")
+            nobody = "return next(prosody.full_sessions) == nil"
+            await wait_until(lambda: self.server.run(nobody), "all sessions ended")
 
     def device(self, user, resource="phone"):
         device = Device(self.server, user, resource)
@@ -55,7 +56,7 @@ class ServerCase(unittest.IsolatedAsyncioTestCase):
         return device
 
     async def online(self, user, resource="phone"):
-        """A new device of this user, logged in and available."""
+        """Returns a new device of this user, logged in and available."""
         device = self.device(user, resource)
         await device.login()
         return device
@@ -74,14 +75,14 @@ class ServerCase(unittest.IsolatedAsyncioTestCase):
         await self.server.run('assert(require "core.usermanager".delete_user(user, module.host))', user=user)
 
     async def group(self, name, *members, chat=False):
-        """A new group with these members; its id."""
+        """Creates a group with these members and returns its id."""
         group = await self.server.groups("create", {"name": name}, chat)
         for member in members:
             await self.server.groups("add_member", group, member)
         return group
 
     async def stored(self, user):
-        """The roster of this user as storage has it: `items`, `pending`, `version`."""
+        """Returns the stored roster of this user: `items`, `pending`, `version`."""
         roster = await self.server.run("return inside.stored(user)", user=user)
         roster["items"] = dict(roster["items"] or {})
         roster["pending"] = list(roster["pending"] or [])
@@ -110,7 +111,7 @@ class ServerCase(unittest.IsolatedAsyncioTestCase):
         )
 
     def assert_contact(self, device, user, *labels, name=None):
-        """The device has this user as a mutual contact with exactly these labels."""
+        """Fails unless the device has this user as a mutual contact with exactly these labels."""
         item = device.items.get(jid(user))
         self.assertIsNotNone(item, f"{device} lacks {user}; it has {sorted(device.items)}")
         self.assertEqual(

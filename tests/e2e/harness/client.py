@@ -113,7 +113,7 @@ class Device:
         )
 
     def drop(self):
-        """Gives the connection up without a word, as after a kill of the server."""
+        """Drops the connection without a word, as after a kill of the server."""
         xmpp, self.xmpp = self.xmpp, None
         if xmpp is not None:
             self.ended.append(xmpp)
@@ -190,15 +190,15 @@ class Device:
         )
 
     async def gone(self, jid):
-        """Waits until this device has the contact no more."""
+        """Waits until the contact is gone from this device."""
         await wait_until(lambda: jid not in self.items, lambda: f"{jid} is gone from {self}: {self.items}")
 
     async def unseen(self, other):
-        """Waits until this device sees the other one no more."""
+        """Waits until this device sees the other one offline."""
         await wait_until(lambda: other.full not in self.seen, f"{self} sees {other} offline")
 
     async def edit(self, jid, subscription=None, name=None, groups=()):
-        """A roster set: an edit of one item, or with subscription `remove` its end."""
+        """Edits one item of the contact list, or with subscription `remove` removes it."""
         iq = self.xmpp.make_iq_set()
         query = ET.Element(ROSTER + "query")
         attributes = {key: value for key, value in (("subscription", subscription), ("name", name)) if value}
@@ -214,7 +214,7 @@ class Device:
         await self.fence()
 
     async def join(self, room, nick=None):
-        """Tries to enter a room: "joined", or the condition of the refusal."""
+        """Tries to enter a room. Returns "joined", or the condition of the refusal."""
         occupant = f"{room}/{nick or self.user}"
         start = len(self.presences)
         presence = self.xmpp.make_presence(pto=occupant)

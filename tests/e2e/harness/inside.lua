@@ -1,4 +1,4 @@
--- Runs inside Prosody, in front of what a test sends: stored rosters as plain data, and what is missing in them.
+-- Helpers inside Prosody, for the Lua that a test sends: stored rosters as plain data, and what is missing in them.
 local inside = {}; -- luacheck: ignore 241
 
 function inside.flat(roster)
@@ -20,13 +20,13 @@ function inside.stored(user)
 	return inside.flat(module:open_store("roster"):get(user));
 end
 
--- The roster that an online user's sessions are served from; nil when the user is offline.
+-- The roster in memory of an online user; nil when the user is offline.
 function inside.live(user)
 	local bare = prosody.bare_sessions[user.."@"..module.host];
 	return bare and inside.flat(bare.roster);
 end
 
--- What a stored roster lacks of being complete: every contact as `both` with all labels, and clean. nil: nothing.
+-- Says what a stored roster lacks: it is complete with every contact as `both`, with all labels, and nothing pending.
 function inside.lack(user, contacts, labels)
 	local roster = module:open_store("roster"):get(user) or { [false] = {} };
 	local pending = (roster[false] or {}).pending or {};
@@ -47,7 +47,7 @@ function inside.lack(user, contacts, labels)
 	return nil;
 end
 
--- The first `limit` of these users whose stored roster lacks something: user -> what.
+-- Finds the first `limit` of these users whose stored rosters lack something: user -> what.
 function inside.lacking(users, contacts, labels, limit)
 	local lacking, found = {}, 0;
 	for _, user in ipairs(users) do

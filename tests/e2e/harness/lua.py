@@ -2,7 +2,7 @@
 
 
 def literal(value):
-    """The Lua expression for a Python value; None at the end of a table is as absent as Lua has it."""
+    """Writes a Python value as a Lua expression. None at the end of a table is absent, as in Lua."""
     if value is None:
         return "nil"
     if isinstance(value, bool):

@@ -60,9 +60,11 @@ def free_ports(count):
 
 
 class Server:
-    """One data folder and the Prosody that runs on it, from the first start to the last."""
+    """One data folder, and the Prosody that runs on it, however often it is started."""
 
-    def __init__(self, folder, storage="internal", plugins=settings.PLUGINS, modules=("groups_internal",), options=None):
+    def __init__(
+        self, folder, storage="internal", plugins=settings.PLUGINS, modules=("groups_internal",), options=None
+    ):
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self.data = folder / "data"
@@ -125,7 +127,7 @@ class Server:
         self.process.wait()
 
     async def stop(self):
-        """The ordinary stop; does nothing when Prosody is not running."""
+        """Stops Prosody as an operator does, if it is running."""
         if not self.is_running():
             return
         self._signal(signal.SIGTERM)
@@ -138,7 +140,7 @@ class Server:
             self._wake()
 
     def _wake(self):
-        """Ends the wait for an event that 0.12 may be in: a signal that came just before has closed all that could."""
+        """Interrupts a wait for events: 0.12 may wait for ever if the signal to stop came just before."""
         self._signal(signal.SIGSTOP)
         self._signal(signal.SIGCONT)
 
@@ -158,7 +160,7 @@ class Server:
         return results[0] if results else None
 
     async def run_all(self, source, **values):
-        """The same, with all results as a list."""
+        """Does the same, and returns all results as a list."""
         assignments = "".join(f"local {name} = {literal(value)};\n" for name, value in values.items())
         answer = await self._ask(f"{INSIDE}\n{assignments}\n{source}")
         if not answer["ok"]:
@@ -186,7 +188,7 @@ class Server:
         return await self.run('return require "core.modulemanager".is_loaded(module.host, name)', name=module)
 
     def log(self):
-        """The lines of Prosody's log: (source, level, message), continuation lines joined to theirs."""
+        """Returns the lines of Prosody's log, (source, level, message), each with its continuation lines."""
         lines = []
         text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
         for line in text.splitlines():
@@ -199,7 +201,7 @@ class Server:
         return lines
 
     def complaints(self):
-        """What the log has of errors and tracebacks."""
+        """Returns the errors and tracebacks in the log."""
         return [line for line in self.log() if line[1] == "error" or "traceback" in line[2]]
 
     def tail(self, count=30):

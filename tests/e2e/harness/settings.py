@@ -23,7 +23,7 @@ prosody = ""
 
 
 def servers():
-    """The Prosodys to test: version -> start script."""
+    """Returns the Prosodys to test: version -> start script."""
     found = {}
     for name in ("0.12", "13"):
         path = os.environ.get("E2E_PROSODY_" + name.replace(".", "_"))
@@ -33,7 +33,7 @@ def servers():
 
 
 def seeded(purpose):
-    """A random generator whose seed is on the output, so that a failure can be replayed with E2E_SEED."""
+    """Returns a random generator. Its seed is on the output: E2E_SEED replays a failure."""
     seed = os.environ.get("E2E_SEED") or str(random.SystemRandom().randrange(1_000_000))
     print(f"      seed of {purpose}: {seed} (replay with E2E_SEED={seed})", file=sys.stderr)
     return random.Random(f"{purpose} {seed}")

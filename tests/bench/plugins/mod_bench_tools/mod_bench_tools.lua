@@ -1,5 +1,5 @@
--- What the bench does inside Prosody: the least work that each measured operation needs, done once through Prosody's
--- own functions (the floor), and stop-watches. Its functions are called over the control port; loaded, it does nothing.
+-- The bench inside Prosody. The floor: the least work that each measured operation needs, done once by Prosody's own
+-- functions. And stop-watches. The bench calls these functions over the control port; loaded, the module does nothing.
 -- luacheck: globals module prosody, allow defined top, ignore 131
 
 local rostermanager = require "core.rostermanager";
@@ -33,7 +33,7 @@ end
 
 -- The floor ----------------------------------------------------------------------------------------------------------
 
--- A member joins who is offline: the record stored, each online member's roster given the item and one push.
+-- Adds a member who is offline. Stores the record; each online member gets the item and one push.
 function floor_add(group, label, user)
 	local members = record(group);
 	members[user] = {};
@@ -49,7 +49,7 @@ function floor_add(group, label, user)
 	return true;
 end
 
--- A member joins who is online: besides, a push to it for each member, and presence in both directions.
+-- Adds a member who is online. The newcomer gets a push for each member as well, and presence goes both ways.
 function floor_add_online(group, label, user)
 	local presence = prosody.hosts[host].modules.presence;
 	local members = record(group);
@@ -78,8 +78,8 @@ function floor_remove(group, user)
 	return group_store:set(group, members);
 end
 
--- A group gets another name, which each online member's roster is given for a label; a push for each item. In slices, with
--- turns for the connections in between: Prosody gets slower with each push that still waits to be sent.
+-- Renames a group. Each online member gets the new label on each item, and a push for it. Works in slices, so that the
+-- connections have their turns in between: Prosody gets slower with each push that still waits to be sent.
 function floor_rename(group, name)
 	local members = record(group);
 	info_store:set(group, { name = name });
@@ -103,7 +103,7 @@ function floor_rename(group, name)
 	return true;
 end
 
--- A group's rosters written from nothing: each loaded, filled and saved once.
+-- Writes the rosters of a group: loads, fills and saves each once.
 function floor_sync(group, label)
 	local members = record(group);
 	for user in pairs(members) do
@@ -118,7 +118,7 @@ function floor_sync(group, label)
 	return true;
 end
 
--- Members join one by one, nobody is online: the record stored each time. Milliseconds.
+-- Adds members one by one, all offline: stores the record each time. Returns milliseconds.
 function floor_grow(group, users)
 	local members = {};
 	local start = monotonic();
@@ -129,7 +129,7 @@ function floor_grow(group, users)
 	return (monotonic() - start) * 1000;
 end
 
--- All groups read from the store. Milliseconds.
+-- Reads all groups from the store. Returns milliseconds.
 function floor_read()
 	local start = monotonic();
 	local count = 0;
@@ -147,7 +147,7 @@ local function median(values)
 	return values[(#values + 1) // 2];
 end
 
--- Median cost of writing a user's whole roster, in milliseconds.
+-- Saves a user's whole roster. Returns the median in milliseconds.
 function save_cost(user, rounds)
 	local roster = rostermanager.load_roster(user, host);
 	local times = {};
@@ -180,14 +180,14 @@ function add_delayed(group, users)
 	return true;
 end
 
--- How long the call itself takes, in milliseconds.
+-- Times the call itself. Returns milliseconds.
 function time_sync(group)
 	local start = monotonic();
 	groups_module().sync(group);
 	return (monotonic() - start) * 1000;
 end
 
--- Microseconds a call, as the median of batches.
+-- Returns microseconds for one call, as the median of batches.
 function time_calls(name, batches, calls, ...)
 	local f = groups_module()[name];
 	local times = {};
@@ -201,7 +201,7 @@ function time_calls(name, batches, calls, ...)
 	return median(times);
 end
 
--- Median microseconds that an event takes when it is fired for a connected user's session.
+-- Fires an event for a connected user's session. Returns the median in microseconds.
 function time_event(name, user, rounds)
 	local _, session = next(sessions[user].sessions);
 	local fire_event = prosody.hosts[host].events.fire_event;
@@ -220,7 +220,7 @@ function time_load(name)
 	return (monotonic() - start) * 1000;
 end
 
--- Takes all cached rosters away: left there by one measurement, they would make the collector dear in the next.
+-- Empties the cache of rosters: what one measurement leaves there makes the collector slow in the next.
 function forget_rosters()
 	prosody.hosts[host].roster_cache = nil;
 	return collect();
@@ -230,7 +230,7 @@ function delete_user(user)
 	return usermanager.delete_user(user, host);
 end
 
--- Kilobytes of Lua memory after a full collection.
+-- Runs a full collection. Returns kilobytes of Lua memory.
 function collect()
 	collectgarbage();
 	collectgarbage();
@@ -239,7 +239,7 @@ end
 
 local storage_calls;
 
--- Counts every call into file storage from now on, whoever opened the store and whenever.
+-- Counts every call into file storage from now on, also on stores that are open already.
 function watch_storage()
 	storage_calls = 0;
 	for name, f in pairs(datamanager) do
