@@ -1,5 +1,7 @@
 -- What specs of mod_groups_internal have in common: conditions to wait for, and looks at state.
 
+local json = require "dkjson";
+
 local harness = require "spec.support.harness";
 
 local world = {};

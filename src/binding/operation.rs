@@ -186,7 +186,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
         Effect::Compare(user, plan) => ("compare", name(user)?, roster::plan(lua, plan, host)?).into_lua_multi(lua),
         Effect::FindBearers(user, labels) => {
-            ("find_bearers", name(user)?, roster::label_list(lua, labels)?).into_lua_multi(lua)
+            ("find_bearers", name(user)?, roster::labels(lua, labels)?).into_lua_multi(lua)
         }
         Effect::Change(user, change) => ("change", name(user)?, roster::change(lua, change)?).into_lua_multi(lua),
         Effect::SaveRoster(user, only, provenance) => {

@@ -28,7 +28,7 @@ pub(super) fn plan(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
     for section in &plan.sections {
         sections.raw_push(section.contacts)?;
         sections.raw_push(section.tie == Tie::Bring)?;
-        sections.raw_push(convert::list(lua, section.groups.iter().map(|(_, label)| label.as_bytes()))?)?;
+        sections.raw_push(labels(lua, &section.groups.iter().map(|(_, label)| label.clone()).collect())?)?;
         match section.names.is_empty() {
             true => sections.raw_push(false)?,
             false => sections.raw_push(optional_texts(lua, &section.names)?)?,
@@ -58,16 +58,12 @@ fn optional_texts(lua: &Lua, texts: &[Option<String>]) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-fn labels(lua: &Lua, labels: &Labels) -> LuaResult<LuaTable> {
+pub(super) fn labels(lua: &Lua, labels: &Labels) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(labels.len(), 0)?;
     for label in labels {
         table.raw_push(lua.create_string(label)?)?;
     }
     Ok(table)
-}
-
-pub(super) fn label_list(lua: &Lua, list: &Labels) -> LuaResult<LuaTable> {
-    labels(lua, list)
 }
 
 /// A change: its fields by name; `provenance` is false if there is to be none any more.
