@@ -70,7 +70,7 @@ impl Call {
         if let Err(reason) = stored {
             let text = "Contact lists are left as they are until the record of open work can be stored";
             self.log(Level::Error, format!("{text}: {reason}")).await;
-            self.state().unsettled.news = true;
+            self.state().work.news = true;
         }
         self.perform(Effect::Wake).await;
         Ok(())

@@ -167,7 +167,6 @@ impl State {
         if decision.change.unsaved {
             let stored = if found.torn { Vec::new() } else { planned.resolve(&decision.stored) };
             self.work.note_unsaved(user, &stored, now);
-            self.unsettled.news = true;
             self.versions.note(user, decision.change.version.unwrap_or_default());
             self.doubt_counterparts(user, &changed, now);
         }
@@ -207,7 +206,6 @@ impl State {
                 unsettled.groups.entry(group).or_insert(false);
             }
         }
-        unsettled.news = true;
         work.enqueue(doubted, now);
     }
 }

@@ -62,9 +62,8 @@ impl Engine {
         if state.turns.is_taken(&Place::Background) {
             return None;
         }
-        let news = state.unsettled.news.then_some(state.work.due);
         let deletions = (!state.deletions.open.is_empty()).then_some(state.deletions.due);
-        let next = [news, state.work.next_time(now, BUSY_PAUSE), deletions].into_iter().flatten().reduce(f64::min)?;
+        let next = [state.work.next_time(now, BUSY_PAUSE), deletions].into_iter().flatten().reduce(f64::min)?;
         Some((next - now).max(0.0))
     }
 
@@ -129,7 +128,7 @@ impl Call {
                 }
                 continue;
             }
-            if self.state().unsettled.news {
+            if self.state().work.news {
                 let pause = self.clear_marker().await;
                 self.state().work.due = self.now() + pause;
             }
@@ -194,7 +193,7 @@ impl Call {
         {
             let mut state = self.state();
             state.work.let_go(user);
-            state.unsettled.news = true;
+            state.work.news = true;
         }
         self.end(turn).await;
     }

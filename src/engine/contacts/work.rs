@@ -64,6 +64,8 @@ pub(crate) struct Work {
     damaged: BTreeSet<UserKey>,
     /// Rosters in memory to be reconciled at once, in turn.
     pub(crate) urgent: VecDeque<(UserKey, Scope)>,
+    /// Something happened since the marker was last looked through for what can be struck off.
+    pub(crate) news: bool,
     /// When the background work goes on, in seconds.
     pub(crate) due: f64,
     burst_began: Option<f64>,
@@ -101,6 +103,7 @@ impl Work {
                 Stage::Queued | Stage::Failing(_) => {}
             }
         }
+        self.news = true;
         let began = *self.burst_began.get_or_insert(now);
         self.due = self.due.max((now + QUIET).min(began + PATIENCE));
     }
@@ -122,7 +125,7 @@ impl Work {
     /// When the background work has something to do, in seconds: now, or when a roster that failed is tried again, or after
     /// `busy_pause` when operations are at all there is.
     pub(crate) fn next_time(&self, now: f64, busy_pause: f64) -> Option<f64> {
-        if !self.queued.is_empty() || self.fetched.is_some() {
+        if !self.queued.is_empty() || self.fetched.is_some() || self.news {
             return Some(self.due);
         }
         let time = |open: &Open| match open.stage {

@@ -173,7 +173,7 @@ impl Call {
         let stored = self.store_info(id, key, info.clone()).await;
         let now = self.now();
         let mut state = self.state();
-        state.unsettled.news = true;
+        state.work.news = true;
         stored?;
         state.enqueue_group(key, now);
         Ok(Some((info, old)))
@@ -243,7 +243,7 @@ impl Call {
         let mut state = self.state();
         state.directory.remove(id);
         state.begin_parting(id, now);
-        state.unsettled.news = true;
+        state.work.news = true;
         Ok((info, members))
     }
 }

@@ -209,7 +209,7 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.deletions.due = now + RETRY_PAUSE;
-        state.unsettled.news = true;
+        state.work.news = true;
     }
 
     /// Has the copy of an endangered group say what the group is about to be, in storage before the group's own records
@@ -239,7 +239,7 @@ impl Call {
         let Some(before) = before else { return };
         let mut state = self.state();
         state.copies.insert(id.clone(), before);
-        state.unsettled.news = true;
+        state.work.news = true;
     }
 
     pub(crate) async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
@@ -258,7 +258,7 @@ impl Call {
         if last && stored.is_ok() {
             let mut state = self.state();
             state.copies.remove(&id);
-            state.unsettled.news = true;
+            state.work.news = true;
         }
         self.end(turn).await;
         if let Err(reason) = stored {

@@ -131,7 +131,7 @@ impl Call {
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
         state.partings.rejoin(id, user);
-        state.unsettled.news = true;
+        state.work.news = true;
         if delayed {
             state.unsettled.groups.insert(key, true);
         } else if present {
@@ -196,7 +196,7 @@ impl Call {
         if parts {
             state.begin_parting(id, now);
         }
-        state.unsettled.news = true;
+        state.work.news = true;
         Ok(Some((user, info)))
     }
 

@@ -22,7 +22,7 @@ impl Call {
             if leavers.is_empty() || !state.partings.is_open(id) {
                 return Ok(());
             }
-            state.unsettled.news = true;
+            state.work.news = true;
             if !state.stores_contacts() {
                 return Ok(());
             }

@@ -138,7 +138,7 @@ impl State {
     /// Nobody knows of this account. A member without one is looked for again at the next sync, or arrives when it is used.
     fn await_account(&mut self, user: UserKey) {
         if !self.directory.groups_of(user).is_empty() && self.accounts.awaiting.insert(user) {
-            self.unsettled.news = true;
+            self.work.news = true;
             if !self.stores_contacts() {
                 self.accounts.lost.insert(user);
             }

@@ -168,7 +168,7 @@ impl Call {
     fn take_over(&self, id: &Name, wanted: Option<Records>) {
         let now = self.now();
         let mut state = self.state();
-        state.unsettled.news = true;
+        state.work.news = true;
         let Some((info, members)) = wanted else {
             return state.directory.remove(id);
         };

@@ -29,8 +29,6 @@ pub(crate) struct Unsettled {
     pub(crate) adopting: bool,
     /// Contacts that groups bring are virtual, and none is left in storage.
     pub(crate) virtual_only: bool,
-    /// Something happened since the marker was last looked through for what can be struck off.
-    pub(crate) news: bool,
 }
 
 impl Call {
@@ -92,7 +90,7 @@ impl Call {
     /// What an operation answers whose work cannot be noted. What it has listed stays until the list is next looked through:
     /// another operation may rely on it by now.
     pub(crate) async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
-        self.state().unsettled.news = true;
+        self.state().work.news = true;
         let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
         self.log(Level::Error, text).await;
         Err(Error::Internal)
@@ -106,13 +104,13 @@ impl Call {
         let due = {
             let mut state = self.state();
             state.strike_settled();
-            state.unsettled.news = false;
+            state.work.news = false;
             state.wanted_marker() != state.marker
         };
         let stored = if due { self.store_marker().await } else { Ok(()) };
         self.end(turn).await;
         let Err(reason) = stored else { return 0.0 };
-        self.state().unsettled.news = true;
+        self.state().work.news = true;
         self.log(Level::Warn, format!("The record of open work cannot be stored, it is tried again: {reason}")).await;
         FAILURE_PAUSE
     }
@@ -215,7 +213,7 @@ impl State {
         self.spared.end(user);
         self.accounts.awaiting.remove(&user);
         self.accounts.lost.remove(&user);
-        self.unsettled.news = true;
+        self.work.news = true;
     }
 }
 
