@@ -161,7 +161,7 @@ function contacts.compare(username, roster, plan, online)
 	local version = metadata.version;
 	if shown then version = state.stored_version; end
 	return true, absent, facts, covered, asking, get_provenance(metadata), tonumber(version) or version,
-		metadata.groups_unsaved and not state.changed or false, online;
+		metadata.groups_unsaved, not state.changed, online;
 end
 
 -- Returns the items that are in one of these roster groups: an array of JIDs, and their facts.

@@ -260,7 +260,7 @@ end
 function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
-	if not metadata then return true, 0; end
+	if not metadata then return "absent"; end
 	put_off_collector(while_serving);
 	local version = metadata.version;
 	local last_jid = is_last and jids[#jids];

@@ -145,7 +145,7 @@ fn step(lua: &Lua, step: &ItemStep) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// What the shim found: arrays of numbers, facts, numbers and numbers, the provenance, the version, and two booleans.
+/// What the shim found: arrays of numbers, facts, numbers and numbers, the provenance, the version, and three booleans.
 pub(super) fn comparison(mut next: impl FnMut() -> LuaValue) -> Option<Comparison> {
     let absent = convert::numbers(&next())?;
     let mut facts: BTreeMap<u32, Fact> = BTreeMap::new();
@@ -171,7 +171,8 @@ pub(super) fn comparison(mut next: impl FnMut() -> LuaValue) -> Option<Compariso
         provenance: text.map(|text| Text(text.into())),
         version: convert::version(&version),
         fixed_version: matches!(version, LuaValue::Boolean(true)),
-        torn: convert::truth(&next()),
+        unsaved: convert::truth(&next()),
+        fresh: convert::truth(&next()),
         online: convert::truth(&next()),
     })
 }

@@ -3,6 +3,8 @@
 //! An operation never touches Prosody: it hands out one [`Effect`] after the other and is resumed with a [`Reply`] to
 //! each. The shim has one small function for each effect. Both types are plain data that a test can compare.
 
+use std::ops::Range;
+
 use crate::engine::contacts::item::{Edit, Fact, Item, Labels};
 use crate::engine::state::info::Info;
 use crate::engine::state::marker::Marker;
@@ -92,7 +94,7 @@ pub enum Effect {
     SaveRoster(Name, Option<Name>, Option<Option<String>>),
     /// Take a roster out of Prosody's cache. `Done`.
     ReleaseRoster(Name),
-    /// Push contacts of a user, as the roster has them, to the user's clients. `Pushed`.
+    /// Push contacts of a user, as the roster has them, to the user's clients. `Pushed`, or `Absent` if it is not in memory.
     Push(Push),
     /// Send a user's presence to these users. `Done`.
     SendPresence(Name, Vec<Name>),
@@ -189,6 +191,8 @@ pub struct Plan {
     pub reads_edits: bool,
     /// The lowest version that a changed roster may take.
     pub version: u64,
+    /// Versions that clients may know another content of, if the roster is read from storage with one of them.
+    pub doubtful: [Range<u64>; 2],
     /// What the roster is settled as of, if nothing is missing in the end: see [`Effect::CheckStamp`].
     pub stamp: Option<u64>,
 }
@@ -265,11 +269,20 @@ pub struct Comparison {
     pub version: u64,
     /// The version is made up by another module, and is not to be touched.
     pub fixed_version: bool,
-    /// The roster was read from storage, which has changes of ours under its version that it has not all: a client's edit stores the
-    /// version with one item.
-    pub torn: bool,
+    /// Changes of ours that storage may not have are under its version: a client's edit stores the version with one item.
+    pub unsaved: bool,
+    /// Nothing of the roster was changed for groups since it was read from storage.
+    pub fresh: bool,
     /// Whether the user has a session that may be told.
     pub online: bool,
+}
+
+impl Comparison {
+    /// Whether clients may know another content under the roster's version, or under one that it is still to get: it was read from
+    /// storage that has not all that the version stands for, or an older version than clients do.
+    pub(crate) fn is_torn(&self, plan: &Plan) -> bool {
+        self.fresh && (self.unsaved || plan.doubtful.iter().any(|versions| versions.contains(&self.version)))
+    }
 }
 
 /// What [`Effect::Change`] does to a roster.

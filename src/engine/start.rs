@@ -192,6 +192,10 @@ impl State {
         self.unsettled.virtual_only = marker.virtual_only;
         // One that was handed out and lost must never come again.
         self.versions.next_generation = marker.generation + 1;
+        if found && marker.is_open() {
+            marker.doubtful_before = marker.generation + 1;
+        }
+        self.versions.doubtful_before = marker.doubtful_before;
         self.unsettled.everything = marker.everything;
         self.unsettled.adopting = marker.adopting;
         for name in &marker.awaiting {

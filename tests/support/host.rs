@@ -68,6 +68,8 @@ pub struct Host {
     pub edits: BTreeMap<Name, Edits>,
     /// Who is banned from every room.
     pub banned: BTreeSet<Name>,
+    /// How often a roster was changed.
+    pub changed: usize,
     /// The plan that was compared last, and how many were.
     pub compared: (Plan, usize),
     /// How long each effect takes.
@@ -291,6 +293,7 @@ impl Host {
                 let table = context.cloned().or_else(|| self.loaded(user))?;
                 let before = table.borrow().clone();
                 table.borrow_mut().change(&self.compared.0, change);
+                self.changed += usize::from(!change.edits.is_empty());
                 self.note_change(&before, &table.borrow());
                 Reply::Done
             }
@@ -425,7 +428,7 @@ impl Host {
 
     /// Only the last push of a change carries the version that the roster has afterwards.
     fn push(&mut self, push: &Push) -> Reply {
-        let Some(table) = self.loaded(&push.user) else { return Reply::Pushed(0) };
+        let Some(table) = self.loaded(&push.user) else { return Reply::Absent };
         let mut roster = table.borrow_mut();
         let number = roster.version.filter(|_| !roster.virtual_version);
         let counted = u64::from(push.last && roster.overlay.is_none());

@@ -145,7 +145,8 @@ impl Roster {
             provenance: self.provenance.as_ref().map(|text| Text(text.as_bytes().into())),
             version: self.stored_version().unwrap_or(0),
             fixed_version: self.virtual_version,
-            torn: self.unsaved && !self.changed,
+            unsaved: self.unsaved,
+            fresh: !self.changed,
             online,
             ..Comparison::default()
         };

@@ -14,16 +14,19 @@ impl Engine {
     /// stands for changes that may not all be in storage.
     pub fn roster_loaded(&self, username: Name, unsaved: bool) -> Operation {
         self.start(move |call| async move {
-            let user = call.concerned(&username);
-            if let Some(user) = user {
-                call.state().end_sparing(user, call.now());
-                if call.has_account(user).await {
-                    call.reconcile(user, Scope::All, unsaved).await;
-                }
-            } else if unsaved && call.state().phase == Phase::Ready {
-                // Whoever groups do not concern any more may still have been shown what they brought.
-                let user = call.state().directory.intern(&username);
-                call.reconcile(user, Scope::All, true).await;
+            if unsaved {
+                call.ready().await?;
+                call.state().directory.intern(&username);
+            }
+            // Also for somebody whom groups do not concern any more: what they brought was shown under this version.
+            let known = call.state().directory.find_user(&username);
+            let torn = known.filter(|&user| unsaved || call.state().versions.may_be_behind(user));
+            let Some(user) = call.concerned(&username).or(torn) else { return Ok(Answer::Done) };
+            call.state().end_sparing(user, call.now());
+            if call.has_account(user).await {
+                call.reconcile(user, Scope::All, torn.is_some()).await;
+            } else if torn.is_some() {
+                call.reconcile(user, Scope::Removals, true).await;
             }
             Ok(Answer::Done)
         })

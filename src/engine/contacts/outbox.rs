@@ -34,6 +34,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// The next few, and whether they are the last of their key.
     pub(crate) fn take(&mut self) -> Option<(K, Vec<UserKey>, bool)> {
         let key = self.order.front()?.clone();
+        self.take_of(key)
+    }
+
+    fn take_of(&mut self, key: K) -> Option<(K, Vec<UserKey>, bool)> {
         let list = self.lists.get_mut(&key)?;
         let batch = list.drain(..list.len().min(BATCH)).collect();
         let last = list.is_empty();
@@ -82,8 +86,7 @@ impl Outbox {
             return Some((Effect::SendUnavailable(directory.user_name(user), directory.names(&others)), None));
         }
         if let Some((user, contacts, last)) = self.pushes.take() {
-            let push = Push { user: directory.user_name(user), contacts: directory.names(&contacts), last };
-            return Some((Effect::Push(push), Some(user)));
+            return Some((push(directory, user, &contacts, last), Some(user)));
         }
         if let Some((user, others, _)) = self.presences.take() {
             return Some((Effect::SendPresence(directory.user_name(user), directory.names(&others)), None));
@@ -91,6 +94,16 @@ impl Outbox {
         let (room, users, _) = self.invites.take()?;
         Some((Effect::Invite(room, directory.names(&users)), None))
     }
+
+    /// The next push to one user.
+    pub(crate) fn take_push(&mut self, directory: &Directory, user: UserKey) -> Option<Effect> {
+        let (_, contacts, last) = self.pushes.take_of(user)?;
+        Some(push(directory, user, &contacts, last))
+    }
+}
+
+fn push(directory: &Directory, user: UserKey, contacts: &[UserKey], last: bool) -> Effect {
+    Effect::Push(Push { user: directory.user_name(user), contacts: directory.names(contacts), last })
 }
 
 #[cfg(test)]

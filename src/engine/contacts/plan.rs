@@ -75,6 +75,7 @@ impl State {
         let State { directory, accounts, withdrawals, partings, spared, unsettled, versions, options, .. } = &*self;
         let plan = Plan {
             version: versions.floor(user)?,
+            doubtful: versions.doubtful(user),
             naming: options.naming,
             adopt: unsettled.adopting,
             virtual_contacts: options.virtual_contacts,

@@ -165,7 +165,7 @@ impl State {
     fn note_decision(&mut self, user: UserKey, planned: &Planned, decision: &Decision, found: &Comparison, now: f64) {
         let changed = planned.resolve(&decision.changed);
         if decision.change.unsaved {
-            let stored = if found.torn { Vec::new() } else { planned.resolve(&decision.stored) };
+            let stored = if found.is_torn(&planned.plan) { Vec::new() } else { planned.resolve(&decision.stored) };
             self.work.note_unsaved(user, &stored, now);
             self.versions.note(user, decision.change.version.unwrap_or_default());
             self.doubt_counterparts(user, &changed, now);

@@ -57,7 +57,7 @@ pub(crate) fn decide(
     provenance: Option<Provenance>,
     bearers: &[(String, Item)],
 ) -> Decision {
-    let mut judge = Judge::new(plan, provenance);
+    let mut judge = Judge::new(plan, provenance, found.fresh);
     let before = judge.provenance.clone();
     judge.give_labels(bearers);
     let absent = found.absent.iter().map(|&number| (number, None));
@@ -82,6 +82,8 @@ pub(super) struct Judge<'a> {
     known: bool,
     /// It has none, and what bears a label of its groups is the Lua module's work.
     adopts: bool,
+    /// The items are as storage has them.
+    fresh: bool,
     /// All labels that were given before.
     given: Labels,
     steps: HashMap<(Step, bool), usize>,
@@ -119,7 +121,7 @@ impl Outcome {
 }
 
 impl<'a> Judge<'a> {
-    fn new(plan: &'a Plan, provenance: Option<Provenance>) -> Judge<'a> {
+    fn new(plan: &'a Plan, provenance: Option<Provenance>, fresh: bool) -> Judge<'a> {
         let known = provenance.is_some();
         let adopts = plan.adopt && !known;
         let provenance = provenance.unwrap_or_default();
@@ -128,7 +130,7 @@ impl<'a> Judge<'a> {
             let labels = plan.sections.iter().flat_map(|section| section.groups.iter().map(|(_, label)| label));
             given.extend(labels.chain(plan.sections.iter().flat_map(|section| &section.left_labels)).cloned());
         }
-        Judge { plan, provenance, known, adopts, given, steps: HashMap::new(), decision: Decision::default() }
+        Judge { plan, provenance, known, adopts, fresh, given, steps: HashMap::new(), decision: Decision::default() }
     }
 
     /// Notes the labels that contacts are given. Where a label is given for the first time, an item that bears it already does so
@@ -329,8 +331,9 @@ impl<'a> Judge<'a> {
     /// - a brought one to which the user has given a name or a roster group stays with subscription `none`;
     /// - any other brought one goes.
     ///
-    /// A name that this module has given goes as well. What has been given up is the user's from then on: it is given up again only
-    /// if storage turns out to have it as it was.
+    /// A name that this module has given goes as well. What has been given up is the user's from then on. It is given up again only
+    /// if storage turns out to have it as it was: it bears a label still, or is read with subscription `both`, which nobody can
+    /// have given it since without [`Provenance::confirm`].
     pub(super) fn give_up(&mut self, given: &Labels, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -341,7 +344,7 @@ impl<'a> Judge<'a> {
         let brought = match &note {
             None if !bears => return Some(before.clone()),
             None => true,
-            Some(note) if note.released && !bears && !(note.brought && untouched) => return Some(before.clone()),
+            Some(note) if note.released && !bears && !(self.fresh && untouched) => return Some(before.clone()),
             Some(note) => note.brought,
         };
         let mut item = before.clone();
@@ -424,7 +427,7 @@ impl<'a> Judge<'a> {
         let provenance_changed = self.provenance != *before;
         let decision = &mut self.decision;
         decision.quiet |= self.known && provenance_changed || self.adopts && self.provenance != Provenance::default();
-        decision.quiet |= found.torn;
+        decision.quiet |= found.is_torn(self.plan) && !found.fixed_version;
         let stores = decision.quiet || !decision.stored.is_empty();
         let number = if stores { (found.version + 1).max(self.plan.version) } else { found.version };
         let change = &mut decision.change;

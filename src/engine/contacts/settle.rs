@@ -104,9 +104,30 @@ impl Call {
             };
             let Some((effect, pushed)) = next else { return };
             let reply = self.perform(effect).await;
-            if let (Reply::Pushed(version), Some(user)) = (reply, pushed) {
-                self.state().versions.note(user, version);
+            if let Some(user) = pushed {
+                self.note_pushed(user, reply);
             }
+        }
+    }
+
+    fn note_pushed(&self, user: UserKey, reply: Reply) {
+        let versions = &mut self.state().versions;
+        match reply {
+            Reply::Pushed(version) => versions.note(user, version),
+            _ => versions.outdate(user),
+        }
+    }
+
+    /// Sends a user's pushes, before the roster is saved: the last one takes a new version, which is to be in storage.
+    async fn push_all(&self, user: UserKey) {
+        loop {
+            let next = {
+                let State { outbox, directory, .. } = &mut *self.state();
+                outbox.take_push(directory, user)
+            };
+            let Some(effect) = next else { return };
+            let reply = self.perform(effect).await;
+            self.note_pushed(user, reply);
         }
     }
 
@@ -232,6 +253,7 @@ impl Call {
                 return;
             }
         }
+        self.push_all(user).await;
         if !self.save(user, &name, reconciled.provenance).await {
             return;
         }

@@ -1,6 +1,7 @@
 //! Versions of rosters (RFC 6121, section 2.6): a number never stands for two contents.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::engine::state::directory::UserKey;
 
@@ -18,6 +19,9 @@ pub(crate) struct Versions {
     /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for what was
     /// saved may have been read anew: a logout discards the roster in memory.
     highest: HashMap<UserKey, u64>,
+    /// The server died in a start before this one, with changes in memory of which clients may know the versions. A roster that such
+    /// a start has saved, and that is read from storage, takes a new version before anybody sees it.
+    pub(crate) doubtful_before: u64,
 }
 
 impl Versions {
@@ -27,9 +31,25 @@ impl Versions {
         *highest = version.max(*highest);
     }
 
+    /// Clients have the version that a roster has in storage, but not all of its content: the next one to read it gets another.
+    pub(crate) fn outdate(&mut self, user: UserKey) {
+        *self.highest.entry(user).or_default() += 1;
+    }
+
     /// Forgets the versions of a roster that is gone.
     pub(crate) fn forget(&mut self, user: UserKey) {
         self.highest.remove(&user);
+    }
+
+    /// Whether a roster that is read from storage may have an older version than clients do.
+    pub(crate) fn may_be_behind(&self, user: UserKey) -> bool {
+        self.doubtful_before > 0 || self.highest.contains_key(&user)
+    }
+
+    /// The versions that clients may know another content of, if a roster is read from storage with one of them.
+    pub(crate) fn doubtful(&self, user: UserKey) -> [Range<u64>; 2] {
+        let lost = 1 << GENERATION_BITS..self.doubtful_before << GENERATION_BITS;
+        [lost, 0..self.highest.get(&user).copied().unwrap_or_default()]
     }
 
     /// Begins a new generation: a new account of a name that was deleted must not be given the old one's versions. No roster is

@@ -14,6 +14,8 @@ use crate::engine::state::value::Value;
 pub struct Marker {
     /// How often the engine has been started on these data. Roster versions are made of it.
     pub generation: u64,
+    /// The last start with a lower number ended with work open: versions that were handed out may not be in storage. Zero for none.
+    pub doubtful_before: u64,
     /// Every group is unsettled: the data come from a module that kept no marker.
     pub everything: bool,
     /// Beside that, contact lists without provenance are the Lua module's work.
@@ -60,6 +62,7 @@ impl Marker {
         let generation = value.get("generation")?.as_integer()?;
         let mut marker = Marker {
             generation: u64::try_from(generation).ok()?,
+            doubtful_before: value.get("doubtful_before").and_then(Value::as_integer).map_or(0, |n| n.max(0) as u64),
             everything: value.get("everything") == Some(&Value::Bool(true)),
             adopting: value.get("adopting") == Some(&Value::Bool(true)),
             virtual_only: value.get("virtual") == Some(&Value::Bool(true)),
@@ -81,6 +84,12 @@ impl Marker {
         Some(marker)
     }
 
+    /// Whether any work on contact lists is open.
+    pub(crate) fn is_open(&self) -> bool {
+        let sets = self.unsettled.is_empty() && self.withdrawals.is_empty() && self.partings.is_empty();
+        self.everything || !sets
+    }
+
     /// The marker as it is stored.
     pub fn to_value(&self) -> Value {
         let text = |name: &Name| Value::text(name.as_bytes());
@@ -93,6 +102,9 @@ impl Marker {
             (Value::text(b"generation"), Value::Integer(self.generation as i64)),
         ];
         let mut put = |key: &[u8], value: Value| entries.push((Value::text(key), value));
+        if self.doubtful_before > 0 {
+            put(b"doubtful_before", Value::Integer(self.doubtful_before as i64));
+        }
         if self.everything {
             put(b"everything", Value::Bool(true));
         }
@@ -157,6 +169,7 @@ mod tests {
         let copy = Copy { info: Info::named((*b"C").into()), members: vec![(name("ann"), Value::Bool(true))] };
         Marker {
             generation: 7,
+            doubtful_before: 3,
             everything: true,
             adopting: true,
             virtual_only: true,

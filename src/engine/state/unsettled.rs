@@ -152,6 +152,7 @@ impl State {
         let stayed = open().filter(|(_, parting)| !parting.stayed.is_empty());
         Marker {
             generation: versions.generation.unwrap_or(versions.next_generation),
+            doubtful_before: versions.doubtful_before,
             everything: unsettled.everything,
             adopting: unsettled.adopting,
             virtual_only: unsettled.virtual_only,
