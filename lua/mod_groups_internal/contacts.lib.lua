@@ -6,8 +6,8 @@
 -- - `stamp` and `version`: what the list was settled as of, and the version that it had then;
 -- - `changed`: it was changed since it was read from storage;
 -- - `edits`, once they are read: { [jid] = { name =, groups = } }, what the user has made of virtual contacts; `edits_changed`;
--- - where contacts are virtual, `roster`: the list; `shown`: { [jid] = the virtual item }; `below`: { [jid] = the stored item };
---   `stored_version`; `digest`.
+-- - where contacts are virtual, `roster`: the list; `shown`: { [jid] = the virtual item }; `names`: { [jid] = its name };
+--   `below`: { [jid] = the stored item }; `stored_version`; `digest`.
 
 local jid_node = require "util.jid".node;
 local json_encode = require "util.json".encode;
@@ -98,7 +98,7 @@ local function pack_groups(groups)
 end
 
 -- What an item is of a contact: read by src/binding/roster.rs.
-local ITEM, BELOW, EDIT, BEFORE = 0, 1, 2, 3;
+local ITEM, BELOW, EDIT, SHOWN = 0, 1, 2, 3;
 
 local function pack(facts, number, layer, item)
 	local n = #facts;
@@ -212,11 +212,11 @@ local function take_step(roster, state, jid, edit, name)
 	end
 	if edit.labels then
 		local item = setmetatable({ name = name, groups = edit.groups and make_set(edit.groups) }, get_kind(edit.labels));
-		shown[jid], below[jid], roster[jid] = item, own, item;
+		shown[jid], below[jid], state.names[jid], roster[jid] = item, own, name, item;
 	elseif is_covered and not edit.lift then
 		below[jid] = own;
 	else
-		if is_covered then shown[jid], below[jid] = nil, nil; end
+		if is_covered then shown[jid], below[jid], state.names[jid] = nil, nil, nil; end
 		roster[jid] = own;
 	end
 	if edit.edit ~= nil and state.edits then
@@ -230,7 +230,8 @@ function contacts.change(roster, jids, change)
 	local metadata = roster[false];
 	local state = get_state(metadata);
 	if change.digest and not state.shown then
-		state.roster, state.shown, state.below, state.stored_version = roster, {}, {}, metadata.version;
+		state.roster, state.shown, state.below, state.names = roster, {}, {}, {};
+		state.stored_version = metadata.version;
 	end
 	for _, edit in ipairs(change.edits) do
 		local numbers, names = edit.contacts, edit.names;
@@ -274,6 +275,7 @@ function contacts.note_edit(note, roster, jid, username, groups)
 end
 
 contacts.pack, contacts.take_step, contacts.show_version, contacts.get_provenance = pack, take_step, show_version, get_provenance;
-contacts.BELOW, contacts.EDIT, contacts.BEFORE, contacts.ITEM = BELOW, EDIT, BEFORE, ITEM;
+contacts.ITEM, contacts.BELOW, contacts.EDIT, contacts.SHOWN = ITEM, BELOW, EDIT, SHOWN;
+contacts.is_usual = is_usual;
 
 return contacts;

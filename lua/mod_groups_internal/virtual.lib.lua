@@ -69,12 +69,12 @@ end
 
 -- Somebody has replaced a virtual item, or changed it in place: what the user has made of the contact is the engine's to say.
 local function take_in_edit(state, jid)
-	local shown, item, facts = state.shown[jid], state.roster[jid], {};
-	contacts.pack(facts, 1, contacts.ITEM, item);
-	if item ~= shown then contacts.pack(facts, 1, contacts.BEFORE, shown); end
+	local facts = {};
+	contacts.pack(facts, 1, contacts.ITEM, state.roster[jid]);
+	contacts.pack(facts, 1, contacts.SHOWN, { name = state.names[jid] });
 	if state.below[jid] then contacts.pack(facts, 1, contacts.BELOW, state.below[jid]); end
 	if state.edits[jid] then contacts.pack(facts, 1, contacts.EDIT, state.edits[jid]); end
-	local edit, name = take_in(getmetatable(shown).labels, facts);
+	local edit, name = take_in(getmetatable(state.shown[jid]).labels, facts);
 	contacts.take_step(state.roster, state, jid, edit, name);
 end
 
@@ -95,7 +95,9 @@ local function set_roster(store, username, roster, ...)
 	local state = shown_state(type(roster) == "table" and roster[false]);
 	if not state or state.roster ~= roster then return store:set(username, roster, ...); end
 	for jid, item in pairs(state.shown) do
-		if roster[jid] and roster[jid] ~= item then take_in_edit(state, jid); end
+		local kind = getmetatable(item);
+		local same = roster[jid] == item and item.name == state.names[jid] and contacts.is_usual(item, kind.labels, kind);
+		if roster[jid] and not same then take_in_edit(state, jid); end
 	end
 	local ok, err = virtual.store_edits(username, roster);
 	if not ok then return nil, err; end

@@ -17,7 +17,7 @@ enum Layer {
     Item,
     Below,
     Edit,
-    Before,
+    Shown,
 }
 
 /// A plan: its fields by name, but for the sections, which are flat: `size, brings, labels, names or false` for each.
@@ -193,7 +193,7 @@ fn layers(flat: &LuaValue) -> Option<Vec<(u32, Layer, Item)>> {
     for at in (1..=flat.raw_len()).step_by(5) {
         let value = |offset: usize| flat.raw_get::<LuaValue>(at + offset).ok();
         let code = value(0)?.as_u32()?;
-        let layer = [Layer::Item, Layer::Below, Layer::Edit, Layer::Before][code as usize % 4];
+        let layer = [Layer::Item, Layer::Below, Layer::Edit, Layer::Shown][code as usize % 4];
         let groups = value(4)?;
         let groups = groups.as_string()?.as_bytes();
         let groups = groups.split(|&byte| byte == 0).filter(|group| !group.is_empty());
@@ -234,7 +234,7 @@ pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) ->
             Layer::Item => replaced.item = item,
             Layer::Below => replaced.below = Some(item),
             Layer::Edit => replaced.edit = Some(OwnEdit { name: item.name, groups: item.groups }),
-            Layer::Before => replaced.shown = Some(item),
+            Layer::Shown => replaced.name = item.name,
         }
     }
     let (taken, name) = crate::engine::take_in(&replaced);

@@ -85,9 +85,9 @@ impl World {
                 }
                 (Some(item), Some((labels, below))) => {
                     let edit = roster.edits.as_ref().and_then(|edits| edits.get(&contact)).cloned();
-                    let shown = before.as_ref().map(Item::facts);
+                    let name = before.and_then(|before| before.name);
                     let below = below.as_ref().map(Item::facts);
-                    let (step, name) = take_in(&Replaced { labels, shown, item: item.facts(), below, edit });
+                    let (step, name) = take_in(&Replaced { labels, name, item: item.facts(), below, edit });
                     roster.take_step(&contact, &step, name);
                 }
                 (None, cover) => {

@@ -82,9 +82,9 @@ fn lift(stored: Option<Item>, edit: Option<OwnEdit>) -> Outcome {
 pub struct Replaced {
     /// The labels of the groups that bring the contact.
     pub labels: Labels,
-    /// The virtual item as it was shown, unless it was changed in place.
-    pub shown: Option<Item>,
-    /// The item in its place.
+    /// The name that was shown.
+    pub name: Option<String>,
+    /// The item that is there now.
     pub item: Item,
     /// The stored item below.
     pub below: Option<Item>,
@@ -97,11 +97,11 @@ pub struct Replaced {
 /// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the user's layer
 /// has them already. A subscription that changes is the stored item's.
 pub fn take_in(replaced: &Replaced) -> (Step, Option<String>) {
-    let Replaced { labels, shown, item, below, edit } = replaced;
+    let Replaced { labels, name: shown_name, item, below, edit } = replaced;
     let own = below.as_ref().map(|item| (item.name.clone(), item.groups.clone()));
     let own = own.or_else(|| edit.clone().map(|edit| (edit.name, edit.groups)));
     let (own_name, own_groups) = own.unwrap_or_default();
-    let renamed = shown.as_ref().map_or(own_name.is_some(), |shown| shown.name != item.name);
+    let renamed = *shown_name != item.name;
     let given_name = if own_name.is_none() && !renamed { item.name.clone() } else { None };
     let name = if renamed { item.name.clone() } else { own_name };
     let chosen = |label: &&String| !labels.contains(*label) || own_groups.contains(*label);
