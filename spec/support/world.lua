@@ -196,6 +196,32 @@ function world.set_options(server, options)
 		return assert(require "core.modulemanager".reload(host, "groups_internal")) ~= nil]]);
 end
 
+-- The contact list that a client of a user who logs in is given: as `contacts`, and its version. With `version`, the
+-- client has the list of that version: nil says that it is told so.
+function world.fetch(server, username, version)
+	return table.unpack(server:eval([[
+		local st, clients, username, version = require "util.stanza", prosody.spec_clients, ...;
+		local session = clients.bind(username, "fetch");
+		session.received = {};
+		clients.send(session, st.iq({ type = "get", id = "fetch" })
+			:tag("query", { xmlns = "jabber:iq:roster", ver = version }));
+		local query = session.received[1]:get_child("query", "jabber:iq:roster");
+		local contacts = query and {};
+		for item in query and query:childtags("item") or function () end do
+			local groups = {};
+			for group in item:childtags("group") do groups[#groups + 1] = group:get_text(); end
+			table.sort(groups);
+			contacts[(item.attr.jid:gsub("@localhost$", ""))] = table.concat({ item.attr.subscription, item.attr.ask or "",
+				item.attr.name or "", table.unpack(groups) }, ",");
+		end
+		clients.logout(session);
+		return { contacts, query and tostring(query.attr.ver) }]], username, version));
+end
+
+function world.reload(server)
+	assert(server:eval([[return require "core.modulemanager".reload(host, "groups_internal") ~= nil]]));
+end
+
 -- How often each user's contact list has been written since `forget`.
 function world.writes(server)
 	local counts = {};
