@@ -74,8 +74,9 @@ local function take_in_edit(state, jid)
 	contacts.pack(facts, 1, contacts.SHOWN, { name = state.names[jid] });
 	if state.below[jid] then contacts.pack(facts, 1, contacts.BELOW, state.below[jid]); end
 	if state.edits[jid] then contacts.pack(facts, 1, contacts.EDIT, state.edits[jid]); end
-	local edit, name = take_in(getmetatable(state.shown[jid]).labels, facts);
+	local edit, name, subscription, ask = take_in(getmetatable(state.shown[jid]).labels, facts);
 	contacts.take_step(state.roster, state, jid, edit, name);
+	state.roster[jid].subscription, state.roster[jid].ask = subscription, ask;
 end
 
 -- Storage

@@ -222,8 +222,9 @@ pub(super) fn bearers(jids: &LuaValue, facts: &LuaValue, host: &str) -> Option<V
     Some(jids.into_iter().zip(items).filter_map(|(jid, item)| Some((local(jid)?, item))).collect())
 }
 
-/// `native.take_in(labels, facts)`: what a change of a virtual contact comes to, as a step and the name to be shown.
-pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) -> LuaResult<(LuaTable, Option<String>)> {
+/// `native.take_in(labels, facts)`: what a change of a virtual contact comes to, as a step, the name to be shown, the subscription if it
+/// is not `both`, and the request.
+pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) -> LuaResult<LuaMultiValue> {
     let shown_labels = shown_labels.sequence_values::<LuaString>();
     let mut replaced = Replaced {
         labels: shown_labels.map(|label| label.map(|label| label.to_string_lossy())).collect::<LuaResult<_>>()?,
@@ -237,8 +238,9 @@ pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) ->
             Layer::Shown => replaced.name = item.name,
         }
     }
-    let (taken, name) = crate::engine::take_in(&replaced);
-    Ok((step(lua, &taken)?, name))
+    let (taken, shown) = crate::engine::take_in(&replaced);
+    let subscription = (shown.subscription != Subscription::Both).then(|| shown.subscription.as_str());
+    (step(lua, &taken)?, shown.name, subscription, shown.ask.then_some("subscribe")).into_lua_multi(lua)
 }
 
 /// The item of a contact that a client edits, and the roster groups that it gives it.

@@ -87,8 +87,8 @@ impl World {
                     let edit = roster.edits.as_ref().and_then(|edits| edits.get(&contact)).cloned();
                     let name = before.and_then(|before| before.name);
                     let below = below.as_ref().map(Item::facts);
-                    let (step, name) = take_in(&Replaced { labels, name, item: item.facts(), below, edit });
-                    roster.take_step(&contact, &step, name);
+                    let (step, shown) = take_in(&Replaced { labels, name, item: item.facts(), below, edit });
+                    roster.take_step(&contact, &step, shown.name);
                 }
                 (None, cover) => {
                     roster.items.remove(&contact);

@@ -80,7 +80,9 @@ impl Engine {
     /// The user's last session has ended, and with it maybe the roster in memory.
     pub fn user_left(&self, username: Name) -> Operation {
         self.start(move |call| async move {
-            let unsaved = call.concerned(&username).filter(|user| call.state().work.is_unsaved(*user));
+            // Also of somebody who is in no group any more: what was kept from one may be in memory only.
+            let known = call.state().directory.find_user(&username);
+            let unsaved = known.filter(|&user| call.state().work.is_unsaved(user));
             if let Some(user) = unsaved {
                 call.settle(user, Pace::Now).await;
             }

@@ -92,11 +92,12 @@ pub struct Replaced {
     pub edit: Option<OwnEdit>,
 }
 
-/// Takes a change of a virtual contact into the user's layer: the step to do so, and the name to be shown.
+/// Takes a change of a virtual contact into the user's layer: the step to do so, and what is shown then.
 ///
 /// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the user's layer
-/// has them already. A subscription that changes is the stored item's.
-pub fn take_in(replaced: &Replaced) -> (Step, Option<String>) {
+/// has them already. A subscription that changes is the stored item's; it is shown until the groups bring the contact again, with the
+/// user's next session.
+pub fn take_in(replaced: &Replaced) -> (Step, Item) {
     let Replaced { labels, name: shown_name, item, below, edit } = replaced;
     let own = below.as_ref().map(|item| (item.name.clone(), item.groups.clone()));
     let own = own.or_else(|| edit.clone().map(|edit| (edit.name, edit.groups)));
@@ -119,10 +120,11 @@ pub fn take_in(replaced: &Replaced) -> (Step, Option<String>) {
         None => edit_after = OwnEdit { name, groups }.kept(),
     }
     let look = look(labels, after.as_ref(), edit_after.as_ref(), given_name.as_deref());
+    let look = Item { subscription: item.subscription, ask: item.ask, ..look };
     let step = Step {
         fate: fate_of(below.as_ref(), after.as_ref()),
-        cover: Cover::Show { labels: labels.clone(), groups: look.groups },
+        cover: Cover::Show { labels: labels.clone(), groups: look.groups.clone() },
         edit: (edit_after != *edit).then_some(edit_after),
     };
-    (step, look.name)
+    (step, look)
 }
