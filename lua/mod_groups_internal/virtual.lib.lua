@@ -1,7 +1,7 @@
 -- Virtual contacts are kept out of storage: the store of contact lists is wrapped, and given the stored items below them. What users
 -- have made of virtual contacts goes into a store of its own. The state of a list is explained in contacts.lib.lua.
 
-local take_in = require "groups_internal_native".take_in;
+local native = require "groups_internal_native";
 
 local contacts = module:require "contacts";
 
@@ -74,9 +74,10 @@ local function take_in_edit(state, jid)
 	contacts.pack(facts, 1, contacts.SHOWN, { name = state.names[jid] });
 	if state.below[jid] then contacts.pack(facts, 1, contacts.BELOW, state.below[jid]); end
 	if state.edits[jid] then contacts.pack(facts, 1, contacts.EDIT, state.edits[jid]); end
-	local edit, name, subscription, ask = take_in(getmetatable(state.shown[jid]).labels, facts);
+	local edit, name, subscription, ask = native.take_in(getmetatable(state.shown[jid]).labels, facts);
 	contacts.take_step(state.roster, state, jid, edit, name);
 	state.roster[jid].subscription, state.roster[jid].ask = subscription, ask;
+	if subscription or ask then state.digest = native.deviating_digest(state.digest, jid); end
 end
 
 -- Storage

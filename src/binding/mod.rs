@@ -16,7 +16,7 @@ use mlua::prelude::*;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use crate::engine::{Engine, Naming, Options, remember_panics, virtual_version};
+use crate::engine::{Engine, Naming, Options, deviating_digest, remember_panics, virtual_version};
 use handle::Handle;
 
 /// The engines of all hosts. It outlives a module, so that a reload goes on where it was.

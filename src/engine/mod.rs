@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 pub use contacts::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step as ItemStep, Subscription};
-pub use contacts::overlay::{Replaced, take_in, virtual_version};
+pub use contacts::overlay::{Replaced, deviating_digest, take_in, virtual_version};
 pub use contacts::provenance::Provenance;
 pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, Reply, Section, Tie};
 pub use error::Error;
@@ -170,6 +170,10 @@ impl Engine {
         if state.options != options {
             state.aligned.clear();
             state.changes += 1;
+        }
+        if state.options.virtual_contacts || options.virtual_contacts {
+            // What users made of virtual contacts for the session went with those.
+            state.spared = Spared::default();
         }
         state.options = options;
     }

@@ -32,6 +32,16 @@ impl Subscription {
         }
     }
 
+    /// What both values have in common. A subscription that groups hold at `both` can only become less by what somebody does, and
+    /// the user's own becomes less by the same.
+    pub(crate) fn common(self, other: Subscription) -> Subscription {
+        match (self, other) {
+            (Subscription::Both, least) | (least, Subscription::Both) => least,
+            (one, other) if one == other => one,
+            _ => Subscription::None,
+        }
+    }
+
     /// The name of the value.
     pub fn as_str(self) -> &'static str {
         match self {

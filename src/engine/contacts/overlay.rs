@@ -7,6 +7,8 @@
 //!
 //! What groups brought when contacts were stored is cleared away as soon as the contact is virtual.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::item::{Cover, Fact, Item, Labels, OwnEdit, Step, Subscription};
 use super::rules::{Common, Judge, Outcome, fate_of};
 
@@ -15,6 +17,13 @@ use super::rules::{Common, Judge, Outcome, fate_of};
 /// Lua 5.2 writes of a number.
 pub fn virtual_version(stored: u64, digest: u32) -> u64 {
     if digest == 0 { stored } else { (u64::from(digest) << 19) + stored % (1 << 18) * 2 }
+}
+
+/// The number for what groups bring, where a contact is shown for a session as somebody has made it.
+pub fn deviating_digest(digest: u32, contact: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    (digest, contact).hash(&mut hasher);
+    (hasher.finish() >> 37) as u32 | 1
 }
 
 /// What is shown of a contact: the user's layer under the labels. `name`: what it is called if the user has given no name.
@@ -95,8 +104,8 @@ pub struct Replaced {
 /// Takes a change of a virtual contact into the user's layer: the step to do so, and what is shown then.
 ///
 /// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the user's layer
-/// has them already. A subscription that changes is the stored item's; it is shown until the groups bring the contact again, with the
-/// user's next session.
+/// has them already. What somebody has ended of the subscription is ended below as well. It is shown so until the groups bring the
+/// contact again, with the user's next session.
 pub fn take_in(replaced: &Replaced) -> (Step, Item) {
     let Replaced { labels, name: shown_name, item, below, edit } = replaced;
     let own = below.as_ref().map(|item| (item.name.clone(), item.groups.clone()));
@@ -113,9 +122,8 @@ pub fn take_in(replaced: &Replaced) -> (Step, Item) {
         Some(after) => {
             after.name = name;
             after.groups = groups;
-            if item.subscription != Subscription::Both || item.ask {
-                (after.subscription, after.ask) = (item.subscription, item.ask);
-            }
+            after.subscription = after.subscription.common(item.subscription);
+            after.ask |= item.ask;
         }
         None => edit_after = OwnEdit { name, groups }.kept(),
     }

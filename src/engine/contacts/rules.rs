@@ -276,8 +276,8 @@ impl<'a> Judge<'a> {
     /// Brings a contact that is stored: with subscription `both`, no request, and the labels of its groups.
     ///
     /// What the user has put on it stays, a name and roster groups. Labels that these groups gave before go, but for those that
-    /// are the user's choice. If it is the user's own, it is noted what it was; where that has changed since, somebody else did
-    /// it, and the note takes the change in.
+    /// are the user's choice. If it is the user's own, it is noted what it was; where the subscription is less than `both` later on,
+    /// somebody has ended it, and the note takes that in.
     fn bring(&mut self, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
         let mut item = match fact.stored() {
             Some(item) => {
@@ -319,15 +319,16 @@ impl<'a> Judge<'a> {
             Some(note) => !note.brought && (item.subscription != Subscription::Both || item.ask),
         };
         if own {
-            let subscription = Some(item.subscription).filter(|&subscription| subscription != Subscription::Both);
-            let note = Note { subscription, ask: item.ask, ..note.cloned().unwrap_or_default() };
-            self.provenance.set_note(contact, Some(note));
+            let note = note.cloned().unwrap_or_default();
+            let subscription = note.subscription.unwrap_or(Subscription::Both).common(item.subscription);
+            let subscription = Some(subscription).filter(|&subscription| subscription != Subscription::Both);
+            self.provenance.set_note(contact, Some(Note { subscription, ask: item.ask, ..note }));
         }
     }
 
     /// Gives a contact up that groups bring no more. The labels that were `given` for them go, but for the user's choice, and
     /// - a contact that another group has left behind keeps the rest;
-    /// - one of the user's own goes back to the subscription and the request that are noted, unless somebody has changed them since;
+    /// - one of the user's own goes back to the subscription and the request that are noted, less what somebody has ended since;
     /// - a brought one to which the user has given a name or a roster group stays with subscription `none`;
     /// - any other brought one goes.
     ///
@@ -364,9 +365,9 @@ impl<'a> Judge<'a> {
         if brought {
             item.subscription = Subscription::None;
             item.ask = false;
-        } else if untouched {
-            item.subscription = own.subscription.unwrap_or(Subscription::Both);
-            item.ask = own.ask;
+        } else {
+            item.subscription = own.subscription.unwrap_or(Subscription::Both).common(before.subscription);
+            item.ask = if untouched { own.ask } else { before.ask };
         }
         if !named {
             item.name = None;
