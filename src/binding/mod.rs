@@ -90,6 +90,12 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     exports.raw_set("version", env!("CARGO_PKG_VERSION"))?;
     exports.raw_set("open", lua.create_function(open)?)?;
     exports.raw_set("take_in", lua.create_function(roster::take_in)?)?;
+    exports.raw_set(
+        "deviating_digest",
+        lua.create_function(|_, (digest, contact): (u32, LuaString)| {
+            Ok(deviating_digest(digest, &contact.to_string_lossy()))
+        })?,
+    )?;
     exports
         .raw_set("virtual_version", lua.create_function(|_, (stored, digest)| Ok(virtual_version(stored, digest)))?)?;
     Ok(exports)
