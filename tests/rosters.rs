@@ -400,3 +400,19 @@ fn a_contact_taken_off_the_list_while_a_group_is_open_anyway_has_the_user_back_a
     assert_eq!(world.stored("ann", "bob").unwrap().subscription, "both");
     assert_eq!(world.stored("bob", "ann").unwrap().subscription, "both");
 }
+
+#[test]
+fn what_was_kept_from_a_group_is_saved_also_if_it_was_left_before_that() {
+    let mut world = World::new(&["ann", "bob"]);
+    world.login("ann");
+    world.login("bob");
+    world.create("g", "G").unwrap();
+    world.add("g", "ann").unwrap();
+    world.add("g", "bob").unwrap();
+    world.remove("g", "bob").unwrap();
+    world.logout("bob");
+    world.settle();
+    for (user, contact) in [("ann", "bob"), ("bob", "ann")] {
+        assert_eq!(world.stored(user, contact), Some(Item::new("both").labelled("G")));
+    }
+}

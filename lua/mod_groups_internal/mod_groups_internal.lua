@@ -310,9 +310,12 @@ end);
 
 module:hook("resource-unbind", function (event)
 	local username = event.session.username;
-	if not prosody.hosts[host].sessions[username] then
-		run_hook(handle:user_left(username));
+	if prosody.hosts[host].sessions[username] then return; end
+	-- Prosody drops the roster with the session. What is not saved yet may not come again.
+	if handle:is_unsaved(username) then
+		effects.keep_roster(username, event.session.roster);
 	end
+	run_hook(handle:user_left(username));
 end);
 
 -- Returns the username of a JID of this host.

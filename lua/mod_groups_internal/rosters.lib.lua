@@ -248,6 +248,13 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	return nil, tostring(save_err), get_number(metadata);
 end
 
+function effects.keep_roster(username, roster)
+	local cache = host_session.roster_cache;
+	if cache and roster and roster[false] and not roster[false].broken then
+		cache:set(username.."@"..host, roster);
+	end
+end
+
 function effects.release_roster(_, username)
 	local cache = host_session.roster_cache;
 	if cache then

@@ -49,8 +49,11 @@ impl World {
 
     /// The user's last session ends. What Prosody has not in its cache is gone.
     pub fn logout(&mut self, user: &str) {
-        if self.host.sessions.remove(&n(user)).is_some() {
+        if let Some(table) = self.host.sessions.remove(&n(user)) {
             self.host.interested.remove(&n(user));
+            if self.engine.is_unsaved(&n(user)) && !table.borrow().broken {
+                self.host.cache.insert(n(user), table);
+            }
             self.run(self.engine.user_left(n(user))).ok();
         }
     }

@@ -77,6 +77,12 @@ impl Engine {
         }
     }
 
+    /// Whether the roster in memory has changes of ours that storage has not: it is to outlast the user's last session.
+    pub fn is_unsaved(&self, username: &Name) -> bool {
+        let state = self.0.state.lock();
+        state.directory.find_user(username).is_some_and(|user| state.work.is_unsaved(user))
+    }
+
     /// The user's last session has ended, and with it maybe the roster in memory.
     pub fn user_left(&self, username: Name) -> Operation {
         self.start(move |call| async move {
