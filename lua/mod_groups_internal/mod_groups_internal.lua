@@ -458,7 +458,7 @@ end
 function module.unload()
 	local reloading = module.reloading;
 	if roster_mode == "virtual" then
-		effects.leave_rosters();
+		effects.leave_rosters(function (username, contact) handle:bring_back(username, contact); end);
 	end
 	spawn(function ()
 		run(handle:flush(flush_time));

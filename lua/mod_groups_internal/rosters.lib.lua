@@ -199,10 +199,10 @@ function effects.forget_edits(_, username)
 end
 
 -- What is virtual must not be found in a roster when nobody keeps it from being stored.
-function effects.leave_rosters()
+function effects.leave_rosters(lose)
 	leaving = true;
 	for username, roster in pairs(loaded_rosters()) do
-		local digest = virtual.leave(roster);
+		local digest = virtual.leave(roster, function (jid) lose(username, jid_node(jid)); end);
 		local user = host_session.sessions[username];
 		if user then user.groups_shown = digest; end
 	end

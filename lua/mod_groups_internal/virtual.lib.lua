@@ -6,7 +6,7 @@ local native = require "groups_internal_native";
 local contacts = module:require "contacts";
 
 local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs;
-local setmetatable, tonumber, type = setmetatable, tonumber, type;
+local rawget, setmetatable, tonumber, type = rawget, setmetatable, tonumber, type;
 
 -- By usernames.
 local edits_store = module:open_store("groups_contacts");
@@ -20,11 +20,13 @@ local function shown_state(metadata)
 end
 virtual.shown_state = shown_state;
 
--- Leaves a list as it is in storage. Returns the digest of what was shown.
-function virtual.leave(roster)
+-- Leaves a list as it is in storage. Returns the digest of what was shown. Calls `lose(jid)` for each contact whose subscription somebody
+-- has changed for the session.
+function virtual.leave(roster, lose)
 	local state = shown_state(roster[false]);
 	if not state then return nil; end
-	for jid in pairs(state.shown) do
+	for jid, item in pairs(state.shown) do
+		if lose and (rawget(item, "subscription") or rawget(item, "ask")) then lose(jid); end
 		roster[jid] = state.below[jid];
 	end
 	roster[false].version = state.stored_version;

@@ -126,6 +126,10 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods
         .add_method("user_appeared", |_, this, user: LuaString| this.run(this.engine.user_appeared(username(&user))));
+    methods.add_method("bring_back", |_, this, (user, contact): (LuaString, LuaString)| {
+        this.engine.bring_back(&username(&user), &username(&contact));
+        Ok(())
+    });
     methods.add_method("is_unsaved", |_, this, user: LuaString| Ok(this.engine.is_unsaved(&username(&user))));
     methods.add_method("user_left", |_, this, user: LuaString| this.run(this.engine.user_left(username(&user))));
     methods.add_method("spare_contact", |_, this, (user, contact): (LuaString, LuaString)| {

@@ -222,7 +222,8 @@ pub struct Section {
     pub groups: Vec<(String, String)>,
     /// Groups that are not shared with them any more, and take back what they have brought.
     pub left: Vec<String>,
-    /// The labels of those of them that there still are, for rosters that are the Lua module's work.
+    /// The labels of those of them that there still are, for rosters that are the Lua module's work. Of contacts whose accounts are
+    /// gone, the labels of the user's groups.
     pub left_labels: Vec<String>,
     /// With [`Naming::Nickname`], the contacts' names, as far as they are known.
     pub names: Vec<Option<String>>,

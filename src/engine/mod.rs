@@ -171,10 +171,7 @@ impl Engine {
             state.aligned.clear();
             state.changes += 1;
         }
-        if state.options.virtual_contacts || options.virtual_contacts {
-            // What users made of virtual contacts for the session went with those.
-            state.spared = Spared::default();
-        }
+        state.unsettled.was_virtual |= options.virtual_contacts;
         state.options = options;
     }
 

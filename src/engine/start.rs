@@ -188,8 +188,10 @@ impl State {
         let foreign = !found && groups;
         marker.everything |= foreign || groups && marker.virtual_only != self.options.virtual_contacts;
         marker.adopting |= foreign;
+        marker.was_virtual |= marker.virtual_only || self.options.virtual_contacts;
         marker.virtual_only = self.options.virtual_contacts && !marker.everything;
         self.unsettled.virtual_only = marker.virtual_only;
+        self.unsettled.was_virtual = marker.was_virtual;
         // One that was handed out and lost must never come again.
         self.versions.next_generation = marker.generation + 1;
         if found && marker.is_open() {

@@ -77,6 +77,16 @@ impl Engine {
         }
     }
 
+    /// A contact that was changed for the session is not left out any more: what its user made of it went with a reload.
+    pub fn bring_back(&self, username: &Name, contact: &Name) {
+        let mut state = self.0.state.lock();
+        let keys = (state.directory.find_user(username), state.directory.find_user(contact));
+        if let (Some(user), Some(contact)) = keys {
+            state.spared.bring_back(user, contact);
+            state.changes += 1;
+        }
+    }
+
     /// Whether the roster in memory has changes of ours that storage has not: it is to outlast the user's last session.
     pub fn is_unsaved(&self, username: &Name) -> bool {
         let state = self.0.state.lock();

@@ -75,6 +75,11 @@ impl Item {
         matches!(self.subscription, Subscription::Both | Subscription::To)
     }
 
+    /// Whether the contact sees the user's presence.
+    pub fn is_seen(&self) -> bool {
+        matches!(self.subscription, Subscription::Both | Subscription::From)
+    }
+
     pub(crate) fn bears_any(&self, labels: &Labels) -> bool {
         if self.groups.len() < labels.len() {
             self.groups.iter().any(|label| labels.contains(label))

@@ -77,8 +77,8 @@ pub(super) fn give_up(judge: &mut Judge, common: &Common, fact: &Fact, contact: 
     Outcome::plain(judge.give_up(&common.given, fact.item.as_ref(), contact), fact)
 }
 
-pub(super) fn withdraw(judge: &mut Judge, fact: &Fact, contact: &str) -> Outcome {
-    let stored = judge.withdraw(fact.stored(), contact);
+pub(super) fn withdraw(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {
+    let stored = judge.withdraw(&common.section.left_labels, fact.stored(), contact);
     if fact.covered { lift(stored, None) } else { Outcome::stored(stored, None) }
 }
 

@@ -79,7 +79,7 @@ impl State {
             naming: options.naming,
             adopt: unsettled.adopting,
             virtual_contacts: options.virtual_contacts,
-            reads_edits: options.virtual_contacts || unsettled.everything,
+            reads_edits: unsettled.was_virtual,
             digest,
             ..Plan::default()
         };
@@ -111,7 +111,7 @@ impl State {
                 planner.add_section(verified, &ties, contacts);
             }
         }
-        planner.add_withdrawn(gone);
+        planner.add_withdrawn(user, gone);
         let mut planned = planner.planned;
         planned.plan.stamp = (complete && scope == Scope::All).then(|| self.stamp());
         Some(planned)
@@ -147,8 +147,15 @@ impl Planner<'_> {
         self.add(section, contacts);
     }
 
-    fn add_withdrawn(&mut self, contacts: Vec<UserKey>) {
-        self.add(Section { tie: Tie::Withdraw, contacts: contacts.len(), ..Section::default() }, contacts);
+    fn add_withdrawn(&mut self, owner: UserKey, contacts: Vec<UserKey>) {
+        if contacts.is_empty() {
+            return;
+        }
+        let directory = &self.state.directory;
+        let groups = directory.groups_of(owner).iter().filter_map(|&key| directory.group(key));
+        let left_labels = groups.map(|group| group.label()).collect();
+        let section = Section { tie: Tie::Withdraw, contacts: contacts.len(), left_labels, ..Section::default() };
+        self.add(section, contacts);
     }
 
     fn add(&mut self, section: Section, contacts: Vec<UserKey>) {

@@ -182,6 +182,9 @@ impl State {
         for contact in planned.resolve(&decision.gained) {
             self.outbox.presences.add(contact, [user]);
         }
+        for contact in planned.resolve(&decision.opened) {
+            self.outbox.presences.add(user, [contact]);
+        }
     }
 
     /// In groups that are settled, nothing is left to change, unless somebody else was at it: a user has taken a contact off

@@ -24,6 +24,8 @@ pub(crate) struct Decision {
     pub(crate) changed: Vec<u32>,
     /// Contacts whose presence the user can see only from now on.
     pub(crate) gained: Vec<u32>,
+    /// Contacts that can see the user's presence only from now on.
+    pub(crate) opened: Vec<u32>,
     /// Contacts whose presence the user can see no longer.
     pub(crate) lost: Vec<u32>,
     /// Contacts that are not as they should be, and of whom no account is known.
@@ -188,10 +190,12 @@ impl<'a> Judge<'a> {
         let outcome = match (self.plan.virtual_contacts, tie) {
             (false, Tie::Bring) => self.bring(common, fact, contact, name.as_deref()),
             (false, Tie::GiveUp) => Outcome::plain(self.give_up(&common.given, fact.stored(), contact), fact),
-            (false, Tie::Withdraw) => Outcome::plain(self.withdraw(fact.stored(), contact), fact),
+            (false, Tie::Withdraw) => {
+                Outcome::plain(self.withdraw(&common.section.left_labels, fact.stored(), contact), fact)
+            }
             (true, Tie::Bring) => overlay::bring(self, common, fact, contact, name.as_deref()),
             (true, Tie::GiveUp) => overlay::give_up(self, common, fact, contact),
-            (true, Tie::Withdraw) => overlay::withdraw(self, fact, contact),
+            (true, Tie::Withdraw) => overlay::withdraw(self, common, fact, contact),
         };
         let nameless = outcome.shown.as_ref().is_some_and(|item| item.name.is_none());
         if tie == Tie::Bring && self.plan.naming == Naming::Nickname && name.is_none() && nameless {
@@ -239,6 +243,8 @@ impl<'a> Judge<'a> {
             let saw = before.is_some_and(Item::sees);
             let sees = after.is_some_and(Item::sees);
             decision.gained.extend((sees && !saw).then_some(fact.number));
+            let opens = before.is_some_and(|item| !item.is_seen()) && after.is_some_and(Item::is_seen);
+            decision.opened.extend((tie == Tie::Bring && opens).then_some(fact.number));
             decision.lost.extend((tie == Tie::GiveUp && saw && !sees).then_some(fact.number));
         }
         let fate = fate_of(fact.stored(), stored.as_ref());
@@ -322,7 +328,8 @@ impl<'a> Judge<'a> {
             let note = note.cloned().unwrap_or_default();
             let subscription = note.subscription.unwrap_or(Subscription::Both).common(item.subscription);
             let subscription = Some(subscription).filter(|&subscription| subscription != Subscription::Both);
-            self.provenance.set_note(contact, Some(Note { subscription, ask: item.ask, ..note }));
+            let ask = item.ask || note.ask && item.sees();
+            self.provenance.set_note(contact, Some(Note { subscription, ask, ..note }));
         }
     }
 
@@ -367,7 +374,7 @@ impl<'a> Judge<'a> {
             item.ask = false;
         } else {
             item.subscription = own.subscription.unwrap_or(Subscription::Both).common(before.subscription);
-            item.ask = if untouched { own.ask } else { before.ask };
+            item.ask = before.ask || own.ask && before.sees();
         }
         if !named {
             item.name = None;
@@ -378,18 +385,16 @@ impl<'a> Judge<'a> {
 
     /// Takes a contact back whose account is gone. All labels that were ever given go, but for the user's choice. One of the
     /// user's own, or that the user has named or put into a roster group, stays with subscription `none`, as Prosody would have
-    /// it; any other goes. Without provenance, only a name tells that it is the user's own.
-    pub(super) fn withdraw(&mut self, stored: Option<&Item>, contact: &str) -> Option<Item> {
+    /// it; any other goes. Without provenance, what bears a label of the user's groups counts as brought.
+    pub(super) fn withdraw(&mut self, labels: &[String], stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
         let chosen = self.provenance.chosen(contact);
-        let own = self.known
-            && match &note {
-                Some(note) => !note.brought,
-                None => !before.groups.iter().any(|label| self.given.contains(label) && !chosen.contains(label)),
-            };
+        let given = |label: &String| if self.known { self.given.contains(label) } else { labels.contains(label) };
+        let goes = |label: &&String| given(label) && !chosen.contains(*label);
+        let own = note.as_ref().map_or_else(|| !before.groups.iter().any(|label| goes(&label)), |note| !note.brought);
         let mut item = before.clone();
-        item.groups.retain(|label| !self.given.contains(label) || chosen.contains(label));
+        item.groups.retain(|label| !goes(&&*label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
         if note.is_some() || self.provenance.has_name(contact) {
             let brought = !own;

@@ -22,6 +22,8 @@ pub struct Marker {
     pub adopting: bool,
     /// Contacts that groups bring are virtual, and none is left in storage.
     pub virtual_only: bool,
+    /// Contacts were virtual once: what users made of them is stored, and goes with them.
+    pub was_virtual: bool,
     /// Groups whose members' contact lists are not all in storage yet.
     pub unsettled: BTreeSet<Name>,
     /// Members without an account, as far as is known: nobody has them as a contact until the account appears.
@@ -65,6 +67,7 @@ impl Marker {
             doubtful_before: value.get("doubtful_before").and_then(Value::as_integer).map_or(0, |n| n.max(0) as u64),
             everything: value.get("everything") == Some(&Value::Bool(true)),
             adopting: value.get("adopting") == Some(&Value::Bool(true)),
+            was_virtual: value.get("was_virtual") == Some(&Value::Bool(true)),
             virtual_only: value.get("virtual") == Some(&Value::Bool(true)),
             unsettled: names(value.get("unsettled")),
             awaiting: names(value.get("awaiting")),
@@ -113,6 +116,9 @@ impl Marker {
         }
         if self.virtual_only {
             put(b"virtual", Value::Bool(true));
+        }
+        if self.was_virtual {
+            put(b"was_virtual", Value::Bool(true));
         }
         if !self.unsettled.is_empty() {
             put(b"unsettled", set(&self.unsettled));
@@ -173,6 +179,7 @@ mod tests {
             everything: true,
             adopting: true,
             virtual_only: true,
+            was_virtual: true,
             unsettled: [name("a"), name("b")].into(),
             awaiting: [name("carl")].into(),
             lost: [name("dora")].into(),

@@ -29,6 +29,8 @@ pub(crate) struct Unsettled {
     pub(crate) adopting: bool,
     /// Contacts that groups bring are virtual, and none is left in storage.
     pub(crate) virtual_only: bool,
+    /// Contacts are virtual, or were once.
+    pub(crate) was_virtual: bool,
 }
 
 impl Call {
@@ -156,6 +158,7 @@ impl State {
             everything: unsettled.everything,
             adopting: unsettled.adopting,
             virtual_only: unsettled.virtual_only,
+            was_virtual: unsettled.was_virtual,
             unsettled: if unsettled.everything || !self.stores_contacts() {
                 BTreeSet::new()
             } else {
