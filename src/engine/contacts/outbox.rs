@@ -31,6 +31,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         list.extend(users);
     }
 
+    /// Adds one, unless it is there.
+    pub(crate) fn add_once(&mut self, key: K, user: UserKey) {
+        if !self.lists.get(&key).is_some_and(|list| list.contains(&user)) {
+            self.add(key, [user]);
+        }
+    }
+
     /// The next few, and whether they are the last of their key.
     pub(crate) fn take(&mut self) -> Option<(K, Vec<UserKey>, bool)> {
         let key = self.order.front()?.clone();

@@ -180,10 +180,10 @@ impl State {
             self.outbox.pushes.add(user, changed);
         }
         for contact in planned.resolve(&decision.gained) {
-            self.outbox.presences.add(contact, [user]);
+            self.outbox.presences.add_once(contact, user);
         }
         for contact in planned.resolve(&decision.opened) {
-            self.outbox.presences.add(user, [contact]);
+            self.outbox.presences.add_once(user, contact);
         }
     }
 
