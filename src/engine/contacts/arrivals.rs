@@ -72,7 +72,10 @@ impl Engine {
     pub fn spare_contact(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));
-        if let (Some(user), Some(contact)) = keys {
+        // Prosody ends the subscriptions of an account that is being deleted, which says nothing of the next one of that name.
+        if let (Some(user), Some(contact)) = keys
+            && !state.accounts.is_deleted(user)
+        {
             state.spared.spare(user, contact);
         }
     }

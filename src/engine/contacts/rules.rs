@@ -403,8 +403,11 @@ impl<'a> Judge<'a> {
         if !(own || named || self.known && !item.groups.is_empty()) {
             return None;
         }
-        item.subscription = Subscription::None;
-        item.ask = false;
+        if item.subscription != Subscription::None {
+            // A request of the user's own may be one to a new account of that name.
+            item.subscription = Subscription::None;
+            item.ask = false;
+        }
         if !named {
             item.name = None;
         }

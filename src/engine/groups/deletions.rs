@@ -77,7 +77,12 @@ impl Call {
                 self.log(Level::Error, text).await;
             }
         }
-        let user = self.state().directory.intern(&username);
+        let user = {
+            let mut state = self.state();
+            let user = state.directory.intern(&username);
+            state.accounts.delete(user);
+            user
+        };
         self.queue_loaded([contacts, others].concat(), |_| Scope::Contact(user)).await;
         self.settle_urgent().await;
         if virtual_contacts {

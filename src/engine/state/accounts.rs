@@ -35,6 +35,10 @@ impl Accounts {
         self.present.contains(&user)
     }
 
+    pub(crate) fn is_deleted(&self, user: UserKey) -> bool {
+        self.deleted.contains(&user)
+    }
+
     pub(crate) fn is_absent(&self, user: UserKey, now: f64) -> bool {
         self.deleted.contains(&user) || self.absent.get(&user).is_some_and(|&until| now < until)
     }
