@@ -13,6 +13,9 @@ pub(crate) mod reconcile;
 pub(crate) mod rules;
 pub(crate) mod settle;
 pub(crate) mod spared;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 pub(crate) mod versions;
 pub(crate) mod withdrawals;
 pub(crate) mod work;

@@ -1,0 +1,505 @@
+//! Each rule of a contact, as a case: what a roster has, what the plan says, and what becomes of it.
+
+use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Rename, Step, Subscription};
+use super::overlay::{Replaced, deviating_digest, take_in, virtual_version};
+use super::provenance::Provenance;
+use super::rules::{Decision, decide, new_labels, note_edit};
+use crate::engine::effect::{Comparison, Naming, Plan, Section, Tie};
+
+use Subscription::{Both, From, None as Nothing, To};
+
+fn labels(list: &[&str]) -> Labels {
+    list.iter().map(|label| (*label).to_owned()).collect()
+}
+
+fn item(subscription: Subscription, groups: &[&str]) -> Item {
+    Item { subscription, groups: labels(groups), ..Item::default() }
+}
+
+fn asked(item: Item) -> Item {
+    Item { ask: true, ..item }
+}
+
+fn called(name: &str, item: Item) -> Item {
+    Item { name: Some(name.to_owned()), ..item }
+}
+
+/// A roster with one contact, bob.
+#[derive(Clone, Default)]
+struct Case {
+    tie: Tie,
+    groups: Vec<(&'static str, &'static str)>,
+    left: Vec<&'static str>,
+    naming: Naming,
+    nickname: Option<&'static str>,
+    provenance: Option<&'static str>,
+    item: Option<Item>,
+    pending: bool,
+    unverified: bool,
+    adopt: bool,
+    /// The roster was changed in memory before.
+    stale: bool,
+    virtual_contacts: bool,
+    covered: bool,
+    below: Option<Item>,
+    edit: Option<OwnEdit>,
+    bearers: Vec<(&'static str, Item)>,
+}
+
+/// What became of it.
+struct Outcome {
+    decision: Decision,
+    stored: Option<Item>,
+    shown: Option<Item>,
+    edit: Option<OwnEdit>,
+    text: String,
+}
+
+const G: (&str, &str) = ("g", "G");
+
+fn brought_by(groups: &[(&'static str, &'static str)]) -> Case {
+    Case { groups: groups.to_vec(), ..Case::default() }
+}
+
+fn given_up_by(left: &[&'static str]) -> Case {
+    Case { tie: Tie::GiveUp, left: left.to_vec(), ..Case::default() }
+}
+
+fn withdrawn() -> Case {
+    Case { tie: Tie::Withdraw, ..Case::default() }
+}
+
+impl Case {
+    fn known(self, provenance: &'static str) -> Case {
+        Case { provenance: Some(provenance), ..self }
+    }
+
+    fn with(self, item: Item) -> Case {
+        Case { item: Some(item), ..self }
+    }
+
+    fn decide(self) -> Outcome {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let section = Section {
+            tie: self.tie,
+            contacts: 1,
+            verified: !self.unverified,
+            groups: self.groups.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect(),
+            left: owned(&self.left),
+            left_labels: owned(&["G"]),
+            names: vec![self.nickname.map(str::to_owned)],
+        };
+        let plan = Plan {
+            contacts: vec!["bob".into()],
+            sections: vec![section],
+            naming: self.naming,
+            adopt: self.adopt,
+            virtual_contacts: self.virtual_contacts,
+            version: 100,
+            stamp: Some(1),
+            ..Plan::default()
+        };
+        let fact = Fact {
+            number: 1,
+            item: self.item.clone(),
+            covered: self.covered,
+            below: self.below.clone(),
+            edit: self.edit.clone(),
+            pending: self.pending,
+        };
+        let nothing = fact == Fact { number: 1, ..Fact::default() };
+        let found = Comparison {
+            absent: if nothing { vec![1] } else { vec![] },
+            facts: if nothing { vec![] } else { vec![fact.clone()] },
+            version: 7,
+            fresh: !self.stale,
+            ..Comparison::default()
+        };
+        let provenance = self.provenance.map(|text| Provenance::parse(text.as_bytes(), "host").unwrap());
+        let bearers: Vec<_> = self.bearers.iter().map(|(name, item)| ((*name).to_owned(), item.clone())).collect();
+        let decision = decide(&plan, &found, provenance, &bearers);
+        let mut outcome = Outcome {
+            stored: fact.stored().cloned(),
+            shown: fact.item.clone(),
+            edit: fact.edit.clone(),
+            text: decision.provenance.to_text().unwrap_or_default(),
+            decision,
+        };
+        for edit in &outcome.decision.change.edits.clone() {
+            assert_eq!(edit.contacts, [1]);
+            outcome.take(&edit.step, edit.names.first().cloned().flatten(), fact.covered);
+        }
+        outcome
+    }
+}
+
+impl Outcome {
+    fn take(&mut self, step: &Step, name: Option<String>, covered: bool) {
+        match &step.fate {
+            Fate::Keep => {}
+            Fate::Remove => self.stored = None,
+            Fate::Alter { subscription, ask, name: rename, add, drop } => {
+                let item = self.stored.get_or_insert_default();
+                item.subscription = subscription.unwrap_or(item.subscription);
+                item.ask = ask.unwrap_or(item.ask);
+                match rename {
+                    Rename::Keep => {}
+                    Rename::Clear => item.name = None,
+                    Rename::Give => item.name.clone_from(&name),
+                }
+                item.groups.retain(|group| !drop.contains(group));
+                item.groups.extend(add.iter().cloned());
+            }
+        }
+        self.shown = match &step.cover {
+            Cover::Show { groups, .. } => Some(Item { subscription: Both, ask: false, name, groups: groups.clone() }),
+            Cover::Keep if covered => self.shown.take(),
+            _ => self.stored.clone(),
+        };
+        if let Some(edit) = &step.edit {
+            self.edit.clone_from(edit);
+        }
+    }
+}
+
+#[test]
+fn a_contact_that_is_not_there_is_brought_and_its_presence_asked_for() {
+    let outcome = brought_by(&[G]).decide();
+    assert_eq!(outcome.stored, Some(item(Both, &["G"])));
+    assert_eq!((&outcome.decision.changed[..], &outcome.decision.gained[..]), (&[1][..], &[1][..]));
+    assert_eq!(outcome.text, r#"{"labels":{"g":"G"}}"#);
+    assert_eq!((outcome.decision.change.version, outcome.decision.change.stamp), (Some(100), Some(1)));
+    assert!(outcome.decision.change.unsaved);
+}
+
+#[test]
+fn a_member_without_a_known_account_is_reported_and_left_as_it_is() {
+    for item in [None, Some(item(Nothing, &[])), Some(item(Both, &["Old"]))] {
+        let outcome = Case { unverified: true, item: item.clone(), ..brought_by(&[G]) }.decide();
+        assert_eq!((outcome.stored, &outcome.decision.missing[..]), (item, &[1][..]));
+        assert!(outcome.decision.change.edits.is_empty() && outcome.decision.change.stamp.is_none());
+    }
+    let outcome = Case { unverified: true, ..brought_by(&[G]) }.with(item(Both, &["G"])).decide();
+    assert!(outcome.decision.missing.is_empty(), "one that has the usual form need not be asked for");
+}
+
+#[test]
+fn what_an_own_contact_was_is_noted_and_comes_back() {
+    let own = called("Pal", asked(item(Nothing, &["Mine"])));
+    let outcome = brought_by(&[G]).with(own.clone()).decide();
+    assert_eq!(outcome.stored, Some(called("Pal", item(Both, &["G", "Mine"]))));
+    let text: &'static str = outcome.text.leak();
+    let back = given_up_by(&["g"]).known(text).with(outcome.stored.unwrap()).decide();
+    assert_eq!(back.stored, Some(own));
+    assert_eq!(back.decision.lost, [1]);
+}
+
+#[test]
+fn what_has_been_ended_of_a_subscription_meanwhile_stays_ended() {
+    let noted = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"from","ask":"subscribe"}}}"#;
+    let up = |item| given_up_by(&["g"]).known(noted).with(item).decide().stored;
+    assert_eq!(up(item(Both, &["G"])), Some(asked(item(From, &[]))));
+    assert_eq!(up(item(To, &["G"])), Some(asked(item(Nothing, &[]))));
+    assert_eq!(up(item(From, &["G"])), Some(item(From, &[])), "whoever ends it asks no more");
+    let again = brought_by(&[G]).known(noted).with(item(To, &["G"])).decide();
+    assert!(again.text.contains(r#""bob":{"subscription":"none","ask":"subscribe"}"#), "{}", again.text);
+}
+
+#[test]
+fn a_brought_contact_goes_with_the_groups_unless_the_user_has_marked_it() {
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let up = |item| given_up_by(&["g"]).known(known).with(item).decide();
+    assert_eq!(up(item(Both, &["G"])).stored, None);
+    assert_eq!(up(called("Pal", item(Both, &["G"]))).stored, Some(called("Pal", item(Nothing, &[]))));
+    assert_eq!(up(item(Both, &["G", "Mine"])).stored, Some(item(Nothing, &["Mine"])));
+    assert_eq!(up(item(Both, &["Mine"])).stored, Some(item(Both, &["Mine"])), "one of the user's own");
+    assert_eq!(up(item(Both, &["G"])).decision.lost, [1]);
+}
+
+#[test]
+fn a_contact_that_another_group_has_left_behind_keeps_its_subscription() {
+    let known = r#"{"labels":{"g":"G","h":"H"}}"#;
+    let outcome = given_up_by(&["h"]).known(known).with(item(Both, &["G", "H"])).decide();
+    assert_eq!(outcome.stored, Some(item(Both, &["G"])));
+    // And counts as brought when it is brought again: nothing is noted of it.
+    let outcome = brought_by(&[("h", "H")]).known(known).with(item(Both, &["G"])).decide();
+    assert_eq!((outcome.stored, outcome.text.as_str()), (Some(item(Both, &["G", "H"])), known));
+}
+
+#[test]
+fn what_was_given_up_is_the_users_and_is_given_up_again_only_if_storage_still_has_it() {
+    let known = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"none","released":true}}}"#;
+    let up = |item: Item, stale| Case { stale, ..given_up_by(&["g"]) }.known(known).with(item).decide().stored;
+    assert_eq!(up(item(Both, &["G"]), true), Some(item(Nothing, &[])), "it bears the label");
+    assert_eq!(up(item(Both, &[]), false), Some(item(Nothing, &[])), "it is read as it was");
+    assert_eq!(up(item(Both, &[]), true), Some(item(Both, &[])), "somebody has befriended it");
+    assert_eq!(up(asked(item(Nothing, &[])), false), Some(asked(item(Nothing, &[]))));
+    let brought = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"released":true}}}"#;
+    let outcome = given_up_by(&["g"]).known(brought).with(item(Both, &[])).decide();
+    assert_eq!(outcome.stored, None, "the labels had been taken off before");
+}
+
+#[test]
+fn a_note_stays_until_the_roster_is_saved_and_leaves_only_the_users_choice() {
+    let known = r#"{"labels":{"g":["G","Old"],"h":"H"},"notes":{"bob":{"labels":{"G":true,"Gone":true}},"eve":{}}}"#;
+    let outcome = given_up_by(&["g"]).known(known).with(item(Both, &["G"])).decide();
+    assert_eq!(outcome.stored, Some(item(Both, &["G"])), "the label is the user's choice");
+    let mut provenance = Provenance::parse(outcome.text.as_bytes(), "host").unwrap();
+    assert_eq!(provenance.released().collect::<Vec<_>>(), ["bob"]);
+    let current = ["g".to_owned()].into();
+    assert_eq!(provenance.outdated(&current), labels(&["H", "Old"]));
+    provenance.forget(&current, &labels(&["H"]));
+    assert_eq!(
+        provenance.to_text().unwrap(),
+        r#"{"labels":{"g":"G","h":"H"},"notes":{"bob":{"labels":{"G":true}},"eve":{}}}"#
+    );
+}
+
+#[test]
+fn a_contact_that_comes_back_before_the_save_is_as_it_was_brought() {
+    let known = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to","released":true}}}"#;
+    let still = brought_by(&[G]).known(known).with(item(Both, &["G"])).decide();
+    assert_eq!(still.text, r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#);
+    let anew = brought_by(&[G]).known(known).with(item(Nothing, &[])).decide();
+    assert_eq!(anew.text, r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"none"}}}"#);
+    let untouched = brought_by(&[G]).known(known).decide();
+    assert_eq!((untouched.stored, untouched.text.as_str()), (Some(item(Both, &["G"])), r#"{"labels":{"g":"G"}}"#));
+    let brought = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"released":true}}}"#;
+    let stripped = brought_by(&[G]).known(brought).with(item(Both, &["Mine"])).decide();
+    assert!(stripped.text.contains(r#""bob":{"brought":true}"#), "{}", stripped.text);
+}
+
+#[test]
+fn a_renamed_group_relabels_its_contacts_but_not_what_the_user_chose() {
+    let known = r#"{"labels":{"g":"Old"}}"#;
+    let outcome = brought_by(&[G]).known(known).with(item(Both, &["Old", "Mine"])).decide();
+    assert_eq!(outcome.stored, Some(item(Both, &["G", "Mine"])));
+    assert_eq!(outcome.text, r#"{"labels":{"g":["G","Old"]}}"#, "the newest first");
+    let chosen = r#"{"labels":{"g":"Old"},"notes":{"bob":{"labels":{"Old":true}}}}"#;
+    let outcome = brought_by(&[G]).known(chosen).with(item(Both, &["Old"])).decide();
+    assert_eq!(outcome.stored, Some(item(Both, &["G", "Old"])));
+    let back = r#"{"labels":{"g":["Old","G"]}}"#;
+    assert_eq!(brought_by(&[G]).known(back).decide().text, r#"{"labels":{"g":["G","Old"]}}"#);
+}
+
+#[test]
+fn who_bears_a_label_before_it_is_given_does_so_by_the_users_choice() {
+    let plan = |groups: &[(&'static str, &'static str)], known: Option<&str>, adopt, virtual_contacts| {
+        let groups = groups.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect();
+        let section = Section { groups, contacts: 1, ..Section::default() };
+        let plan = Plan { sections: vec![section], adopt, virtual_contacts, ..Plan::default() };
+        new_labels(&plan, known.map(|text| Provenance::parse(text.as_bytes(), "host").unwrap()).as_ref())
+    };
+    assert_eq!(plan(&[G], None, false, false), labels(&["G"]));
+    assert_eq!(plan(&[G], None, true, false), labels(&[]), "it is the Lua module's work");
+    assert_eq!(plan(&[G], None, false, true), labels(&[]), "virtual contacts are given none");
+    assert_eq!(plan(&[G], Some(r#"{"labels":{"g":"G"}}"#), false, false), labels(&[]));
+    assert_eq!(plan(&[G], Some(r#"{"labels":{"h":"G"}}"#), false, false), labels(&[]), "another group gave it");
+    let bearers = vec![("bob", item(To, &["G"])), ("eve", item(Both, &["G", "H"]))];
+    let known = r#"{"labels":{"h":"H"}}"#;
+    let outcome = Case { bearers, ..brought_by(&[G]) }.known(known).with(item(To, &["G"])).decide();
+    assert!(outcome.text.contains(r#""bob":{"subscription":"to","labels":{"G":true}}"#), "{}", outcome.text);
+    assert!(outcome.text.contains(r#""eve":{"brought":true,"labels":{"G":true}}"#), "{}", outcome.text);
+}
+
+#[test]
+fn a_roster_without_provenance_is_the_lua_modules_work_only_while_that_is_taken_over() {
+    let own = given_up_by(&["g"]).with(item(Both, &["G"])).decide();
+    assert_eq!((own.stored, own.decision.change.unsaved), (Some(item(Both, &["G"])), false));
+    let adopted = Case { adopt: true, ..given_up_by(&["g"]) }.with(item(Both, &["G"])).decide();
+    assert_eq!(adopted.stored, None);
+    let adopted = Case { adopt: true, ..brought_by(&[G]) }.with(item(Both, &["G"])).decide();
+    assert_eq!(adopted.text, r#"{"labels":{"g":"G"}}"#, "nothing is noted as the user's own");
+    assert!(adopted.decision.change.unsaved, "it would not be known later on");
+    let usual = brought_by(&[G]).with(item(Both, &["G"])).decide();
+    assert!(!usual.decision.change.unsaved, "storage that drops metadata is not written to each time");
+}
+
+#[test]
+fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let case = |item| withdrawn().known(known).with(item).decide().stored;
+    assert_eq!(case(item(Both, &["G"])), None);
+    assert_eq!(case(item(Both, &[])), Some(item(Nothing, &[])), "one of the user's own");
+    assert_eq!(case(called("Pal", item(Both, &["G"]))), Some(called("Pal", item(Nothing, &[]))));
+    assert_eq!(case(item(Both, &["G", "Mine"])), Some(item(Nothing, &["Mine"])));
+    assert_eq!(case(asked(item(Nothing, &[]))), Some(asked(item(Nothing, &[]))), "a request to who comes next");
+    let noted = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
+    let own = withdrawn().known(noted).with(asked(item(To, &["G"]))).decide();
+    assert_eq!(own.stored, Some(item(Nothing, &[])));
+    assert!(own.decision.lost.is_empty(), "there is nobody to tell");
+    let stripped = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true}}}"#;
+    assert_eq!(withdrawn().known(stripped).with(item(Both, &[])).decide().stored, None);
+    // Without provenance, the labels of the user's groups tell.
+    assert_eq!(withdrawn().with(item(Both, &["G"])).decide().stored, None);
+    assert_eq!(withdrawn().with(item(Both, &["H"])).decide().stored, Some(item(Nothing, &["H"])));
+}
+
+#[test]
+fn a_contact_without_a_name_gets_one_and_loses_it_with_the_groups() {
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let username = Case { naming: Naming::Username, ..brought_by(&[G]) };
+    let outcome = username.clone().known(known).decide();
+    assert_eq!(outcome.stored, Some(called("bob", item(Both, &["G"]))));
+    assert_eq!(outcome.text, r#"{"labels":{"g":"G"},"usernames":true}"#);
+    let nickname = Case { naming: Naming::Nickname, nickname: Some("Bobby"), ..brought_by(&[G]) };
+    let outcome = nickname.clone().known(r#"{"labels":{"g":"G"},"usernames":true}"#);
+    let outcome = outcome.with(called("bob", item(Both, &["G"]))).decide();
+    assert_eq!(outcome.stored, Some(called("Bobby", item(Both, &["G"]))), "a given name follows");
+    assert!(outcome.text.contains(r#""names":{"bob":"Bobby"}"#), "{}", outcome.text);
+    let own = nickname.known(known).with(called("Pal", item(Both, &["G"]))).decide();
+    assert_eq!(own.stored, Some(called("Pal", item(Both, &["G"]))));
+    let unknown = Case { naming: Naming::Nickname, ..brought_by(&[G]) }.known(known);
+    for item in [None, Some(item(Both, &["G"]))] {
+        assert_eq!(Case { item, ..unknown.clone() }.decide().decision.unnamed, [1]);
+    }
+    assert!(unknown.with(called("Pal", item(To, &[]))).decide().decision.unnamed.is_empty());
+    let named = r#"{"labels":{"g":"G"},"names":{"bob":"Bobby"}}"#;
+    let given = || called("Bobby", item(Both, &["G"]));
+    let gone = given_up_by(&["g"]).known(named).with(given()).decide();
+    assert_eq!(gone.stored, None);
+    assert!(gone.text.contains(r#""names""#) && gone.text.contains("released"), "known until the save: {}", gone.text);
+    let marked = Item { groups: labels(&["G", "Mine"]), ..given() };
+    assert_eq!(given_up_by(&["g"]).known(named).with(marked).decide().stored, Some(item(Nothing, &["Mine"])));
+}
+
+#[test]
+fn a_pending_request_is_answered_by_a_group_and_not_by_one_that_lets_go() {
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let outcome = Case { pending: true, ..brought_by(&[G]) }.known(known).with(item(Both, &["G"])).decide();
+    assert_eq!((&outcome.decision.change.answered[..], outcome.decision.change.unsaved), (&[1][..], true));
+    assert!(outcome.decision.changed.is_empty(), "which is not pushed");
+    let up = Case { pending: true, ..given_up_by(&["g"]) }.known(known).with(item(Both, &["G"])).decide();
+    assert!(up.decision.change.answered.is_empty());
+}
+
+#[test]
+fn presence_is_given_to_who_can_see_it_only_now() {
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let brought = |item| brought_by(&[G]).known(known).with(item).decide().decision;
+    let to = brought(item(To, &["G"]));
+    assert_eq!((&to.opened[..], &to.gained[..]), (&[1][..], &[][..]));
+    let from = brought(item(From, &["G"]));
+    assert_eq!((&from.opened[..], &from.gained[..]), (&[][..], &[1][..]));
+}
+
+#[test]
+fn a_clients_edit_tells_what_the_user_chose() {
+    let edit = |known: &str, item: Option<Item>, groups: &[&str]| {
+        let mut provenance = Provenance::parse(known.as_bytes(), "host").unwrap();
+        let changed = note_edit(&mut provenance, "bob", item.as_ref(), &labels(groups));
+        (provenance.to_text().unwrap_or_default(), changed)
+    };
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let noted = |note: &str| format!(r#"{{"labels":{{"g":"G"}},"notes":{{"bob":{note}}}}}"#);
+    let brought = Some(item(Both, &["G"]));
+    assert_eq!(edit(known, brought.clone(), &["G", "Mine"]), (known.to_owned(), false));
+    assert_eq!(edit(known, brought, &["Mine"]), (noted(r#"{"brought":true}"#), true));
+    let own = Some(item(Both, &[]));
+    assert_eq!(edit(known, own, &["G"]), (noted(r#"{"labels":{"G":true}}"#), true));
+    let chosen = noted(r#"{"labels":{"G":true}}"#);
+    assert_eq!(edit(&chosen, Some(item(Both, &["G"])), &[]).0, noted("{}"), "and takes the choice back");
+    assert_eq!(edit(&noted(r#"{"subscription":"to"}"#), None, &[]).0, known, "a contact that is added anew is own");
+    assert_eq!(edit(&noted(r#"{"brought":true,"released":true}"#), Some(item(Nothing, &[])), &[]).0, known);
+}
+
+#[test]
+fn a_virtual_contact_is_laid_over_the_users_own() {
+    let shown = Case { virtual_contacts: true, ..brought_by(&[G]) };
+    let outcome = shown.clone().decide();
+    assert_eq!((outcome.stored, outcome.shown), (None, Some(item(Both, &["G"]))));
+    assert!(!outcome.decision.change.unsaved && outcome.decision.stored.is_empty());
+    let own = called("Pal", item(To, &["Mine"]));
+    let outcome = shown.clone().with(own.clone()).decide();
+    assert_eq!(outcome.stored, Some(own.clone()));
+    assert_eq!(outcome.shown, Some(called("Pal", item(Both, &["G", "Mine"]))));
+    let edit = Some(OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) });
+    let outcome = Case { edit: edit.clone(), ..shown.clone() }.decide();
+    assert_eq!((outcome.stored, outcome.edit), (None, edit.clone()));
+    assert_eq!(outcome.shown, Some(called("Pal", item(Both, &["G", "Mine"]))));
+    let settled = Case { covered: true, edit: edit.clone(), ..shown.clone() };
+    let settled = settled.with(called("Pal", item(Both, &["G", "Mine"]))).decide();
+    assert!(settled.decision.change.edits.is_empty());
+    let gone = Case { virtual_contacts: true, covered: true, below: Some(own.clone()), ..given_up_by(&["g"]) };
+    let outcome = gone.with(item(Both, &["G"])).decide();
+    assert_eq!((outcome.shown, outcome.stored), (Some(own.clone()), Some(own)));
+    let gone = Case { virtual_contacts: true, covered: true, edit: edit.clone(), ..given_up_by(&["g"]) };
+    let outcome = gone.with(item(Both, &["G"])).decide();
+    assert_eq!((outcome.shown, outcome.edit), (None, edit.clone()), "what the user made of it is kept");
+    let deleted = Case { virtual_contacts: true, covered: true, edit, ..withdrawn() };
+    let outcome = deleted.with(item(Both, &["G"])).decide();
+    assert_eq!((outcome.shown, outcome.edit), (None, None));
+}
+
+#[test]
+fn what_groups_brought_into_storage_is_cleared_away_below_a_virtual_contact() {
+    let shown = |known, item| Case { virtual_contacts: true, ..brought_by(&[G]) }.known(known).with(item).decide();
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let outcome = shown(known, item(Both, &["G"]));
+    assert_eq!((outcome.stored, outcome.edit), (None, None));
+    assert!(outcome.decision.change.unsaved && outcome.decision.changed.is_empty(), "clients see no difference");
+    let outcome = shown(known, called("Pal", item(Both, &["G", "Mine"])));
+    assert_eq!(outcome.stored, None);
+    assert_eq!(outcome.edit, Some(OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) }));
+    let noted = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
+    assert_eq!(shown(noted, item(Both, &["G"])).stored, Some(item(To, &[])));
+    let left = r#"{"labels":{"g":"G","h":"H"}}"#;
+    assert_eq!(shown(left, item(Both, &["G", "H"])).stored, Some(item(Both, &["H"])), "left behind by another");
+    let back = Case { edit: Some(OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) }), ..brought_by(&[G]) };
+    let outcome = back.decide();
+    assert_eq!((outcome.stored, outcome.edit), (Some(called("Pal", item(Both, &["G", "Mine"]))), None));
+}
+
+#[test]
+fn what_somebody_makes_of_a_virtual_contact_goes_into_the_users_layer() {
+    let take = |replaced: Replaced| {
+        let mut outcome = Outcome {
+            decision: Decision::default(),
+            stored: replaced.below.clone(),
+            shown: None,
+            edit: replaced.edit.clone(),
+            text: String::new(),
+        };
+        let (step, shown) = take_in(&replaced);
+        outcome.take(&step, shown.name.clone(), true);
+        (outcome.stored, outcome.edit, shown)
+    };
+    let at = |item| Replaced { labels: labels(&["G"]), item, ..Replaced::default() };
+    let edited = called("Pal", item(Both, &["G", "Mine"]));
+    let edit = OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) };
+    assert_eq!(take(at(edited.clone())), (None, Some(edit.clone()), edited.clone()));
+    let given = called("bob", item(Both, &["G"]));
+    let same = Replaced { name: Some("bob".into()), ..at(given.clone()) };
+    assert_eq!(take(same), (None, None, given), "a name that was shown is no name of the user's");
+    let below = Some(item(From, &["G", "Old"]));
+    let (stored, none, _) = take(Replaced { below: below.clone(), ..at(edited) });
+    assert_eq!((stored, none), (Some(called("Pal", item(From, &["G", "Mine"]))), None), "an own label stays own");
+    let (stored, _, shown) = take(Replaced { below, ..at(item(To, &["G"])) });
+    assert_eq!((stored.unwrap().subscription, shown.subscription), (Nothing, To));
+    let undone = Replaced { edit: Some(edit), name: Some("Pal".into()), ..at(item(Both, &["G"])) };
+    assert_eq!(take(undone).1, None);
+}
+
+#[test]
+fn a_version_of_a_virtual_list_tells_the_stored_one_and_what_groups_bring() {
+    assert_eq!(virtual_version(5, 0), 5);
+    let versions = [virtual_version(5, 3), virtual_version(6, 3), virtual_version(5, 5)];
+    assert!(versions.iter().all(|version| version % 2 == 0 && *version < 1 << 46));
+    assert!(versions[0] != versions[1] && versions[0] != versions[2] && versions[1] != versions[2]);
+    assert_ne!(deviating_digest(3, "bob"), deviating_digest(3, "eve"));
+    assert!(deviating_digest(3, "bob") < 1 << 27 && deviating_digest(3, "bob") % 2 == 1);
+}
+
+#[test]
+fn damaged_provenance_is_refused_whole_and_that_of_version_1_0_0_is_read() {
+    for damaged in ["", "7", "{", r#"{"labels":7}"#, r#"{"notes":{"bob":7}}"#, r#"{"notes":{"bob":{"labels":"x"}}}"#] {
+        assert!(Provenance::parse(damaged.as_bytes(), "host").is_err(), "{damaged}");
+    }
+    let old = r#"{"labels":{"g":["G","Old"]},"notes":{"bob@host":{"labels":{"G":true}},"eve@else":{}},
+        "names":{"bob@host":"Bobby","eve@else":"E"},"usernames":true}"#;
+    let read = Provenance::parse(old.as_bytes(), "host").unwrap().to_text().unwrap();
+    assert_eq!(
+        read,
+        r#"{"labels":{"g":["G","Old"]},"notes":{"bob":{"labels":{"G":true}}},"names":{"bob":"Bobby"},"usernames":true}"#
+    );
+}
