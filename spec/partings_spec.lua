@@ -270,7 +270,8 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 			[jid(c)] = { subscription = "both"; groups = { G = true } } }, { version = 1 });
 		remove(id, b);
 		assert.same({ [b] = world.both("G"); [c] = world.both("G") }, world.contacts(server, a));
-		assert.equal(1, world.metadata(server, a).version);
+		-- Clients may know a later version than this list was put back with.
+		assert.is_true(world.metadata(server, a).version > 1);
 		-- The others know.
 		assert.same({}, world.contacts(server, b));
 		assert.same({ [a] = world.both("G") }, world.contacts(server, c));

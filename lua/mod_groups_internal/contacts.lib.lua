@@ -87,7 +87,7 @@ end
 -- Packing
 
 local function pack_groups(groups)
-	local group = groups and next(groups);
+	local group = type(groups) == "table" and next(groups) or nil;
 	if group == nil then return ""; end
 	if next(groups, group) == nil and type(group) == "string" then return group; end
 	local all = {};

@@ -62,6 +62,10 @@ local function load_native()
 	return native;
 end
 
+if module:get_host_type() ~= "local" then
+	refuse("groups_internal is for the accounts of a VirtualHost, and "..host.." is none: take it out of the modules of that component");
+end
+
 local native = load_native();
 
 local effects = {};
@@ -184,9 +188,18 @@ end
 
 -- Functions for other modules
 
+-- Returns the name in a group's record that a caller made, which may throw when it is read.
+local function get_name(info)
+	local ok, name = pcall(function () return type(info) == "table" and info.name or nil; end);
+	if ok then return name; end
+	return false;
+end
+
 -- Creates a group, with a chat of its own if wanted; returns its id.
 function create(info, create_default_muc, group_id)
-	return run(handle:create(type(info) == "table" and info.name or nil, create_default_muc, group_id));
+	local name = get_name(info);
+	if name == false then return nil, "bad-request"; end
+	return run(handle:create(name, create_default_muc, group_id));
 end
 
 -- Returns { name, muc_jid?, mucs? }, the caller's to change, or nil.
@@ -197,7 +210,7 @@ end
 
 -- Renames a group.
 function set_info(group_id, info)
-	return run(handle:set_info(group_id, type(info) == "table" and info.name or nil));
+	return run(handle:set_info(group_id, get_name(info)));
 end
 
 -- Returns a table keyed by username.
@@ -320,7 +333,7 @@ end);
 
 -- Returns the username of a JID of this host.
 local function local_user(jid)
-	local username, jid_host = jid_split(jid);
+	local username, jid_host = jid_split(type(jid) == "string" and jid or nil);
 	return jid_host == host and username or nil;
 end
 

@@ -40,16 +40,17 @@ function effects.find_nicknames(_, usernames)
 	return found;
 end
 
--- Calls `act(username)` whenever a user has published another nickname.
+-- Calls `act(username)` whenever a user has published another nickname, or taken it back.
 function effects.watch_nicknames(act)
 	module:handle_items("pep-service", function (event)
 		local service = event.item.service;
 		local username = event.item.jid:match("^[^@]+");
-		local function published()
-			act(username);
+		local function changed(change)
+			if change.node == vcard4_node or change.node == xmlns_nick then act(username); end
 		end
-		module:hook_object_event(service.events, "item-published/"..vcard4_node, published);
-		module:hook_object_event(service.events, "item-published/"..xmlns_nick, published);
+		for _, event_name in ipairs { "item-published", "item-retracted", "node-purged", "node-deleted" } do
+			module:hook_object_event(service.events, event_name, changed);
+		end
 	end, function () end, true);
 end
 

@@ -11,6 +11,9 @@ local rawget, setmetatable, tonumber, type = rawget, setmetatable, tonumber, typ
 -- By usernames.
 local edits_store = module:open_store("groups_contacts");
 
+-- Users of whose damaged records the log was told.
+local warned = {};
+
 local virtual = {};
 
 -- Returns the state of a list, by its metadata, if contacts are shown in it, or were.
@@ -36,11 +39,30 @@ end
 
 -- Edits
 
+-- Returns what of a record is as it should be. What is not is dropped, and the next save heals the record.
+local function check_edits(username, record)
+	local edits, damaged = {}, record ~= nil and type(record) ~= "table";
+	for jid, edit in pairs(type(record) == "table" and record or {}) do
+		if type(jid) == "string" and type(edit) == "table" and (edit.name == nil or type(edit.name) == "string")
+		and (edit.groups == nil or type(edit.groups) == "table") then
+			edits[jid] = edit;
+		else
+			damaged = true;
+		end
+	end
+	if damaged and not warned[username] then
+		warned[username] = true;
+		module:log("warn", "What %s has made of virtual contacts is damaged in the store groups_contacts: "
+			.."what is wrong there is dropped", username);
+	end
+	return edits;
+end
+
 function virtual.read_edits(username, roster)
-	local edits, err = edits_store:get(username);
-	if not edits and err then return nil, tostring(err); end
+	local record, err = edits_store:get(username);
+	if not record and err then return nil, tostring(err); end
 	local state = contacts.get_state(roster[false]);
-	state.edits = state.edits or edits or {};
+	state.edits = state.edits or check_edits(username, record);
 	return true;
 end
 

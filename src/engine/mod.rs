@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 pub use contacts::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step as ItemStep, Subscription};
 pub use contacts::overlay::{Replaced, deviating_digest, take_in, virtual_version};
@@ -185,26 +185,31 @@ impl Engine {
         self.0.closed.store(true, Ordering::Relaxed);
     }
 
+    /// The state for a look-up. None of an engine that is closed: what it knows is old.
+    fn open_state(&self) -> Option<MutexGuard<'_, State>> {
+        (!self.0.closed.load(Ordering::Relaxed)).then(|| self.0.state.lock())
+    }
+
     /// The record of a group.
     pub fn info(&self, id: &[u8]) -> Option<Info> {
-        let state = self.0.state.lock();
+        let state = self.open_state()?;
         state.directory.find(&Name::raw(id)).map(|(_, group)| group.info.clone())
     }
 
     /// Whether there is such a group.
     pub fn exists(&self, id: &[u8]) -> bool {
-        self.0.state.lock().directory.find(&Name::raw(id)).is_some()
+        self.info(id).is_some()
     }
 
     /// The members of a group, with what is stored for each; none for an unknown group.
     pub fn members(&self, id: &[u8]) -> Vec<(Name, Value)> {
-        let state = self.0.state.lock();
+        let Some(state) = self.open_state() else { return Vec::new() };
         state.directory.find(&Name::raw(id)).map_or_else(Vec::new, |(key, _)| state.directory.record(key))
     }
 
     /// The ids of the groups of a user, whose name is taken as it is stored or else as XMPP compares it.
     pub fn groups_of(&self, username: &[u8]) -> Vec<Name> {
-        let state = self.0.state.lock();
+        let Some(state) = self.open_state() else { return Vec::new() };
         let groups = |name: &Name| {
             let user = state.directory.find_user(name)?;
             let keys = state.directory.groups_of(user);
@@ -217,7 +222,7 @@ impl Engine {
 
     /// All groups, in the order in which they became known.
     pub fn groups(&self) -> Vec<(Name, Info)> {
-        let state = self.0.state.lock();
+        let Some(state) = self.open_state() else { return Vec::new() };
         state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.clone())).collect()
     }
 

@@ -28,6 +28,11 @@ impl Nicknames {
         self.0.insert(user, nickname);
     }
 
+    /// What was learnt of a name goes with the account.
+    pub(crate) fn forget(&mut self, user: UserKey) {
+        self.0.remove(&user);
+    }
+
     /// What a user has published, if anything is known of it.
     pub(crate) fn published(&self, user: UserKey) -> Option<&str> {
         self.0.get(&user)?.as_deref()

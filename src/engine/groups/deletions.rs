@@ -81,6 +81,7 @@ impl Call {
             let mut state = self.state();
             let user = state.directory.intern(&username);
             state.accounts.delete(user);
+            state.nicknames.forget(user);
             user
         };
         self.queue_loaded([contacts, others].concat(), |_| Scope::Contact(user)).await;
