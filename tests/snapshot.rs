@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Error, SnapshotError, Value};
+use groups_internal_native::engine::{Answer, Effect, Error, Options, SnapshotError, Value};
 use support::*;
 
 /// Two groups with all that can be in them.
@@ -124,4 +124,38 @@ fn a_restore_replaces_the_copy_of_a_group_that_a_purge_endangers() {
     world.crash();
     assert_eq!(world.members("g"), ["ann", "bob"]);
     world.check_agreement();
+}
+
+#[test]
+fn a_restore_lets_those_leave_whom_the_snapshot_does_not_know() {
+    for virtual_contacts in [false, true] {
+        let options = Options { chats: true, remove_contacts: true, virtual_contacts, ..Options::default() };
+        let mut world = World::with(options, &["ann", "bob", "carl"]);
+        world.create_with_chat("g", "G").unwrap();
+        for user in ["ann", "bob"] {
+            world.add("g", user).unwrap();
+        }
+        let blob = world.engine.snapshot();
+        world.add("g", "carl").unwrap();
+        world.rename("g", "Other").unwrap();
+        world.add_chat("g", "Chess").unwrap();
+        let mut world = world.and_group("x", "X", &["ann", "carl"]);
+        ["ann", "carl"].iter().for_each(|user| world.login(user));
+        world.settle();
+        world.host.forget();
+        assert_eq!(restore(&mut world, &blob), Ok(Answer::Done));
+        assert_eq!((world.shown("ann", "carl"), world.shown("carl", "ann")), (None, None), "{virtual_contacts}");
+        assert_eq!(world.shown("ann", "bob"), Some(Item::new("both").labelled("G")));
+        assert!(world.host.pushes().contains(&("ann".to_owned(), "carl".to_owned())));
+        for event in ["-carl", "=group", "-chat", "-group", "-ann"] {
+            assert!(world.host.told().iter().any(|told| told == event), "{event}: {:?}", world.host.told());
+        }
+        world.settle();
+        world.check_rooms();
+        world.check_agreement();
+        world.check_devices();
+        world.crash();
+        world.settle();
+        assert_eq!((world.stored("ann", "carl"), world.stored("carl", "bob")), (None, None));
+    }
 }

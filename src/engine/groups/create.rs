@@ -74,27 +74,33 @@ impl Engine {
             call.ready().await?;
             let id = given_id(id)?;
             call.find_given(&id)?;
-            let turn = call.turn(Place::Group(id.clone())).await?;
-            let deleted = call.delete(&id).await;
-            call.end(turn).await;
-            let (mut info, members) = deleted?;
-            for (user, _) in members {
-                let event = Event::UserRemoved { id: id.clone(), user, info: info.clone() };
-                call.fire(event).await;
-            }
-            for jid in info.rooms() {
-                info = info.without_rooms(|other| *other == *jid);
-                call.close_room(&id, jid, info.clone()).await;
-            }
-            call.fire(Event::Deleted { id: id.clone(), info }).await;
-            call.part(&id, None).await;
-            call.settle_urgent().await;
+            call.delete_group(id).await?;
             Ok(Answer::Done)
         })
     }
 }
 
 impl Call {
+    /// Deletes a group, and tells everybody.
+    pub(crate) async fn delete_group(&self, id: Name) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let deleted = self.delete(&id).await;
+        self.end(turn).await;
+        let (mut info, members) = deleted?;
+        for (user, _) in members {
+            let event = Event::UserRemoved { id: id.clone(), user, info: info.clone() };
+            self.fire(event).await;
+        }
+        for jid in info.rooms() {
+            info = info.without_rooms(|other| *other == *jid);
+            self.close_room(&id, jid, info.clone()).await;
+        }
+        self.fire(Event::Deleted { id: id.clone(), info }).await;
+        self.part(&id, None).await;
+        self.settle_urgent().await;
+        Ok(())
+    }
+
     fn free_id(&self, id: Name) -> Result<Name, Error> {
         match self.find(&id) {
             Err(Error::GroupNotFound) => Ok(id),

@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::effect::{Effect, Level};
+use crate::engine::effect::{Effect, Event, Level};
+use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Call, Engine, Error, Info, Name, Operation, Value};
+use crate::engine::{Answer, Call, Copy, Engine, Error, Info, Name, Operation, Value};
 
 /// What a blob begins with.
 const MAGIC: [u8; 4] = *b"MGIS";
@@ -54,8 +55,8 @@ struct Entry {
     members: Vec<(Name, Value)>,
 }
 
-/// A group's records in `group_info` and `groups`.
-type Records = (Info, Vec<(Name, Value)>);
+/// A group's records in `group_info`, if there is one, and in `groups`.
+type Before = (Option<Info>, Vec<(Name, Value)>);
 
 impl Engine {
     /// All groups and members as one blob: MessagePack behind a header with format and checksum.
@@ -79,8 +80,9 @@ impl Engine {
         blob
     }
 
-    /// Makes storage and memory hold what a snapshot holds, and nothing else. Rooms are not touched; contact lists gain what
-    /// the groups bring.
+    /// Makes storage and memory hold what a snapshot holds, and nothing else. It comes to the same as adding and removing members,
+    /// renaming groups and deleting those that the snapshot does not know: contact lists, affiliations and events follow. A chat that
+    /// the snapshot does not know is destroyed; a room that is gone is not made again.
     ///
     /// # Errors
     /// A [`SnapshotError`] at once, with nothing changed; [`Error::Internal`] from the operation if storage fails, with
@@ -119,63 +121,104 @@ impl Call {
         self.mark_everything().await?;
         let kept: Vec<_> = content.groups.iter().map(|entry| entry.id.clone()).collect();
         for entry in content.groups {
-            self.restore_group(entry.id, Some((Info::from_value(entry.info), entry.members))).await?;
+            self.restore_group(entry.id, Info::from_value(entry.info), entry.members).await?;
         }
         let present: Vec<_> = self.state().directory.groups().map(|(_, group)| group.id.clone()).collect();
         for id in present.into_iter().filter(|id| !kept.contains(id)) {
-            self.restore_group(id, None).await?;
+            self.delete_group(id).await?;
+        }
+        self.settle_urgent().await;
+        Ok(())
+    }
+
+    /// Makes a group what a snapshot says of it, as if members had been added and removed, and the group renamed.
+    async fn restore_group(&self, id: Name, info: Info, members: Vec<(Name, Value)>) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let stored = self.store_restored(&id, &info, &members).await;
+        self.end(turn).await;
+        let before = stored?;
+        let known = |list: &[(Name, Value)], user: &Name| list.iter().any(|(name, _)| name == user);
+        match &before.0 {
+            None => self.fire(Event::Created { id: id.clone(), info: info.clone() }).await,
+            Some(old) if *old != info => {
+                self.fire(Event::Updated { id: id.clone(), info: info.clone(), old: old.clone() }).await;
+            }
+            Some(_) => {}
+        }
+        for room in before.0.iter().flat_map(Info::rooms).filter(|room| !info.has_room(room)) {
+            self.close_room(&id, room, info.clone()).await;
+        }
+        for (user, _) in before.1.iter().filter(|(user, _)| !known(&members, user)) {
+            for room in info.rooms() {
+                self.align_affiliation(&id, &room, user).await;
+            }
+            self.fire(Event::UserRemoved { id: id.clone(), user: user.clone(), info: info.clone() }).await;
+        }
+        for (user, _) in members.iter().filter(|(user, _)| !known(&before.1, user)) {
+            self.fire(Event::UserAdded { id: id.clone(), user: user.clone(), info: info.clone() }).await;
+        }
+        self.align_rooms(&id).await;
+        self.part(&id, None).await;
+        if let Ok((key, _)) = self.find(&id) {
+            self.spread_all(key).await;
         }
         Ok(())
     }
 
-    /// Makes a group what a snapshot says of it: stored, then in memory.
-    async fn restore_group(&self, id: Name, wanted: Option<Records>) -> Result<(), Error> {
-        let turn = self.turn(Place::Group(id.clone())).await?;
-        let before = {
+    /// Stores a group as a snapshot has it, and takes it over. The caller has the group's turn. Returns what it was.
+    async fn store_restored(&self, id: &Name, info: &Info, members: &[(Name, Value)]) -> Result<Before, Error> {
+        let (before, leavers) = {
             let state = self.state();
-            let group = state.directory.find(&id);
-            group.map(|(key, group)| (group.info.clone(), state.directory.record(key)))
+            let group = state.directory.find(id);
+            let before = group.map(|(key, group)| (group.info.clone(), state.directory.record(key)));
+            let joined = |user: &UserKey| members.iter().any(|(name, _)| *name == state.directory.user_name(*user));
+            let leavers = group.into_iter().flat_map(|(_, group)| group.members()).filter(|user| !joined(user));
+            let leavers: Vec<_> = leavers.collect();
+            (before, leavers)
         };
-        let copied = wanted.clone().map(|(info, members)| crate::engine::Copy { info, members });
-        let copy_before = self.renew_copy(&id, |_| copied).await?;
-        let stored = self.store_records(&id, wanted.as_ref()).await;
-        match &stored {
-            Ok(()) => self.take_over(&id, wanted),
-            Err(reason) => {
-                self.log(Level::Error, format!("Group {id} cannot be stored, the restore ends there: {reason}")).await;
-                self.undo_copy(&id, copy_before);
-                // One of the two records may have been stored.
-                if let Err(reason) = self.store_records(&id, before.as_ref()).await {
-                    let text =
-                        format!("Group {id} is in storage half as it was, half restored. Restore again: {reason}");
-                    self.log(Level::Error, text).await;
-                }
+        self.note_parting(id, leavers).await?;
+        let copied = Copy { info: info.clone(), members: members.to_vec() };
+        let copy_before = self.renew_copy(id, |_| Some(copied)).await?;
+        if let Err(reason) = self.store_whole(id, info, members).await {
+            self.log(Level::Error, format!("Group {id} cannot be stored, the restore ends there: {reason}")).await;
+            self.undo_copy(id, copy_before);
+            // One of the two records may have been stored.
+            let undone = match &before {
+                Some((info, members)) => self.store_whole(id, info, members).await,
+                None => self.remove_records(id).await,
+            };
+            if let Err(reason) = undone {
+                let text = format!("Group {id} is in storage half as it was, half restored. Restore again: {reason}");
+                self.log(Level::Error, text).await;
             }
+            return Err(Error::Internal);
         }
-        self.end(turn).await;
-        stored.map_err(|_| Error::Internal)
+        self.take_over(id, info, members);
+        Ok(before.map_or((None, Vec::new()), |(info, members)| (Some(info), members)))
     }
 
-    /// Makes storage hold these records of a group, or none.
-    async fn store_records(&self, id: &Name, records: Option<&Records>) -> Result<(), String> {
-        if let Some((info, members)) = records {
-            return self.store_whole(id, info, members).await;
-        }
+    async fn remove_records(&self, id: &Name) -> Result<(), String> {
         self.done(Effect::StoreMembers(id.clone(), None)).await?;
         self.done(Effect::StoreInfo(id.clone(), None)).await
     }
 
-    fn take_over(&self, id: &Name, wanted: Option<Records>) {
+    fn take_over(&self, id: &Name, info: &Info, members: &[(Name, Value)]) {
         let now = self.now();
         let mut state = self.state();
-        state.work.news = true;
-        let Some((info, members)) = wanted else {
-            return state.directory.remove(id);
-        };
         state.unreadable.remove(id);
-        let key = state.directory.insert(id.clone(), info);
-        state.directory.load_members(key, members);
+        let key = match state.directory.find(id).map(|(key, _)| key) {
+            Some(key) => key,
+            None => state.directory.insert(id.clone(), info.clone()),
+        };
+        state.directory.set_info(key, info.clone());
+        state.directory.load_members(key, members.iter().cloned());
+        let users: Vec<_> = state.directory.group(key).into_iter().flat_map(|group| group.members()).collect();
+        for user in users {
+            state.accounts.doubt(user);
+            state.partings.rejoin(id, user);
+        }
         state.unsettled.groups.insert(key, false);
+        state.begin_parting(id, now);
         state.enqueue_group(key, now);
     }
 }
