@@ -166,7 +166,7 @@ local function load_groups()
 	spawn(function ()
 		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
-			run(handle:adopt(effects.list_rosters(nil, math.huge)));
+			run(handle:reconcile_loaded(effects.list_rosters(nil, math.huge)));
 		else
 			module:set_status("error", "Groups cannot be read from storage (see log)");
 			module:add_timer(load_retry, load_groups);

@@ -24,7 +24,7 @@ impl Engine {
     }
 
     /// Reconciles rosters that are in memory: those of sessions that were online before the module was loaded.
-    pub fn adopt(&self, users: Vec<Name>) -> Operation {
+    pub fn reconcile_loaded(&self, users: Vec<Name>) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
             {

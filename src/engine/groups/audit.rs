@@ -60,7 +60,7 @@ impl Engine {
             for problem in &problems {
                 match problem {
                     Problem::AccountMissing { user, .. } => {
-                        call.depart(user.clone()).await;
+                        call.delete_account(user.clone()).await;
                         // Its records were purged long ago.
                         call.restore_purged(user.clone(), true).await.ok();
                     }

@@ -130,7 +130,7 @@ impl Call {
             Reply::Record { info: None, members: None } => {}
             Reply::Record { info, members } => {
                 if let Some(info) = info {
-                    self.adopt_group(id, Info::from_value(info), members.unwrap_or_default()).await;
+                    self.take_in_group(id, Info::from_value(info), members.unwrap_or_default()).await;
                 }
                 return Err(Error::Conflict);
             }
@@ -149,7 +149,7 @@ impl Call {
     }
 
     /// Takes in a group that is in storage but was not known: its creation was cut off, or it was written by hand.
-    async fn adopt_group(&self, id: &Name, info: Info, members: StoredMembers) {
+    async fn take_in_group(&self, id: &Name, info: Info, members: StoredMembers) {
         let key = {
             let mut state = self.state();
             let key = state.directory.insert(id.clone(), info);

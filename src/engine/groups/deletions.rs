@@ -36,7 +36,7 @@ impl Engine {
     pub fn account_deleted(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
-            call.depart(username).await;
+            call.delete_account(username).await;
             Ok(Answer::Done)
         })
     }
@@ -58,9 +58,9 @@ impl Engine {
 }
 
 impl Call {
-    pub(crate) async fn depart(&self, username: Name) {
+    pub(crate) async fn delete_account(&self, username: Name) {
         // One that no group knows of may have been in groups before the last start.
-        let (groups, contacts) = self.note_departure(&username).await.unwrap_or_default();
+        let (groups, contacts) = self.note_deletion(&username).await.unwrap_or_default();
         let virtual_contacts = self.state().options.virtual_contacts;
         // Of virtual contacts, storage has the user's own only, which are Prosody's affair.
         let stored = if self.state().stores_contacts() { &contacts[..] } else { &[] };
@@ -72,7 +72,7 @@ impl Call {
         self.perform(Effect::Depart(username.clone(), names)).await;
         let others = self.withdraw_from(&username, others).await;
         for id in groups {
-            if self.dismiss(&id, &username, virtual_contacts).await.is_err() {
+            if self.take_out(&id, &username, virtual_contacts).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
                 self.log(Level::Error, text).await;
             }
@@ -107,7 +107,7 @@ impl Call {
 
     /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
     /// they brought; nothing if no group knows of the account.
-    async fn note_departure(&self, username: &Name) -> Option<(Vec<Name>, Vec<UserKey>)> {
+    async fn note_deletion(&self, username: &Name) -> Option<(Vec<Name>, Vec<UserKey>)> {
         let now = self.now();
         let (groups, contacts) = {
             let mut state = self.state();
@@ -178,7 +178,7 @@ impl Call {
     }
 
     /// An account that was gone is about to be a member again: the next start must not take the membership for one of before.
-    pub(crate) async fn recall_departure(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
+    pub(crate) async fn recall_deletion(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
         let noted = {
             let mut state = self.state();
             state.deletions.stay(user, key);
@@ -208,7 +208,7 @@ impl Call {
         for (username, groups) in open {
             for id in groups {
                 // What failed has been logged.
-                self.dismiss(&id, &username, false).await.ok();
+                self.take_out(&id, &username, false).await.ok();
             }
         }
         let now = self.now();
