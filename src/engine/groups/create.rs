@@ -12,8 +12,8 @@ const ID_TRIES: usize = 8;
 impl Engine {
     /// Creates a group, with a chat of its own if `chat` is true.
     ///
-    /// `name` is `None` if it was no string. `id` is `None` if the group may have any id, and `Some(None)` if something was
-    /// given that is no string.
+    /// `name` is `None` if it was no string. `id` is `None` if the group may have any id, and `Some(None)` if something
+    /// was given that is no string.
     ///
     /// # Errors
     /// [`Error::GroupNameRequired`], [`Error::BadRequest`], [`Error::Conflict`], [`Error::ServiceUnavailable`],
@@ -64,7 +64,8 @@ impl Engine {
         })
     }
 
-    /// Deletes a group with its members and chats. Contacts stay, unless [`Options::remove_contacts`](crate::engine::Options) is set.
+    /// Deletes a group with its members and chats. Contacts stay, unless
+    /// [`Options::remove_contacts`](crate::engine::Options) is set.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].

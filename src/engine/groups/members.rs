@@ -51,7 +51,7 @@ impl Engine {
         })
     }
 
-    /// Tells other modules of each member as if it had just been added.
+    /// Fires `group-user-added` for each member, as if it had just been added.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`].
@@ -70,7 +70,7 @@ impl Engine {
     }
 }
 
-/// What storing a new member comes to.
+/// The outcome of [`Call::store_joining`].
 struct Joining {
     key: GroupKey,
     user: UserKey,
@@ -84,7 +84,8 @@ pub(crate) fn given_id(id: Option<Name>) -> Result<Name, Error> {
 }
 
 impl Call {
-    /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the same.
+    /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the
+    /// same.
     pub(crate) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
         self.find(id).map_err(|error| match error {
             Error::GroupNotFound => Name::group_id(id.as_bytes()).err().unwrap_or(Error::GroupNotFound),
@@ -117,7 +118,7 @@ impl Call {
         if self.state().directory.is_member(key, user) {
             return Ok(Joining { key, user, new: false });
         }
-        // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
+        // Ask now: a contact list can wait for an account, and would have to ask later all the same.
         self.state().accounts.doubt(user);
         self.recall_deletion(id, key, user).await?;
         let stores = self.state().stores_contacts();
@@ -142,13 +143,13 @@ impl Call {
         Ok(Joining { key, user, new: true })
     }
 
-    /// Looks for an account, also if it was not found a moment ago.
+    /// Asks for an account, also if it was not found a moment ago.
     async fn look_for(&self, user: UserKey) -> bool {
         self.state().accounts.doubt(user);
         self.has_account(user).await
     }
 
-    /// Brings the contact lists in memory up to date with a new member.
+    /// Reconciles the rosters in memory with a new member.
     async fn welcome(&self, joining: Joining) {
         let Joining { key, user, new } = joining;
         let awaited = self.state().accounts.awaiting.contains(&user);
@@ -162,8 +163,8 @@ impl Call {
         self.settle_urgent().await;
     }
 
-    /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: contacts that the group has brought are to
-    /// be taken back. Returns the user, if it was a member.
+    /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: a parting follows. Returns the
+    /// user, if it was a member.
     pub(crate) async fn take_out(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let stored = self.store_leaving(id, username, parts).await;
@@ -177,7 +178,7 @@ impl Call {
         Ok(Some(user))
     }
 
-    /// Stores that a user is no member; nothing if it was none. The caller has the group's turn.
+    /// Stores that a member leaves. Nothing if the user is not a member. The caller has the group's turn.
     async fn store_leaving(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<(UserKey, Info)>, Error> {
         let (key, info) = self.find(id)?;
         let user = self.state().directory.find_user(username);
@@ -245,7 +246,7 @@ impl Call {
         Ok(())
     }
 
-    /// Writes a group's record, and takes it over. The caller has the group's turn.
+    /// Stores a group's record, and then holds it in memory. The caller has the group's turn.
     pub(crate) async fn store_info(&self, id: &Name, key: GroupKey, info: Info) -> Result<(), Error> {
         let before = self.renew_copy(id, |copy| Some(Copy { info: info.clone(), ..copy })).await?;
         if let Err(reason) = self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await {
