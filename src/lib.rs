@@ -47,10 +47,10 @@
 //!    `provenance.rs`: they say whether the contact is brought, given up, named or withdrawn, and what is noted.
 //! 3. *Change.* The shim carries out the edits in one loop ([`engine::Effect::Change`]). Nothing waits in between.
 //!
-//! What a group has brought can be given up, and its label follows its name, because the roster remembers which contacts
-//! are the user's own: its *provenance*. It is one JSON text in the roster's metadata, which only Rust reads. Who has
-//! left a group is noted in the marker as a *parting* until every roster concerned is settled, and whose account is
-//! deleted as a *withdrawal*. Both take effect when a roster is reconciled.
+//! What a group has brought can be given up, and its label follows its name, because the roster remembers which
+//! contacts are the user's own: its *provenance*. It is one JSON text in the roster's metadata, which only Rust reads.
+//! Who has left a group is noted in the marker as a *parting* until every roster concerned is settled, and whose
+//! account is deleted as a *withdrawal*. Both take effect when a roster is reconciled.
 //!
 //! The [`engine::Marker`] in storage tells which groups have open work. It is written before the first store of an
 //! operation, so that after a crash the next start finishes the work.
@@ -64,8 +64,8 @@
 //! A roster version promises a client that it has everything up to a number, so a number never stands for two contents.
 //!
 //! - **A change** takes a number above all that an earlier start can have handed out.
-//! - **Pushes** of one change are spread over turns of the event loop. Only the last one of a user carries a number that
-//!   the roster is served with ([`engine::Push`]). The last pushes precede a save, so that their number is stored.
+//! - **Pushes** of one change are spread over turns of the event loop. Only the last one of a user carries a number
+//!   that the roster is served with ([`engine::Push`]). The last pushes precede a save, so that their number is stored.
 //! - **A doubtful version** is replaced when the roster is read, before anybody sees it. Three things make it doubtful:
 //!   the metadata say that it stands for changes that are not in storage (`groups_unsaved`); it was saved by a start
 //!   that ended with work open ([`engine::Marker::doubtful_before`]); or there was nobody to take the last pushes.
@@ -85,18 +85,18 @@
 //!   proves that an account was deleted while the server was down is said at [`engine::Engine::check`].
 //! - **Affiliations** are set outside the group's turn, for other modules' handlers may call back. Afterwards,
 //!   membership is read again, and the affiliation is set again until the two agree.
-//! - **Provenance stores the exception, not the rule.** A mark on each contact would double what a large group takes. So
-//!   what bears a label that its group has given counts as brought, and what a user had or did is noted. A note is
+//! - **Provenance stores the exception, not the rule.** A mark on each contact would double what a large group takes.
+//!   So what bears a label that its group has given counts as brought, and what a user had or did is noted. A note is
 //!   stored no later than the change it is about, and goes after it.
 //! - **Partings name only who left.** Which rosters still have to be settled is known in memory. After a crash, all
 //!   rosters of the group are settled again, which does no harm. A list in the marker would be written anew with every
 //!   removal.
 //! - **Lua's collector**, as Prosody sets it, visits 4 MB of memory at a time, for some 7 ms, and all of it whenever it
-//!   has grown by a twentieth. A save of a large roster or a few dozen pushes start it in their midst, and take twice as
-//!   long. So the shim puts it off for 10 ms, which is what an add takes, and for 20 ms where nobody waits, unless much
-//!   garbage is left already. A turn that it begins with is the shorter for it ([`engine::Operation::since`]).
-//! - **Tables built for Lua** are kept where the next call will want nearly the same: a group's record while members are
-//!   added one by one, the list of a group's members while they log in one after the other.
+//!   has grown by a twentieth. A save of a large roster or a few dozen pushes start it in their midst, and take twice
+//!   as long. So the shim puts it off for 10 ms, which is what an add takes, and for 20 ms where nobody waits, unless
+//!   much garbage is left already. A turn that it begins with is the shorter for it ([`engine::Operation::since`]).
+//! - **Tables built for Lua** are kept where the next call will want nearly the same: a group's record while members
+//!   are added one by one, the list of a group's members while they log in one after the other.
 
 #[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
 mod binding;

@@ -169,7 +169,7 @@ pub enum Reply {
     Unsaved(String, u64),
 }
 
-/// What a roster should hold, and what of it must go. What follows from that is said at [`super::contacts::rules`].
+/// What a roster should hold, and what of it must go. What follows from that is said in `contacts/rules.rs`.
 ///
 /// Contacts are numbered from 1, through all sections; the owner of the roster may be among them, and is passed over. A
 /// contact of a section with [`Tie::Bring`] has the *usual form* if its item has subscription `both`, no request and

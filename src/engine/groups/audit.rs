@@ -1,11 +1,11 @@
 //! `check` and `repair`: finds what has become wrong without an event, and mends it.
 //!
-//! An account that was deleted while the server was down stays a member: no event was fired. That its account cannot be found
-//! does not prove it, since a directory may be down, and a member may be added before the account is made. Three things
-//! together do: the list of all accounts can be had and does not name it, asking for it says no, and another member,
-//! who is in that list, has it as a contact, which only accounts become. With virtual contacts, the last is told from
-//! the marker instead, which lists the members whose accounts are yet to be made. A directory that is down lists
-//! nobody, and so proves nothing.
+//! An account that was deleted while the server was down stays a member: no event was fired. That its account cannot be
+//! found does not prove it, since a directory may be down, and a member may be added before the account is made. Three
+//! things together do: the list of all accounts can be had and does not name it, asking for it says no, and another
+//! member, who is in that list, has it as a contact, which only accounts become. With virtual contacts, the last is
+//! told from the marker instead, which lists the members whose accounts are yet to be made. A directory that is down
+//! lists nobody, and so proves nothing.
 
 use std::collections::HashSet;
 
