@@ -21,8 +21,8 @@ local function shown_state(metadata)
 end
 virtual.shown_state = shown_state;
 
--- Takes the virtual items out of a list: the list is then as storage has it. Returns the digest of what was shown. Calls
--- `lose(jid)` for each contact whose subscription somebody has changed for the session.
+-- Takes the virtual items out of a list: the list is then as storage has it. Returns the digest of what was shown.
+-- Calls `lose(jid)` for each contact whose subscription somebody has changed for the session.
 function virtual.leave(roster, lose)
 	local state = shown_state(roster[false]);
 	if not state then return nil; end
