@@ -19,7 +19,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 	teardown(function () server:destroy(); end);
 	after_each(logout_all);
 
-	it("goes from the lists of the others at once, with one push and unavailable presence, and they from the member's", function ()
+	it("goes from the others' lists at once, with one push and unavailable presence, and they from its own", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "G", { a, b, c });
 		world.login(server, a, b, c);
@@ -93,7 +93,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 	it("goes from a list that is read before the background pass reaches it", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "G", { a, b, c });
-		-- The roster is read in the same turn, so nothing can have been at it.
+		-- The roster is read in the same turn, so nothing can have changed it.
 		assert.same({ false, true }, server:eval([[
 			local id, a, b, c = ...;
 			groups.remove_member(id, b);

@@ -1,4 +1,5 @@
--- Roster versions, and saving behind: whatever is killed or logs out in between, no device keeps an old list for the new one.
+-- Roster versions, and saving behind: whatever is killed or logs out in between, no device keeps an old list for the
+-- new one.
 
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
