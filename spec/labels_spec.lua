@@ -49,7 +49,7 @@ describe("the label of a group that is renamed, "..title, function ()
 	teardown(function () server:destroy(); end);
 	after_each(logout_all);
 
-	it("takes the old one's place on all contacts of all members, online at once and with one push each", function ()
+	it("takes the old one's place on all contacts, for members online at once and with one push each", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "Old", { a, b, c });
 		world.login(server, a, b);

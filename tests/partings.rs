@@ -75,8 +75,8 @@ fn those_who_saw_each_other_are_told_before_the_contact_is_gone() {
     let compared = world.host.places(|e| matches!(e, Effect::Compare(..)));
     assert!(compared.last() < told.first() && told.last() < pushed.first(), "{:?}", world.host.trace);
     for (from, to) in [("ann", "bob"), ("bob", "ann"), ("carl", "bob")] {
-        let (from_user, to_user) = (n(from), n(to));
-        let sent = |e: &Effect| matches!(e, Effect::SendUnavailable(user, all) if *user == from_user && all.contains(&to_user));
+        let (one, other) = (n(from), n(to));
+        let sent = |e: &Effect| matches!(e, Effect::SendUnavailable(user, all) if *user == one && all.contains(&other));
         assert_eq!(world.host.count(sent), 1, "{from} to {to}");
     }
     let mut pushes = world.host.pushes();

@@ -21,7 +21,7 @@ pub(crate) struct Reconciled {
 
 /// What became of an attempt to reconcile.
 enum Attempt {
-    Done(Decision),
+    Done(Box<Decision>),
     /// The roster is not in memory, or cannot be reconciled now.
     Impossible,
 }
@@ -127,7 +127,7 @@ impl Call {
             let text = "what it remembers of groups is damaged and is dropped; nothing is taken back on its account";
             self.log(Level::Warn, format!("The contact list of {name}: {text} ({damage})")).await;
         }
-        Attempt::Done(decision)
+        Attempt::Done(Box::new(decision))
     }
 
     /// The items of a roster in memory that bear any of these labels.

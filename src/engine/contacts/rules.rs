@@ -359,7 +359,7 @@ impl<'a> Judge<'a> {
             Some(note) => note.brought,
         };
         let mut item = before.clone();
-        item.groups.retain(|label| !goes(&&*label));
+        item.groups.retain(|label| !goes(&label));
         let left_behind = |label: &String| self.given.contains(label) && !chosen.contains(label);
         if brought && item.groups.iter().any(left_behind) {
             return Some(item);
@@ -398,7 +398,7 @@ impl<'a> Judge<'a> {
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let own = note.as_ref().map_or_else(|| !before.groups.iter().any(|label| goes(&label)), |note| !note.brought);
         let mut item = before.clone();
-        item.groups.retain(|label| !goes(&&*label));
+        item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
         if note.is_some() || self.provenance.has_name(contact) {
             let brought = !own;
