@@ -87,7 +87,7 @@ describe("the label of a group that is renamed, "..title, function ()
 		assert.same({ [a] = world.both("New") }, world.contacts(server, b));
 	end);
 
-	it("is the last one after several renames, however many no list was looked at for", function ()
+	it("is the last one after several renames, however many no list was reconciled for", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "N0", { a, b });
 		world.login(server, a);

@@ -143,7 +143,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({}, world.presences(server, a));
 	end);
 
-	it("goes when the last of several groups lets go", function ()
+	it("goes when the last of several groups gives it up", function ()
 		local a, b = accounts(2);
 		local work = world.group(server, "Work", { a, b });
 		local choir = world.group(server, "Choir", { a, b });
@@ -276,7 +276,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({ [a] = world.both("G") }, world.contacts(server, c));
 	end);
 
-	it("is never taken from a list that had no provenance when it was last looked at", function ()
+	it("is never taken from a list that had no provenance when it was last settled", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "G", { a, b });
 		world.store_roster(server, a, { [jid(b)] = { subscription = "both"; groups = { G = true } } }, { version = 1 });

@@ -25,7 +25,7 @@ local befriend = [[
 		send(a, "subscribed", b);
 	end ]];
 
-describe("two who become contacts of each other as a group lets them go, "..title, function ()
+describe("two who become contacts of each other as a group gives them up, "..title, function ()
 	setup(function () server = world.new { host_options = { groups_remove_contacts = true } }; end);
 	teardown(function () server:destroy(); end);
 	after_each(function () world.logout_all(server); end);

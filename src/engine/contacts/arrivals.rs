@@ -112,7 +112,7 @@ impl Engine {
         })
     }
 
-    /// `sync`: brings the contact lists of a group's members up to date, the rosters in memory first.
+    /// `sync`: reconciles the rosters of a group's members, those in memory first, and aligns the group's rooms.
     pub fn sync(&self, id: crate::engine::Given) -> Operation {
         let id = id.map(Name::raw);
         self.start(move |call| async move {

@@ -34,12 +34,12 @@ impl Call {
         if !doubtful.is_empty() {
             self.ask_accounts(&doubtful).await;
         }
-        // Up to three times: where contacts are missing or have no name, their accounts and nicknames are asked for,
-        // and the roster is compared again. The version of a virtual list is made of all that groups bring.
+        // The version of a virtual list is made of all that groups bring.
         let all = self.state().options.virtual_contacts && scope != Scope::Removals;
         let scope = if all { Scope::All } else { scope };
         let mut reconciled = Reconciled { provenance: None };
         let mut asked = false;
+        // Again where contacts are missing or have no name, once their accounts and nicknames have been asked for.
         for split in [false, true, true] {
             let planned = self.state().plan(user, scope, split, self.now());
             let Some(planned) = planned else {

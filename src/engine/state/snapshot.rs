@@ -79,8 +79,8 @@ impl Engine {
         blob
     }
 
-    /// Makes storage and memory hold what a snapshot holds, and nothing else. Rooms are not touched; contact lists gain what
-    /// the groups bring.
+    /// Makes storage and memory hold what a snapshot holds, and nothing else. Rooms are not touched; contact lists gain
+    /// what the groups bring.
     ///
     /// # Errors
     /// A [`SnapshotError`] at once, with nothing changed; [`Error::Internal`] from the operation if storage fails, with
