@@ -1,6 +1,6 @@
 std = "lua54"
 codes = true
-max_line_length = 150
+max_line_length = 120
 exclude_files = { "target" }
 
 -- What Prosody puts into the environment of every module.

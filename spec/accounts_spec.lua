@@ -66,7 +66,9 @@ describe("a member without an account, "..title, function ()
 		world.login(server, a);
 		world.forget(server);
 		server:create_user(ghost);
-		server:eval([[module:fire_event("user-registered", { username = ..., host = host, source = "mod_register" }) return true]], ghost);
+		server:eval([[
+			module:fire_event("user-registered", { username = ..., host = host, source = "mod_register" })
+			return true]], ghost);
 		assert.truthy(world.pushes(server, a)[ghost]);
 		assert.same({ [b] = "both"; [ghost] = "both" }, world.in_memory(server, a));
 		complete();
@@ -150,8 +152,11 @@ describe("a deleted account, "..title, function ()
 		assert.same({ [a] = {}; [c] = {} }, server:stored("groups", id));
 		assert.same({ [c] = {} }, server:stored("groups", other));
 		assert.same({}, call("get_user_groups", b));
-		assert.same({ b.." First", b.." Second" }, server:eval("table.sort(prosody.spec_removed) return prosody.spec_removed"));
-		assert.is_nil(server:eval([[return hosts["groups.localhost"].modules.muc.get_room_from_jid((...)):get_affiliation((select(2, ...)))]],
+		assert.same({ b.." First", b.." Second" },
+			server:eval("table.sort(prosody.spec_removed) return prosody.spec_removed"));
+		assert.is_nil(server:eval([[
+			local room, user = ...
+			return hosts["groups.localhost"].modules.muc.get_room_from_jid(room):get_affiliation(user)]],
 			muc_jid, jid(b)));
 		assert.same({ [c] = "both" }, world.in_memory(server, a));
 		assert.equal("remove", world.pushes(server, a)[b].subscription);

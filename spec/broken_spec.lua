@@ -91,7 +91,8 @@ describe("with Prosody "..harness.version..", a contact list", function ()
 			assert.same({ ["own@example.org"] = "both,,Own" }, world.contacts(server, user));
 		end
 		world.login(server, cannot_be_read);
-		assert.same({ ["own@example.org"] = "both"; [cannot_be_saved] = "both"; [throws] = "both"; [marked] = "both"; [healthy] = "both";
+		assert.same({ ["own@example.org"] = "both"; [cannot_be_saved] = "both"; [throws] = "both"; [marked] = "both";
+			[healthy] = "both";
 			[other] = "both" }, world.in_memory(server, cannot_be_read));
 	end);
 
@@ -141,7 +142,8 @@ describe("with Prosody "..harness.version..", a start on storage that fails", fu
 
 	for _, rule in ipairs { { store = "group_info"; method = "users" }, { store = "groups_internal"; method = "get" },
 		{ store = "group_info"; method = "users"; throw = true } } do
-		it(("(%s.%s%s) works nothing, says so, and stores nothing"):format(rule.store, rule.method, rule.throw and ", thrown" or ""), function ()
+		local how = ("%s.%s%s"):format(rule.store, rule.method, rule.throw and ", thrown" or "");
+		it("("..how..") works nothing, says so, and stores nothing", function ()
 			local mark = server:log_mark();
 			load_with(rule);
 			unavailable();

@@ -132,7 +132,11 @@ describe("a chat host that is none, "..title, function ()
 	end);
 
 	it("because it is a host without chats, is reported once at start", function ()
-		server = world.new { muc = false; host_options = { groups_muc_host = "other.localhost" }; hosts = { ["other.localhost"] = {} } };
+		server = world.new {
+			muc = false;
+			host_options = { groups_muc_host = "other.localhost" };
+			hosts = { ["other.localhost"] = {} };
+		};
 		local _, count = server:log_text():gsub("\terror\t[^\n]*other%.localhost", "");
 		assert.equal(1, count);
 		assert.equal("error", status()[1]);

@@ -1,4 +1,5 @@
--- The rooms that groups have: how they are made, who is let in, and what happens when the chat host is not as it should be.
+-- The rooms that groups have: how they are made, who is let in, and what happens when the chat host is not as it should
+-- be.
 
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
@@ -36,7 +37,8 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 				local x = event.stanza:get_child("x", "jabber:x:conference");
 				if x then
 					local list = prosody.spec_invites;
-					list[#list + 1] = { to = event.stanza.attr.to; from = event.stanza.attr.from; jid = x.attr.jid; type = event.stanza.attr.type };
+					local attr = event.stanza.attr;
+					list[#list + 1] = { to = attr.to; from = attr.from; jid = x.attr.jid; type = attr.type };
 				end
 			end, 100);
 			module:context("groups.localhost"):hook("muc-pre-set-affiliation", function (event)
@@ -63,10 +65,12 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 		local id = new_group(true);
 		local default, other = call("get_info", id).muc_jid, call("add_group_chat", id, "Other").jid;
 		for jid, name in pairs { [default] = id:upper(); [other] = "Other" } do
-			assert.same({ hidden = true; persistent = true; members_only = true; invites = false; moderated = false; whois = "anyone"; name = name },
+			assert.same({ hidden = true; persistent = true; members_only = true; invites = false; moderated = false;
+				whois = "anyone"; name = name },
 				room(jid, [[return {
 					hidden = room:get_hidden(); persistent = room:get_persistent(); members_only = room:get_members_only();
-					invites = not not room:get_allow_member_invites(); moderated = not not room:get_moderated(); whois = room:get_whois(); name = room:get_name();
+					invites = not not room:get_allow_member_invites(); moderated = not not room:get_moderated();
+					whois = room:get_whois(); name = room:get_name();
 				}]]));
 			assert.equal(jid, server:eval([[return require "util.jid".prep(...)]], jid));
 			assert.equal("groups.localhost", jid:match("@(.*)$"));
@@ -168,7 +172,9 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 	it("forgotten by the chat host are deleted, too", function ()
 		local id = new_group(false);
 		local gone = call("add_group_chat", id, "Gone").jid;
-		room(gone, [[local muc = hosts["groups.localhost"].modules.muc; muc.forget_room(room); muc.delete_room(room) return true]]);
+		room(gone, [[
+			local muc = hosts["groups.localhost"].modules.muc;
+			muc.forget_room(room); muc.delete_room(room) return true]]);
 		assert.is_true(call("get_group_chats", id)[1].deleted);
 		assert.is_true(call("delete", id));
 	end);
@@ -256,7 +262,9 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 			server:wait_for("return prosody.spec_go_on[...] ~= nil", nil, 10, user.."@localhost");
 		end
 		server:eval([[module:context("groups.localhost"):unhook("muc-set-affiliation", prosody.spec_wait) return true]]);
-		local stored_name = [[return require "core.storagemanager".open("groups.localhost", "config", "keyval"):get(...)._data.name]];
+		local stored_name = [[
+			local configs = require "core.storagemanager".open("groups.localhost", "config", "keyval");
+			return configs:get(...)._data.name]];
 		assert.is_true(room(jid, "room:set_name('While'); return room:save(true) and true"));
 		assert.equal("While", server:eval(stored_name, node(jid)));
 		for _, user in ipairs { "alice", "bob" } do

@@ -112,7 +112,8 @@ describe("with Prosody "..harness.version.." and storage "..harness.storage, fun
 
 		it("does not let chats be changed", function ()
 			local muc_jid = call("get_info", "renamed").muc_jid;
-			assert.same(pack(true), results("set_info", "renamed", { name = "New"; muc_jid = "a@b"; mucs = { "c@d" }; colour = "red" }));
+			assert.same(pack(true), results("set_info", "renamed",
+				{ name = "New"; muc_jid = "a@b"; mucs = { "c@d" }; colour = "red" }));
 			assert.same({ name = "New"; muc_jid = muc_jid }, server:stored("group_info", "renamed"));
 		end);
 
@@ -138,7 +139,8 @@ describe("with Prosody "..harness.version.." and storage "..harness.storage, fun
 			local mark = server:log_mark();
 			call("set_info", "renamed", { name = "Neu" });
 			assert.falsy(server:log_text(mark):find("\twarn\t", 1, true));
-			assert.equal("Neu", server:eval([[return hosts["groups.localhost"].modules.muc.get_room_from_jid(...):get_name()]], muc_jid));
+			assert.equal("Neu", server:eval([[
+				return hosts["groups.localhost"].modules.muc.get_room_from_jid(...):get_name()]], muc_jid));
 		end);
 	end);
 
@@ -150,7 +152,8 @@ describe("with Prosody "..harness.version.." and storage "..harness.storage, fun
 			call("add_member", "members", "alice");
 			call("add_member", "members", "nobody");
 			assert.same({ alice = {}; nobody = {} }, call("get_members", "members"));
-			assert.truthy(server:eval([[return require "util.json".encode(groups.get_members("members"))]]):find('"alice":{}', 1, true));
+			local json = server:eval([[return require "util.json".encode(groups.get_members("members"))]]);
+			assert.truthy(json:find('"alice":{}', 1, true));
 		end);
 
 		it("returns a fresh table each time", function ()
@@ -290,7 +293,8 @@ describe("with Prosody "..harness.version.." and storage "..harness.storage, fun
 			assert.equal("[]", server:eval([[return require "util.json".encode(groups.get_group_chats("chats"))]]));
 			local chat = call("add_group_chat", "chats", "Böards & Co");
 			assert.same({ jid = chat.jid; name = "Böards & Co" }, chat);
-			assert.same({ { id = chat.jid:match("^[^@]+"); jid = chat.jid; name = "Böards & Co" } }, call("get_group_chats", "chats"));
+			assert.same({ { id = chat.jid:match("^[^@]+"); jid = chat.jid; name = "Böards & Co" } },
+				call("get_group_chats", "chats"));
 			assert.same(pack(true), results("remove_group_chat", "chats", (chat.jid:match("^[^@]+"))));
 			assert.same({}, call("get_group_chats", "chats"));
 			assert.equal("[]", server:eval([[return require "util.json".encode(groups.get_group_chats("chats"))]]));

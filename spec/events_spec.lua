@@ -14,11 +14,13 @@ local record = [[
 			local id = event.id or event.group_id;
 			local info, members = stores.info:get(id), stores.members:get(id);
 			local user = event.user;
-			local entry = { name = name; event = {}; stored_name = info and info.name; is_stored = members and user and members[user] ~= nil };
+			local entry = { name = name; event = {}; stored_name = info and info.name };
+			entry.is_stored = members and user and members[user] ~= nil;
 			for key, value in pairs(event) do entry.event[key] = value; end
 			entry.is_listed = groups.get_members(id)[user or false] ~= nil;
 			local muc = hosts["groups.localhost"].modules.muc;
-			local jid = event.muc and event.muc.jid or event.group_info.muc_jid or event.group_info.mucs and event.group_info.mucs[1];
+			local jid = event.muc and event.muc.jid or event.group_info.muc_jid
+				or event.group_info.mucs and event.group_info.mucs[1];
 			local room = jid and muc.get_room_from_jid(jid);
 			entry.room = room and not room._data.destroyed and true or false;
 			entry.affiliation = room and room:get_affiliation((user or "alice").."@"..host);
@@ -73,7 +75,8 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		call("add_member", "g", "bob");
 		local entry = events()[1];
 		local muc_jid = call("get_info", "g").muc_jid;
-		assert.same({ id = "g"; user = "bob"; host = "localhost"; group_info = { name = "G"; muc_jid = muc_jid } }, entry.event);
+		assert.same({ id = "g"; user = "bob"; host = "localhost"; group_info = { name = "G"; muc_jid = muc_jid } },
+			entry.event);
 		assert.same({ "group-user-added bob" }, names());
 		assert.is_true(entry.is_stored);
 		assert.is_true(entry.is_listed);
@@ -115,7 +118,8 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		local chat = call("add_group_chat", "h", "First");
 		local entry = events()[1];
 		assert.same({ "group-chat-added" }, names());
-		assert.same({ group_id = "h"; group_info = { name = "H"; mucs = { chat.jid } }; muc = { jid = chat.jid; name = "First" } }, entry.event);
+		assert.same({ group_id = "h"; group_info = { name = "H"; mucs = { chat.jid } };
+			muc = { jid = chat.jid; name = "First" } }, entry.event);
 		assert.is_true(entry.room);
 		assert.equal("member", entry.affiliation);
 	end);
@@ -123,7 +127,8 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 	it("group-chat-added on a group with the default chat names both, the new one first", function ()
 		local muc_jid = call("get_info", "g").muc_jid;
 		local chat = call("add_group_chat", "g", "Second");
-		assert.same({ group_id = "g"; group_info = { name = "G"; mucs = { chat.jid, muc_jid } }; muc = { jid = chat.jid; name = "Second" } },
+		assert.same({ group_id = "g"; group_info = { name = "G"; mucs = { chat.jid, muc_jid } };
+			muc = { jid = chat.jid; name = "Second" } },
 			events()[1].event);
 	end);
 
@@ -136,7 +141,8 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		call("remove_group_chat", "g", node);
 		local entry = events()[1];
 		assert.same({ "group-chat-removed" }, names());
-		assert.same({ group_id = "g"; group_info = { name = "G"; mucs = { muc_jid, second.jid } }; muc = { id = node; jid = first.jid } }, entry.event);
+		assert.same({ group_id = "g"; group_info = { name = "G"; mucs = { muc_jid, second.jid } };
+			muc = { id = node; jid = first.jid } }, entry.event);
 		assert.is_false(entry.room);
 	end);
 
@@ -163,7 +169,8 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		assert.same({ "group-updated", "group-chat-renamed" }, names());
 		assert.same({ group_id = "g"; group_info = info; old_info = old }, events()[1].event);
 		assert.equal("Better", events()[1].stored_name);
-		assert.same({ group_id = "g"; group_info = info; muc = { jid = info.muc_jid; name = "Better" }; old_name = "G" }, events()[2].event);
+		assert.same({ group_id = "g"; group_info = info; muc = { jid = info.muc_jid; name = "Better" }; old_name = "G" },
+			events()[2].event);
 		forget();
 		call("set_info", "g", { name = "Better" });
 		assert.same({}, names());
@@ -178,7 +185,8 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 		call("delete", "g");
 		local list = names();
 		table.sort(list, function (a, b) return a > b; end);
-		assert.same({ "group-user-removed bob", "group-user-removed alice", "group-deleted", "group-chat-removed", "group-chat-removed" }, list);
+		assert.same({ "group-user-removed bob", "group-user-removed alice", "group-deleted", "group-chat-removed",
+			"group-chat-removed" }, list);
 		local told = events();
 		for i = 1, 2 do
 			assert.equal("group-user-removed", told[i].name);

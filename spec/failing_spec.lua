@@ -1,5 +1,5 @@
--- Storage that fails: each call of each function once. The documented error, memory and storage in agreement, and doing it
--- again succeeds.
+-- Storage that fails: each call of each function once. The documented error, memory and storage in agreement, and doing
+-- it again succeeds.
 
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
@@ -44,7 +44,8 @@ describe("storage that fails, with Prosody "..harness.version, function ()
 		local sm, serialize = require "core.storagemanager", require "util.serialization".new({ preset = "oneline";
 			table_iterator = require "util.iterators".sorted_pairs });
 		local info, members = sm.open(host, "group_info", "keyval"):get(id), sm.open(host, "groups", "keyval"):get(id);
-		return { serialize(groups.get_info(id) or false), serialize(info or false), serialize(groups.get_members(id)), serialize(members or {}) };]];
+		return { serialize(groups.get_info(id) or false), serialize(info or false), serialize(groups.get_members(id)),
+			serialize(members or {}) };]];
 
 	local function agree(id, what)
 		local found = server:eval(agreement, id);
@@ -64,11 +65,15 @@ describe("storage that fails, with Prosody "..harness.version, function ()
 		{ "create"; ""; "groups.create({ name = 'G' }, false, id)" };
 		{ "create with a chat"; ""; "groups.create({ name = 'G' }, true, id)" };
 		{ "set_info"; "groups.create({ name = 'G' }, true, id)"; "groups.set_info(id, { name = 'H' })" };
-		{ "delete"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice') groups.add_member(id, 'bob')"; "groups.delete(id)" };
-		{ "add_member"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')"; "groups.add_member(id, 'bob')" };
+		{ "delete"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice') groups.add_member(id, 'bob')";
+			"groups.delete(id)" };
+		{ "add_member"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')";
+			"groups.add_member(id, 'bob')" };
 		{ "add_member delayed"; "groups.create({ name = 'G' }, false, id)"; "groups.add_member(id, 'bob', true)" };
-		{ "remove_member"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')"; "groups.remove_member(id, 'alice')" };
-		{ "add_group_chat"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')"; "groups.add_group_chat(id, 'Chat')" };
+		{ "remove_member"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')";
+			"groups.remove_member(id, 'alice')" };
+		{ "add_group_chat"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')";
+			"groups.add_group_chat(id, 'Chat')" };
 		{ "remove_group_chat"; "groups.create({ name = 'G' }, true, id) groups.add_member(id, 'alice')";
 			"groups.remove_group_chat(id, (groups.get_info(id).muc_jid or '@'):match('^[^@]*'))" };
 	};

@@ -77,7 +77,8 @@ describe("the harness with Prosody "..harness.version.." and storage "..harness.
 		assert.same({ 42, "ja" }, { server:eval([[
 			local answer = module:get_option("spec_answer");
 			return answer[1], answer.text]]) });
-		assert.truthy(server:log_text(mark):find("Shutdown complete", 1, true) or server:wait_for_log("[Ss]hutting down", mark));
+		assert.truthy(server:log_text(mark):find("Shutdown complete", 1, true)
+			or server:wait_for_log("[Ss]hutting down", mark));
 	end);
 
 	it("says why a server does not start", function ()
@@ -167,7 +168,8 @@ describe("storage that fails, with Prosody "..harness.version, function ()
 	end);
 
 	it("fails the calls that match, and the n-th only", function ()
-		server:eval([[prosody.spec_failing.fail({ store = "groups"; method = "set"; username = "friends"; nth = 2; error = "full" })]]);
+		server:eval([[
+			prosody.spec_failing.fail({ store = "groups"; method = "set"; username = "friends"; nth = 2; error = "full" })]]);
 		assert.is_true(server:eval(set, "friends", { bob = {} }));
 		assert.is_true(server:eval(set, "others", { bob = {} }));
 		assert.same({ nil, "full" }, { server:eval(set, "friends", {}) });

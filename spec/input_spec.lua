@@ -5,11 +5,14 @@ local world = require "spec.support.world";
 
 -- Lua source of values that are no id and no username.
 local bad = {
-	{ "nil", "nil" }, { "false", "false" }, { "true", "true" }, { "a number", "7" }, { "a fraction", "0.5" }, { "a table", "{}" },
-	{ "a table with metamethods that throw", "setmetatable({}, { __index = error, __tostring = error, __len = error, __pairs = error })" },
+	{ "nil", "nil" }, { "false", "false" }, { "true", "true" }, { "a number", "7" }, { "a fraction", "0.5" },
+	{ "a table", "{}" },
+	{ "a table with metamethods that throw",
+		"setmetatable({}, { __index = error, __tostring = error, __len = error, __pairs = error })" },
 	{ "a function", "print" }, { "a coroutine", "coroutine.create(print)" }, { "an empty string", '""' },
 	{ "a string of 1 MB", '("x"):rep(1024 * 1024)' }, { "a string of 1024 bytes", '("x"):rep(1024)' },
-	{ "a string with NUL", '"a\\0b"' }, { "NUL", '"\\0"' }, { "a string with a slash", '"a/b"' }, { "a string with @", '"a@b"' },
+	{ "a string with NUL", '"a\\0b"' }, { "NUL", '"\\0"' }, { "a string with a slash", '"a/b"' },
+	{ "a string with @", '"a@b"' },
 	{ "invalid UTF-8", '"a\\255b"' }, { "an overlong NUL", '"\\192\\128"' }, { "a lone surrogate", '"\\237\\160\\128"' },
 	{ "a space", '" "' }, { "an XML tag", '"<a>"' }, { "a control character", '"a\\1b"' }, { "a path", '"../../etc"' },
 };
@@ -102,11 +105,13 @@ describe("bad input with Prosody "..harness.version.." and storage "..harness.st
 	end);
 
 	describe("as a name", function ()
-		local names = { ["a space"] = true; ["an XML tag"] = true; ["a path"] = true; ["a string with a slash"] = true; ["a string with @"] = true };
+		local names = { ["a space"] = true; ["an XML tag"] = true; ["a path"] = true; ["a string with a slash"] = true;
+			["a string with @"] = true };
 		specify("groups.set_info('real', { name = %s })", "nil, bad-request", names);
 		specify("groups.add_group_chat('real', %s)", "nil, bad-request", names);
 
-		local strings = { ["a string of 1 MB"] = true; ["a string of 1024 bytes"] = true; ["a string with NUL"] = true; ["NUL"] = true;
+		local strings = { ["a string of 1 MB"] = true; ["a string of 1024 bytes"] = true; ["a string with NUL"] = true;
+			["NUL"] = true;
 			["invalid UTF-8"] = true; ["an overlong NUL"] = true; ["a lone surrogate"] = true; ["a control character"] = true };
 		local others = {};
 		for _, value in ipairs(bad) do

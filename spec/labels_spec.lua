@@ -49,7 +49,7 @@ describe("the label of a group that is renamed, "..title, function ()
 	teardown(function () server:destroy(); end);
 	after_each(logout_all);
 
-	it("takes the old one's place on all contacts of all members, of those online at once and with one push each", function ()
+	it("takes the old one's place on all contacts, for members online at once and with one push each", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "Old", { a, b, c });
 		world.login(server, a, b);
@@ -72,7 +72,7 @@ describe("the label of a group that is renamed, "..title, function ()
 		assert.same({ [a] = 1; [b] = 1; [c] = 1 }, world.writes(server));
 	end);
 
-	it("takes the old one's place in lists in Prosody's cache, and in one that is read before the background pass reaches it", function ()
+	it("takes the old one's place in Prosody's cache, and in a list that is read before the background work", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "Old", { a, b });
 		server:eval([[require "core.rostermanager".load_roster(..., host) return true]], a);
@@ -80,13 +80,14 @@ describe("the label of a group that is renamed, "..title, function ()
 			local id, a, b = ...;
 			groups.set_info(id, { name = "New" });
 			local load_roster = require "core.rostermanager".load_roster;
-			return { hosts[host].roster_cache:get(a.."@"..host)[b.."@"..host].groups, load_roster(b, host)[a.."@"..host].groups };]], id, a, b));
+			return { hosts[host].roster_cache:get(a.."@"..host)[b.."@"..host].groups,
+				load_roster(b, host)[a.."@"..host].groups };]], id, a, b));
 		world.settle(server);
 		assert.same({ [b] = world.both("New") }, world.contacts(server, a));
 		assert.same({ [a] = world.both("New") }, world.contacts(server, b));
 	end);
 
-	it("is the last one after several renames, however many no list was looked at for", function ()
+	it("is the last one after several renames, however many no list was reconciled for", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "N0", { a, b });
 		world.login(server, a);
@@ -230,7 +231,8 @@ describe("the label of a group that is renamed, "..title, function ()
 		assert.equal(world.both("Friends", "New"), contact_of(a, b));
 	end);
 
-	for _, name in ipairs { "two words", "  spaces  ", "🎉 ünï 🐈", "<&> ]]>", [["double" and 'single']], "back\\slash", "a/b@c", "%s %d", "nil", "false",
+	for _, name in ipairs { "two words", "  spaces  ", "🎉 ünï 🐈", "<&> ]]>", [["double" and 'single']], "back\\slash",
+		"a/b@c", "%s %d", "nil", "false",
 		("long"):rep(200) } do
 		it(("may be of any characters: %.30s"):format(name), function ()
 			local a, b = accounts(2);
@@ -264,7 +266,8 @@ describe("a label that the user chose, "..title, function ()
 		for _, name in ipairs { "Crew", "Gang", "Team", "Crew" } do
 			rename(id, name);
 			world.settle(server);
-			assert.same({ [b] = world.both(name); [c] = world.both("Crew", "Team"); ["else@example.org"] = "to,,,Team" }, world.contacts(server, a));
+			assert.same({ [b] = world.both(name); [c] = world.both("Crew", "Team"); ["else@example.org"] = "to,,,Team" },
+				world.contacts(server, a));
 		end
 		call("delete", id);
 		world.settle(server);

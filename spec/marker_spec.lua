@@ -65,7 +65,9 @@ describe("the record of open work, "..title, function ()
 		local id = world.group(server, "G", { a, ghost });
 		assert.same({ [ghost] = true }, world.marker(server).awaiting);
 		call("remove_member", id, ghost);
-		server:wait_for([[return not require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil).awaiting]]);
+		server:wait_for([[
+			local markers = require "core.storagemanager".open(host, "groups_internal", "keyval");
+			return not markers:get(nil).awaiting]]);
 	end);
 
 	it("names withdrawals from contact lists, until they are in storage", function ()
@@ -100,7 +102,7 @@ describe("the record of open work, "..title, function ()
 		end
 	end);
 
-	it("that is damaged is replaced, and everything is gone through", function ()
+	it("that is damaged is replaced, and every list is settled", function ()
 		local a, b = accounts(2);
 		world.group(server, "G", { a, b });
 		local generation = world.marker(server).generation;
@@ -132,7 +134,8 @@ describe("data of the Lua module, "..title, function ()
 		server:store("groups", "old", { ann = {}; bob = {}; carl = {}; dora = true; ghost = {} });
 		world.store_roster(server, "ann", { ["bob@localhost"] = { subscription = "both"; groups = { Old = true } };
 			["carl@localhost"] = { subscription = "to"; ask = "subscribe"; groups = {} } }, { version = 17 });
-		world.store_roster(server, "bob", { ["ann@localhost"] = { subscription = "both"; groups = { Old = true } } }, { version = 5 });
+		world.store_roster(server, "bob", { ["ann@localhost"] = { subscription = "both"; groups = { Old = true } } },
+			{ version = 5 });
 		server:stop();
 		server.settings.modules = { "spec_clients", "groups_internal" };
 		server:start();
@@ -152,7 +155,7 @@ describe("data of the Lua module, "..title, function ()
 		assert.same({ format = 1; generation = marker.generation; awaiting = { ghost = true } }, marker);
 	end);
 
-	it("are not gone through again at the next start", function ()
+	it("are not settled again at the next start", function ()
 		world.settle(server);
 		server:stop();
 		server.settings.modules = { "spec_clients" };

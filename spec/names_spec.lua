@@ -42,7 +42,8 @@ local function publish_vcard(user, nickname)
 		local item = st.stanza("item", { xmlns = "http://jabber.org/protocol/pubsub", id = "current" })
 			:tag("vcard", { xmlns = "urn:ietf:params:xml:ns:vcard-4.0" }):tag("fn"):text_tag("text", "Full Name"):up();
 		if nickname then item:tag("nickname"):text_tag("text", nickname):up(); end
-		return assert(hosts[host].modules.pep.get_pep_service(user):publish("urn:xmpp:vcard4", true, "current", item:reset()))]],
+		local service = hosts[host].modules.pep.get_pep_service(user);
+		return assert(service:publish("urn:xmpp:vcard4", true, "current", item:reset()))]],
 		user, nickname);
 end
 
@@ -52,14 +53,18 @@ local function publish_nick(user, nickname)
 		local st, user, nickname = require "util.stanza", ...;
 		local item = st.stanza("item", { xmlns = "http://jabber.org/protocol/pubsub", id = "current" })
 			:text_tag("nick", nickname, { xmlns = "http://jabber.org/protocol/nick" });
-		return assert(hosts[host].modules.pep.get_pep_service(user):publish("http://jabber.org/protocol/nick", true, "current", item))]],
+		local service = hosts[host].modules.pep.get_pep_service(user);
+		return assert(service:publish("http://jabber.org/protocol/nick", true, "current", item))]],
 		user, nickname);
 end
 
 local function start(option, options)
 	options = options or {};
 	options.groups_contact_name = option;
-	server = world.new { host_options = options; global_modules = { "disco", "roster", "saslauth", "ping", "pep", "vcard4" } };
+	server = world.new {
+		host_options = options;
+		global_modules = { "disco", "roster", "saslauth", "ping", "pep", "vcard4" };
+	};
 end
 
 describe("contacts that groups bring, by default, "..title, function ()
@@ -118,7 +123,8 @@ describe("contacts that groups bring, with groups_contact_name username, "..titl
 		assert.same({ [b] = world.both("G") }, world.contacts(server, a));
 		world.set_options(server, { groups_contact_name = "username" });
 		world.login(server, a);
-		assert.equal(b, server:eval("local user, contact = ...; return hosts[host].sessions[user].roster[contact].name", a, jid(b)));
+		assert.equal(b,
+			server:eval("local user, contact = ...; return hosts[host].sessions[user].roster[contact].name", a, jid(b)));
 		call("set_info", id, { name = "H" });
 		world.settle(server);
 		assert.same({ [b] = named(b, "H") }, world.contacts(server, a));
@@ -174,7 +180,8 @@ describe("contacts that groups bring, with groups_contact_name nickname, "..titl
 		local id = world.group(server, "G", { a });
 		world.forget(server);
 		call("add_member", id, b);
-		assert.equal("Bobby", server:eval("local user, contact = ...; return hosts[host].sessions[user].roster[contact].name", a, jid(b)));
+		assert.equal("Bobby",
+			server:eval("local user, contact = ...; return hosts[host].sessions[user].roster[contact].name", a, jid(b)));
 		local last;
 		for _, item in ipairs(server:eval("return prosody.spec_clients.pushes(...)", a)) do last = item; end
 		assert.equal("Bobby", last.name);
@@ -205,7 +212,8 @@ describe("contacts that groups bring, with groups_contact_name nickname, "..titl
 		world.group(server, "G", { a, b });
 		publish_nick(b, "Robert");
 		world.login(server, a);
-		assert.equal("Robert", server:eval("local user, contact = ...; return hosts[host].sessions[user].roster[contact].name", a, jid(b)));
+		assert.equal("Robert",
+			server:eval("local user, contact = ...; return hosts[host].sessions[user].roster[contact].name", a, jid(b)));
 	end);
 
 	it("have nicknames that were published before a restart", function ()
@@ -302,7 +310,8 @@ describe("an option groups_contact_name that is none of these, "..title, functio
 			if line:find("\terror\t", 1, true) then lines[#lines + 1] = line; end
 		end
 		assert.equal(1, #lines);
-		assert.truthy(lines[1]:find('groups_contact_name must be "none", "username" or "nickname", but is "fullname"', 1, true));
+		local reason = 'groups_contact_name must be "none", "username" or "nickname", but is "fullname"';
+		assert.truthy(lines[1]:find(reason, 1, true));
 		assert.falsy(server:log_text():find("stack traceback", 1, true));
 	end);
 
@@ -323,7 +332,11 @@ describe("an option groups_contact_name that is none of these, "..title, functio
 		server:eval([[
 			prosody.reload_config();
 			local mm = require "core.modulemanager";
-			if mm.is_loaded(host, "groups_internal") then mm.reload(host, "groups_internal"); else mm.load(host, "groups_internal"); end
+			if mm.is_loaded(host, "groups_internal") then
+				mm.reload(host, "groups_internal");
+			else
+				mm.load(host, "groups_internal");
+			end
 			return true]]);
 		assert.same({ [a] = {}; [b] = {} }, call("get_members", id));
 		call("set_info", id, { name = "H" });

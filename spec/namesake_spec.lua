@@ -3,7 +3,9 @@
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
-describe("a group with the name of an account, with Prosody "..harness.version.." and storage "..harness.storage, function ()
+local where = ("with Prosody %s and storage %s"):format(harness.version, harness.storage);
+
+describe("a group with the name of an account, "..where, function ()
 	local server;
 
 	local function call(...) return server:call(...); end
@@ -75,7 +77,8 @@ describe("a group with the name of an account, with Prosody "..harness.version..
 		server:create_user(id);
 		call("create", { name = "Empty" }, false, id);
 		server:delete_user(id);
-		server:wait_for([[return require "core.storagemanager".open(host, "group_info", "keyval"):get(...) ~= nil]], nil, 10, id);
+		server:wait_for([[return require "core.storagemanager".open(host, "group_info", "keyval"):get(...) ~= nil]],
+			nil, 10, id);
 		assert.same({ name = "Empty" }, server:stored("group_info", id));
 		assert.is_nil(server:stored("groups", id));
 	end);
@@ -106,7 +109,7 @@ describe("a group with the name of an account, with Prosody "..harness.version..
 		assert.is_nil(server:stored("groups", id));
 	end);
 
-	it("is looked after for a while, and then its copy goes", function ()
+	it("is restored for a while, and then its copy goes", function ()
 		local id = new_group(false);
 		server:delete_user(id);
 		assert.same("Operations", world.marker(server).copies[id].info.name);

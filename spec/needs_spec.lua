@@ -123,7 +123,9 @@ describe("what users ask for, with Prosody "..harness.version.." and storage "..
 			local found = {};
 			local function search(on, store, key)
 				local data = sm.open(on, store, "keyval"):get(key);
-				if data ~= nil and serialize(data):find(ghost, 1, true) then found[#found + 1] = on.."/"..store.."/"..tostring(key); end
+				if data ~= nil and serialize(data):find(ghost, 1, true) then
+					found[#found + 1] = on.."/"..store.."/"..tostring(key);
+				end
 			end
 			for _, store in ipairs { "groups", "group_info", "roster", "accounts" } do
 				local names = {};

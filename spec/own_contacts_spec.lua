@@ -1,5 +1,5 @@
--- What stays of a contact that was the user's own before the group brought it, or has been made so since, when a member leaves
--- (`groups_remove_contacts`).
+-- What stays of a contact that was the user's own before the group brought it, or has been made so since, when a member
+-- leaves (`groups_remove_contacts`).
 
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
@@ -26,7 +26,8 @@ describe("a member who leaves and may be a contact of one's own, "..title, funct
 		{ "none", "subscribe", "none" }, { "from", "subscribe", "to" },
 	} do
 		local mine, ask, theirs = table.unpack(prior, 1, 3);
-		it(("goes back to subscription %s%s and its own groups, where it was a contact before"):format(mine, ask and ", asked for," or ""), function ()
+		local before = mine..(ask and ", asked for," or "");
+		it("goes back to subscription "..before.." and its own groups, where it was a contact before", function ()
 			local a, b = accounts(2);
 			world.store_roster(server, a, { [jid(b)] = { subscription = mine; ask = ask; groups = { Friends = true } } });
 			world.store_roster(server, b, { [jid(a)] = { subscription = theirs; groups = {} } });

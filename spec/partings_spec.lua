@@ -19,7 +19,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 	teardown(function () server:destroy(); end);
 	after_each(logout_all);
 
-	it("goes from the lists of the others at once, with one push and unavailable presence, and they from the member's", function ()
+	it("goes from the others' lists at once, with one push and unavailable presence, and they from its own", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "G", { a, b, c });
 		world.login(server, a, b, c);
@@ -93,7 +93,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 	it("goes from a list that is read before the background pass reaches it", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "G", { a, b, c });
-		-- The roster is read in the same turn, so nothing can have been at it.
+		-- The roster is read in the same turn, so nothing can have changed it.
 		assert.same({ false, true }, server:eval([[
 			local id, a, b, c = ...;
 			groups.remove_member(id, b);
@@ -143,7 +143,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({}, world.presences(server, a));
 	end);
 
-	it("goes when the last of several groups lets go", function ()
+	it("goes when the last of several groups gives it up", function ()
 		local a, b = accounts(2);
 		local work = world.group(server, "Work", { a, b });
 		local choir = world.group(server, "Choir", { a, b });
@@ -277,7 +277,7 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({ [a] = world.both("G") }, world.contacts(server, c));
 	end);
 
-	it("is never taken from a list that had no provenance when it was last looked at", function ()
+	it("is never taken from a list that had no provenance when it was last settled", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "G", { a, b });
 		world.store_roster(server, a, { [jid(b)] = { subscription = "both"; groups = { G = true } } }, { version = 1 });

@@ -32,7 +32,8 @@ describe("the module, "..title, function ()
 		assert.is_true(server:eval([[
 			local mm = require "core.modulemanager";
 			local env = mm.get_module(host, "groups_internal");
-			return mm.is_loaded(host, "groups_internal") and env.create ~= nil and env == prosody.hosts[host].modules.groups_internal]]));
+			return mm.is_loaded(host, "groups_internal") and env.create ~= nil
+				and env == prosody.hosts[host].modules.groups_internal]]));
 	end);
 
 	it("keeps its groups over a reload, and reads no storage for it", function ()
@@ -109,7 +110,8 @@ describe("the module, "..title, function ()
 			local id, user = ...;
 			local old = groups;
 			require "core.modulemanager".reload(host, "groups_internal");
-			return old.add_member(id, user) and prosody.hosts[host].modules.groups_internal.get_members(id)[user] ~= nil]], id, a));
+			return old.add_member(id, user)
+				and prosody.hosts[host].modules.groups_internal.get_members(id)[user] ~= nil]], id, a));
 	end);
 
 	it("takes its dependents along", function ()
@@ -153,7 +155,10 @@ describe("the module, "..title, function ()
 		for _, member in ipairs(members) do
 			assert.same(world.mutual(member, members, "Stopped"), world.contacts(server, member));
 		end
-		assert.same(5, #server:eval("local n = {} for jid in pairs(hosts[host].sessions[...].roster) do n[#n + 1] = jid or nil end return n", members[1]));
+		assert.same(5, #server:eval([[
+			local n = {}
+			for jid in pairs(hosts[host].sessions[...].roster) do n[#n + 1] = jid or nil end
+			return n]], members[1]));
 	end);
 
 	it("loaded into a running server reconciles those who are online", function ()
@@ -206,7 +211,8 @@ describe("several hosts, "..title, function ()
 	after_each(function () server:destroy(); end);
 
 	local function on(other, source, ...)
-		return server:eval("local other = ...; local groups = prosody.hosts[other].modules.groups_internal; "..source, other, ...);
+		local scope = "local other = ...; local groups = prosody.hosts[other].modules.groups_internal; ";
+		return server:eval(scope..source, other, ...);
 	end
 
 	local function check()

@@ -4,7 +4,8 @@ local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
 for _, enforced in ipairs { false, true } do
-	local where = ("with groups_muc_enforce = %s, Prosody %s and storage %s"):format(enforced, harness.version, harness.storage);
+	local where = ("with groups_muc_enforce = %s, Prosody %s and storage %s"):format(
+		enforced, harness.version, harness.storage);
 
 	describe("rooms of groups "..where, function ()
 		local server, jid;
@@ -24,7 +25,8 @@ for _, enforced in ipairs { false, true } do
 		end
 
 		local function give(user, wanted)
-			return room(("return room:set_affiliation(true, user, %s)"):format(wanted and ("%q"):format(wanted) or "nil"), user.."@localhost");
+			local given = wanted and ("%q"):format(wanted) or "nil";
+			return room(("return room:set_affiliation(true, user, %s)"):format(given), user.."@localhost");
 		end
 
 		setup(function ()
@@ -73,7 +75,9 @@ for _, enforced in ipairs { false, true } do
 
 		it("try again at the next sync who was refused", function ()
 			server:eval([[
-				prosody.spec_refuse = function (event) if event.jid == "carl@localhost" then event.allowed = false; return true; end end
+				prosody.spec_refuse = function (event)
+					if event.jid == "carl@localhost" then event.allowed = false; return true; end
+				end
 				module:context("groups.localhost"):hook("muc-pre-set-affiliation", prosody.spec_refuse, 100);
 				return true]]);
 			call("add_member", "g", "carl");
@@ -86,7 +90,7 @@ for _, enforced in ipairs { false, true } do
 			assert.equal("member", affiliation("carl"));
 		end);
 
-		it("are looked after when they are read from storage", function ()
+		it("are aligned when they are read from storage", function ()
 			room([[
 				local muc = hosts["groups.localhost"].modules.muc;
 				room:set_affiliation(true, "bob@localhost", nil);
@@ -100,7 +104,7 @@ for _, enforced in ipairs { false, true } do
 				"the room lets bob in", 5, jid);
 		end);
 
-		it("are let be by a sync when nothing happened to them", function ()
+		it("are left as they are by a sync when nothing happened to them", function ()
 			call("sync", "g");
 			assert.equal(0, room([[
 				local saves, save = 0, room.save;

@@ -87,7 +87,8 @@ describe("contact lists with Prosody "..harness.version.." and storage "..harnes
 		assert.same({ [b] = "both,,Bobby,Fam,Friends"; ["else@example.org"] = "to,,Else" }, world.contacts(server, a));
 	end);
 
-	for _, prior in ipairs { { subscription = "none" }, { subscription = "to" }, { subscription = "from" }, { subscription = "none"; ask = "subscribe" },
+	for _, prior in ipairs { { subscription = "none" }, { subscription = "to" }, { subscription = "from" },
+		{ subscription = "none"; ask = "subscribe" },
 		{ subscription = "from"; ask = "subscribe" }, { subscription = "to"; name = "N" } } do
 		it(("turn subscription %s%s into both"):format(prior.subscription, prior.ask and ", asked for," or ""), function ()
 			local a, b = accounts(2);
@@ -98,7 +99,8 @@ describe("contact lists with Prosody "..harness.version.." and storage "..harnes
 			world.group(server, "G", { a, b });
 			assert.same({ [b] = ("both,,%s,G"):format(prior.name or "") }, world.contacts(server, a));
 			assert.same({ [a] = world.both("G") }, world.contacts(server, b));
-			assert.same({ jid = jid(b); subscription = "both"; name = prior.name; groups = { "G" }; ver = world.pushes(server, a)[b].ver },
+			assert.same({ jid = jid(b); subscription = "both"; name = prior.name; groups = { "G" };
+				ver = world.pushes(server, a)[b].ver },
 				world.pushes(server, a)[b]);
 		end);
 	end
@@ -113,7 +115,8 @@ describe("contact lists with Prosody "..harness.version.." and storage "..harnes
 
 	it("lose the request that a contact had made, also where the item is as it should be", function ()
 		local a, b = accounts(2);
-		world.store_roster(server, a, { [jid(b)] = { subscription = "both"; groups = { G = true } } }, { pending = { [jid(b)] = true } });
+		world.store_roster(server, a, { [jid(b)] = { subscription = "both"; groups = { G = true } } },
+			{ pending = { [jid(b)] = true } });
 		world.login(server, a);
 		world.forget(server);
 		world.group(server, "G", { a, b });
@@ -288,7 +291,8 @@ describe("contact lists with Prosody "..harness.version.." and storage "..harnes
 		server:eval([[
 			local st, user, contact = require "util.stanza", ...;
 			prosody.spec_clients.send(prosody.spec_clients.session(user), st.iq({ type = "set", id = "remove" })
-				:tag("query", { xmlns = "jabber:iq:roster" }):tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
+				:tag("query", { xmlns = "jabber:iq:roster" })
+				:tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
 			return true]], a, jid(b));
 		assert.is_nil(world.contacts(server, a)[b]);
 		world.forget(server);

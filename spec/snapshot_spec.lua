@@ -28,7 +28,8 @@ describe("a snapshot with Prosody "..harness.version.." and storage "..harness.s
 
 	local function state()
 		return {
-			info = { server:stored("group_info", "extra"), server:stored("group_info", "chatty"), server:stored("group_info", "empty") };
+			info = { server:stored("group_info", "extra"), server:stored("group_info", "chatty"),
+				server:stored("group_info", "empty") };
 			members = { server:stored("groups", "extra"), server:stored("groups", "chatty"), server:stored("groups", "empty") };
 			groups = server:eval("return groups.groups()");
 			more = server:stored("group_info", "more");
@@ -36,7 +37,8 @@ describe("a snapshot with Prosody "..harness.version.." and storage "..harness.s
 	end
 
 	it("is a string, and the same each time", function ()
-		assert.is_true(server:eval([[return type(prosody.spec_blob) == "string" and groups.snapshot() == prosody.spec_blob]]));
+		assert.is_true(server:eval([[
+			return type(prosody.spec_blob) == "string" and groups.snapshot() == prosody.spec_blob]]));
 	end);
 
 	it("brings everything back, in memory and in storage", function ()
@@ -49,7 +51,8 @@ describe("a snapshot with Prosody "..harness.version.." and storage "..harness.s
 		server:call("add_member", "more", "carl");
 		assert.is_true(server:eval("return groups.restore(prosody.spec_blob)"));
 		assert.same(before, state());
-		assert.same({ "chatty", "extra" }, server:eval("local ids = groups.get_user_groups('alice') table.sort(ids) return ids"));
+		assert.same({ "chatty", "extra" },
+			server:eval("local ids = groups.get_user_groups('alice') table.sort(ids) return ids"));
 		assert.same({}, server:call("get_user_groups", "carl"));
 		assert.is_false(server:call("exists", "more"));
 		assert.is_true(server:eval("return groups.restore(prosody.spec_blob)"));

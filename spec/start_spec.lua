@@ -25,10 +25,13 @@ describe("at the start of Prosody "..harness.version.." with storage "..harness.
 	end
 
 	it("groups can be asked for, made and filled", function ()
-		assert.same({ exists = false; id = "staff"; done = true; ["1"] = true; ["2"] = true; ["3"] = true; ["4"] = true; ["5"] = true }, results());
-		assert.same({ service1 = {}; service2 = {}; service3 = {}; service4 = {}; service5 = {} }, server:stored("groups", "staff"));
+		assert.same({ exists = false; id = "staff"; done = true; ["1"] = true; ["2"] = true; ["3"] = true; ["4"] = true;
+			["5"] = true }, results());
+		assert.same({ service1 = {}; service2 = {}; service3 = {}; service4 = {}; service5 = {} },
+			server:stored("groups", "staff"));
 		local info = server:call("get_info", "staff");
-		assert.is_true(server:eval([[return hosts["groups.localhost"].modules.muc.get_room_from_jid(...) ~= nil]], info.muc_jid));
+		assert.is_true(server:eval([[return hosts["groups.localhost"].modules.muc.get_room_from_jid(...) ~= nil]],
+			info.muc_jid));
 		server:create_user(table.unpack(services));
 		server:call("sync", "staff");
 		world.settle(server);
@@ -39,10 +42,12 @@ describe("at the start of Prosody "..harness.version.." with storage "..harness.
 		local before = server:stored("group_info", "staff");
 		server:restart();
 		world.settle(server);
-		assert.same({ exists = true; done = true; ["1"] = true; ["2"] = true; ["3"] = true; ["4"] = true; ["5"] = true }, results());
+		assert.same({ exists = true; done = true; ["1"] = true; ["2"] = true; ["3"] = true; ["4"] = true; ["5"] = true },
+			results());
 		assert.same(before, server:stored("group_info", "staff"));
 		assert.same({}, world.writes(server));
 		assert.equal("member", server:eval([[
-			return hosts["groups.localhost"].modules.muc.get_room_from_jid(...):get_affiliation("service3@localhost")]], before.muc_jid));
+			return hosts["groups.localhost"].modules.muc.get_room_from_jid(...):get_affiliation("service3@localhost")]],
+			before.muc_jid));
 	end);
 end);

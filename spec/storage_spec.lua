@@ -42,7 +42,8 @@ describe("stored data with Prosody "..harness.version.." and storage "..harness.
 
 	it("keep what is stored for a member, and what others have put beside", function ()
 		with_records([[
-			infos:set("kept", { name = "Kept", colour = "red", nested = { list = { 1, 2, 3 }, deep = { yes = true } }, [7] = "seven", ratio = 0.5 });
+			infos:set("kept", { name = "Kept", colour = "red", nested = { list = { 1, 2, 3 }, deep = { yes = true } },
+				[7] = "seven", ratio = 0.5 });
 			members:set("kept", { bob = true, carl = { since = 7, tags = { "a", "b" } } });]]);
 		call("set_info", "kept", { name = "Renamed" });
 		call("add_member", "kept", "alice");
@@ -53,7 +54,8 @@ describe("stored data with Prosody "..harness.version.." and storage "..harness.
 		assert.is_true(server:eval([[
 			local info = require "core.storagemanager".open(host, "group_info", "keyval"):get("kept");
 			return info[7] == "seven" and info.name == "Renamed" and info.colour == "red" and info.ratio == 0.5
-				and info.nested.list[3] == 3 and #info.nested.list == 3 and info.nested.deep.yes == true and info.mucs[1] == ...]], mucs[1]));
+				and info.nested.list[3] == 3 and #info.nested.list == 3 and info.nested.deep.yes == true and info.mucs[1] == ...]],
+			mucs[1]));
 		call("remove_member", "kept", "alice");
 		assert.same({ bob = true; carl = { since = 7; tags = { "a", "b" } } }, server:stored("groups", "kept"));
 		assert.same({ name = "Renamed"; mucs = mucs }, call("get_info", "kept"));
@@ -113,7 +115,8 @@ describe("stored data with Prosody "..harness.version.." and storage "..harness.
 			assert.is_true(call("exists", id));
 		end
 		assert.same({ [b] = "both" }, world.in_memory(server, a));
-		assert.equal(7, server:eval([[return require "core.storagemanager".open(host, "group_info", "keyval"):get("number").name]]));
+		assert.equal(7, server:eval([[
+			return require "core.storagemanager".open(host, "group_info", "keyval"):get("number").name]]));
 		for _, id in ipairs { "control", "nameless", "number" } do assert.is_true(call("delete", id)); end
 	end);
 
@@ -131,7 +134,8 @@ describe("stored data with Prosody "..harness.version.." and storage "..harness.
 			table.sort(ids);
 			return { all.m1, table.concat(ids, " ") == "m1 m2" };]]));
 		call("remove_member", "m1", "mapped");
-		assert.is_true(server:eval([[return require "core.storagemanager".open(host, "groups", "map"):get_all("mapped").m1 == nil]]));
+		assert.is_true(server:eval([[
+			return require "core.storagemanager".open(host, "groups", "map"):get_all("mapped").m1 == nil]]));
 	end);
 
 	it("outlast a restart and a kill", function ()

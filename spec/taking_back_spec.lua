@@ -60,7 +60,8 @@ describe("a group that is deleted, with groups_remove_contacts, "..title, functi
 		world.login(server, a);
 		server:eval([[
 			local id, a, c = ...;
-			return groups.delete(id) and groups.create({ name = "H" }, false, id) and groups.add_member(id, a) and groups.add_member(id, c)]],
+			return groups.delete(id) and groups.create({ name = "H" }, false, id) and groups.add_member(id, a)
+				and groups.add_member(id, c)]],
 			id, a, c);
 		world.settle(server);
 		assert.same({ [c] = world.both("H") }, world.contacts(server, a));
@@ -74,7 +75,8 @@ describe("a group that is deleted, with groups_remove_contacts, "..title, functi
 		local id = world.group(server, "G", { a, b });
 		server:eval([[
 			local id, a, b = ...;
-			return groups.delete(id) and groups.create({ name = "H" }, false, id) and groups.add_member(id, a) and groups.add_member(id, b)]],
+			return groups.delete(id) and groups.create({ name = "H" }, false, id) and groups.add_member(id, a)
+				and groups.add_member(id, b)]],
 			id, a, b);
 		world.settle(server);
 		assert.same({ [b] = world.both("H") }, world.contacts(server, a));
@@ -289,7 +291,9 @@ describe("data of the Lua module, "..title, function ()
 			local others = { [a] = { b, c }, [b] = { a, c }, [c] = { a, b } };
 			for user, contacts in pairs(others) do
 				local roster = { [false] = { version = 7 } };
-				for _, contact in ipairs(contacts) do roster[contact.."@"..host] = { subscription = "both", groups = { Old = true } }; end
+				for _, contact in ipairs(contacts) do
+					roster[contact.."@"..host] = { subscription = "both", groups = { Old = true } };
+				end
 				sm.open(host, "roster", "keyval"):set(user, roster);
 			end
 			mm.load(host, "groups_internal");
@@ -300,7 +304,7 @@ describe("data of the Lua module, "..title, function ()
 		assert.same({}, world.contacts(server, b));
 	end);
 
-	it("of a user who is no member are let be", function ()
+	it("of a user who is not a member stay as they are", function ()
 		local items = everybody();
 		items.d = { [jid(a)] = labelled() };
 		start_after(items);
@@ -352,7 +356,8 @@ describe("with Prosody "..harness.version..", what is taken back from storage th
 		local b = members[6];
 		local id = world.group(server, "G", members);
 		local mark = server:log_mark();
-		for i, rule in ipairs { { method = "set" }, { method = "get" }, { method = "set"; throw = true }, { method = "get"; throw = true },
+		for i, rule in ipairs { { method = "set" }, { method = "get" }, { method = "set"; throw = true },
+			{ method = "get"; throw = true },
 			{ method = "set"; after = true } } do
 			rule.store, rule.username = "roster", members[i];
 			fail(rule);

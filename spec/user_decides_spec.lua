@@ -25,7 +25,7 @@ local befriend = [[
 		send(a, "subscribed", b);
 	end ]];
 
-describe("two who become contacts of each other as a group lets them go, "..title, function ()
+describe("two who become contacts of each other as a group gives them up, "..title, function ()
 	setup(function () server = world.new { host_options = { groups_remove_contacts = true } }; end);
 	teardown(function () server:destroy(); end);
 	after_each(function () world.logout_all(server); end);
@@ -259,7 +259,7 @@ describe("an option that is switched off, "..title, function ()
 	before_each(function () server = world.new { host_options = { groups_remove_contacts = true } }; end);
 	after_each(function () server:destroy(); end);
 
-	-- Runs Lua source in one turn of the event loop: no list has been gone through before it ends. `switch_off()` in it
+	-- Runs Lua source in one turn of the event loop: no list has been reconciled before it ends. `switch_off()` in it
 	-- switches the option off and reloads the module; `groups` is the new one then.
 	local function at_once(source, ...)
 		local switched = { groups_remove_contacts = false };

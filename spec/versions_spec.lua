@@ -1,4 +1,5 @@
--- Roster versions, and saving behind: whatever is killed or logs out in between, no device keeps an old list for the new one.
+-- Roster versions, and saving behind: whatever is killed or logs out in between, no device keeps an old list for the
+-- new one.
 
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
@@ -79,7 +80,7 @@ describe("roster versions with Prosody "..harness.version.." and storage "..harn
 		assert.is_true(version(a) > 99999999999);
 	end);
 
-	it("that are higher than ours only grow", function ()
+	it("that are higher than the module's only grow", function ()
 		local a, b = accounts(2);
 		world.store_roster(server, a, {}, { version = 99999999999 });
 		world.group(server, "G", { a, b });

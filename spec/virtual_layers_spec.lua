@@ -1,4 +1,4 @@
--- Virtual contacts: what users make of them while groups bring them, and what is left when groups let them go.
+-- Virtual contacts: what users make of them while groups bring them, and what is left when groups give them up.
 
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";

@@ -23,7 +23,8 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 			local st = require "util.stanza";
 			local session = prosody.spec_clients.bind(username, "look");
 			session.received = {};
-			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" }):tag("query", { xmlns = "jabber:iq:roster" }));
+			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" })
+				:tag("query", { xmlns = "jabber:iq:roster" }));
 			local query = session.received[1]:get_child("query", "jabber:iq:roster");
 			local contacts = {};
 			for item in query:childtags("item") do
@@ -44,7 +45,8 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 			local st = require "util.stanza";
 			local session = prosody.spec_clients.bind(username, "look");
 			session.received = {};
-			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" }):tag("query", { xmlns = "jabber:iq:roster", ver = version }));
+			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" })
+				:tag("query", { xmlns = "jabber:iq:roster", ver = version }));
 			local short = session.received[1]:get_child("query", "jabber:iq:roster") == nil;
 			prosody.spec_clients.logout(session);
 			return short]], username, version);
@@ -72,7 +74,8 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 			local username, contact = ...;
 			local st = require "util.stanza";
 			prosody.spec_clients.send(prosody.spec_clients.session(username), st.iq({ type = "set", id = "off" })
-				:tag("query", { xmlns = "jabber:iq:roster" }):tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
+				:tag("query", { xmlns = "jabber:iq:roster" })
+				:tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
 			return true]], username, jid(contact));
 	end
 
@@ -261,7 +264,8 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 	for _, prior in ipairs { "none", "to", "from", "both" } do
 		it("leave a contact of one's own with subscription "..prior.." as it was", function ()
 			local a, b = accounts(2);
-			world.store_roster(server, a, { [jid(b)] = { subscription = prior; name = "Own"; groups = { Mine = true } } }, { version = 7 });
+			world.store_roster(server, a, { [jid(b)] = { subscription = prior; name = "Own"; groups = { Mine = true } } },
+				{ version = 7 });
 			local id = world.group(server, "Over", { a, b });
 			assert.equal("both,,Own,Mine,Over", (shown(a))[b]);
 			save_all(a);
@@ -303,10 +307,14 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 			assert(mm.load(host, "groups_internal"));
 			return true]], a);
 		assert.same({}, stored(a));
-		server:wait_for("local a, b = ...; local item = hosts[host].sessions[a].roster[b]; return item and item.subscription == 'both'",
+		server:wait_for([[
+			local a, b = ...; local item = hosts[host].sessions[a].roster[b];
+			return item and item.subscription == "both"]],
 			"the contact is shown again", 10, a, jid(b));
 		reload();
-		server:wait_for("local a, b = ...; local item = hosts[host].sessions[a].roster[b]; return item and item.subscription == 'both'",
+		server:wait_for([[
+			local a, b = ...; local item = hosts[host].sessions[a].roster[b];
+			return item and item.subscription == "both"]],
 			"the contact is shown again", 10, a, jid(b));
 		assert.same({}, world.pushes(server, a));
 		assert.same({}, stored(a));
@@ -340,7 +348,7 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		assert.same({ [a] = world.both("Later"), [b] = world.both("Later") }, (shown(late)));
 	end);
 
-	it("are made of stored ones, and stored again, when the option is switched, and contacts of one's own stay", function ()
+	it("are made of stored ones, and stored again, when the option is switched, and own contacts stay", function ()
 		local a, b, c, d = accounts(4);
 		world.store_roster(server, a, { [jid(d)] = { subscription = "to"; name = "Dora"; groups = { Mine = true } } });
 		local members = { a, b, c, d };
@@ -352,7 +360,8 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		server:wait_for([[local m = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
 			return not (m.everything or m.virtual)]], "all lists are stored");
 		assert.same(before, stored(a));
-		assert.same({ [b] = "both,,Bobby,Friends,Modes"; [c] = world.both("Modes"); [d] = "both,,Dora,Mine,Modes" }, stored(a));
+		assert.same({ [b] = "both,,Bobby,Friends,Modes"; [c] = world.both("Modes"); [d] = "both,,Dora,Mine,Modes" },
+			stored(a));
 		assert.same(world.mutual(b, members, "Modes"), stored(b));
 		assert.is_nil(server:stored("groups_contacts", a));
 		switch("virtual");

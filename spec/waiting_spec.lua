@@ -78,7 +78,8 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 			for _, member in ipairs(members) do
 				assert.equal("member", server:eval([[
 					local room, user = ...;
-					return hosts["groups.localhost"].modules.muc.get_room_from_jid(room):get_affiliation(user.."@localhost")]], chat.jid, member));
+					return hosts["groups.localhost"].modules.muc.get_room_from_jid(room):get_affiliation(user.."@localhost")]],
+					chat.jid, member));
 			end
 		end
 	end);
@@ -88,7 +89,8 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		world.login(server, a, b);
 		local id = call("create", { name = "Two" });
 		server:eval("prosody.spec_waiting.hold({ store = 'groups' }) return true");
-		local first, second = server:begin("return groups.add_member(...)", id, a), server:begin("return groups.add_member(...)", id, b);
+		local first = server:begin("return groups.add_member(...)", id, a);
+		local second = server:begin("return groups.add_member(...)", id, b);
 		server:wait_for("return prosody.spec_waiting.held() > 0");
 		server:eval("prosody.spec_waiting.release() return true");
 		assert.is_true(first:await());
@@ -153,7 +155,7 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		assert.is_nil(server:stored("group_info", id));
 	end);
 
-	it("answers internal-server-error to a timer that would have to wait for another operation, and breaks nothing", function ()
+	it("answers internal-server-error to a timer that would have to wait for another operation", function ()
 		local a, b = accounts(2);
 		local id = call("create", { name = "Timer" });
 		server:eval("prosody.spec_waiting.hold({ store = 'groups' }) return true");
@@ -165,7 +167,8 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 			local wait, done = async.waiter();
 			local answer;
 			timer.add_task(0, function ()
-				answer = { groups.add_member(id, user) == nil, (select(2, groups.add_member(id, user))), groups.exists(id), groups.get_members(id)[user] == nil };
+				answer = { groups.add_member(id, user) == nil, (select(2, groups.add_member(id, user))), groups.exists(id),
+					groups.get_members(id)[user] == nil };
 				done();
 			end);
 			wait();
@@ -185,7 +188,9 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		call("add_member", id, a);
 		call("add_member", id, b);
 		world.settle(server);
-		server:eval("hosts[host].roster_cache = nil prosody.spec_waiting.hold({ store = 'roster', username = ... }) return true", a);
+		server:eval([[
+			hosts[host].roster_cache = nil
+			prosody.spec_waiting.hold({ store = "roster", username = ... }) return true]], a);
 		local login = server:begin("prosody.spec_clients.login(...) return true", a);
 		server:wait_for("return prosody.spec_waiting.held() >= 1");
 		assert.is_true(call("add_member", id, c));

@@ -149,7 +149,7 @@ fn withdrawals_survive_a_crash_before_they_are_saved() {
 }
 
 #[test]
-fn a_deleted_account_that_storage_would_not_let_go_is_let_go_later() {
+fn a_deleted_account_whose_removal_fails_in_storage_is_taken_out_later() {
     for crash in [false, true] {
         let mut world = World::with_group(&["ann", "bob", "carl"]);
         world.host.down.insert("members");
@@ -170,7 +170,7 @@ fn a_deleted_account_that_storage_would_not_let_go_is_let_go_later() {
 }
 
 #[test]
-fn an_account_that_was_not_let_go_but_is_added_again_stays() {
+fn a_deleted_account_that_was_not_taken_out_but_is_added_again_stays() {
     let mut world = World::with_group(&["ann", "carl"]);
     world.host.down.insert("members");
     world.delete_account("carl");

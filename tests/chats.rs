@@ -206,7 +206,7 @@ fn with_the_option_a_sync_takes_strangers_out_of_rooms() {
 }
 
 #[test]
-fn a_room_is_looked_after_once_until_something_happens_to_it() {
+fn a_room_is_aligned_once_until_something_happens_to_it() {
     let mut world = meddled_with(with_chats());
     world.sync("g");
     world.sync("g");
@@ -220,7 +220,7 @@ fn a_room_is_looked_after_once_until_something_happens_to_it() {
 }
 
 #[test]
-fn a_room_that_is_read_from_storage_is_looked_after() {
+fn a_room_that_is_read_from_storage_is_aligned() {
     let mut world = meddled_with(with_chats());
     world.run(world.engine.room_restored(b"room1@chats")).unwrap();
     world.run(world.engine.room_restored(b"other@chats")).unwrap();
@@ -238,7 +238,7 @@ fn a_ban_given_by_hand_stays_and_is_told_of_with_room_and_user() {
 }
 
 #[test]
-fn a_room_that_cannot_be_looked_after_is_tried_again_at_the_next_sync() {
+fn a_room_that_cannot_be_aligned_is_tried_again_at_the_next_sync() {
     let mut world = meddled_with(with_chats());
     world.host.down.insert("chats");
     world.sync("g");
@@ -248,7 +248,7 @@ fn a_room_that_cannot_be_looked_after_is_tried_again_at_the_next_sync() {
 }
 
 #[test]
-fn who_leaves_while_a_room_is_looked_after_is_not_let_in() {
+fn who_leaves_while_a_room_is_aligned_is_not_let_in() {
     let mut world = meddled_with(with_chats());
     world.run(world.engine.remove_member(given("g"), given("bob"))).unwrap();
     world.add("g", "bob").unwrap();

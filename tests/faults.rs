@@ -59,7 +59,7 @@ fn finish(world: &mut World) {
     world.check_agreement();
     world.check_contacts();
     world.check_taken_back();
-    world.check_departures();
+    world.check_deletions();
 }
 
 #[test]

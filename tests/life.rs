@@ -35,7 +35,8 @@ struct Own {
     /// It may be anything, for what it should be is not laid down:
     /// - a contact that was left behind for good, and is then brought again, or still;
     /// - one left behind by a group that was never, or not last, seen by the roster;
-    /// - one of the user's own whose account is deleted when groups have no say in it any more: that is Prosody's affair.
+    /// - one of the user's own whose account is deleted when no group brings it any more: Prosody alone ends that
+    ///   contact.
     vague: bool,
 }
 
@@ -234,8 +235,8 @@ impl Life {
         }
     }
 
-    /// Whether rosters are as they should be. While something is still to be taken back, it is not laid down what becomes of
-    /// those who leave or join for good meanwhile: then it is waited for.
+    /// Whether rosters are as they should be. While something is still to be taken back, it is not laid down what
+    /// becomes of those who leave or join for good meanwhile: then it is waited for.
     fn is_settled(&mut self) -> bool {
         let for_good = !self.model.removes || self.model.own.values().any(|mine| mine.kept.is_some());
         if for_good && self.open_partings().is_some() {
@@ -305,7 +306,8 @@ impl Life {
         self.model.accounts.remove(user);
     }
 
-    /// Rosters have been rid of an account before one of that name is made: whether they are in time is not laid down.
+    /// An account is withdrawn from rosters before one of that name is made again: whether that happens in time is not
+    /// laid down.
     fn register(&mut self, user: User) {
         if self.model.accounts.contains(user) {
             return;

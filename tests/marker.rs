@@ -67,7 +67,7 @@ fn a_host_without_groups_has_nothing_to_do() {
 }
 
 #[test]
-fn a_damaged_record_has_everything_gone_through_with_a_warning() {
+fn a_damaged_record_unsettles_everything_with_a_warning() {
     for damaged in [Value::Bool(true), Value::empty(), Value::text(b"x"), Value::Integer(7)] {
         let mut world = World::with_group(&["ann", "bob"]);
         world.host.stored.remove(&n("ann"));

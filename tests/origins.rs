@@ -1,4 +1,5 @@
-//! Whose a contact is: at first sight after the Lua module, when what is known of it is lost, and when its account is deleted.
+//! Whose a contact is: at the first start after the Lua module, when its provenance is lost, and when its account is
+//! deleted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -75,7 +75,8 @@ fn those_who_saw_each_other_are_told_before_the_contact_is_gone() {
     let compared = world.host.places(|e| matches!(e, Effect::Compare(..)));
     assert!(compared.last() < told.first() && told.last() < pushed.first(), "{:?}", world.host.trace);
     for (from, to) in [("ann", "bob"), ("bob", "ann"), ("carl", "bob")] {
-        let sent = |e: &Effect| matches!(e, Effect::SendUnavailable(user, to_whom) if *user == n(from) && to_whom.contains(&n(to)));
+        let (one, other) = (n(from), n(to));
+        let sent = |e: &Effect| matches!(e, Effect::SendUnavailable(user, all) if *user == one && all.contains(&other));
         assert_eq!(world.host.count(sent), 1, "{from} to {to}");
     }
     let mut pushes = world.host.pushes();
@@ -269,7 +270,7 @@ fn a_label_that_the_user_chose_is_no_reason_to_take_a_contact() {
 }
 
 #[test]
-fn who_comes_back_before_the_others_were_gone_through_is_a_contact_as_before() {
+fn who_comes_back_before_the_others_are_settled_is_a_contact_as_before() {
     let mut world = taking_back();
     world.remove("g", "bob").unwrap();
     world.add("g", "bob").unwrap();
@@ -381,7 +382,7 @@ fn what_was_begun_is_finished_though_the_option_is_switched_off() {
 }
 
 #[test]
-fn an_unreadable_roster_is_gone_through_when_it_can_be_read() {
+fn an_unreadable_roster_is_settled_when_it_can_be_read() {
     let mut world = taking_back();
     world.host.unreadable.insert(n("ann"));
     world.remove("g", "bob").unwrap();

@@ -54,7 +54,8 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (group.clone(), any::<bool>()).prop_map(|(g, chat)| Change::Create(g, chat)),
         1 => group.clone().prop_map(Change::Delete),
         2 => (group.clone(), 0..NAMES.len()).prop_map(|(g, name)| Change::Rename(g, name)),
-        12 => (group.clone(), user.clone(), prop::bool::weighted(0.2)).prop_map(|(g, u, later)| Change::Add(g, u, later)),
+        12 => (group.clone(), user.clone(), prop::bool::weighted(0.2))
+            .prop_map(|(g, u, later)| Change::Add(g, u, later)),
         2 => (group.clone(), user.clone()).prop_map(|(g, u)| Change::Remove(g, u)),
         2 => group.clone().prop_map(Change::Sync),
         1 => group.prop_map(Change::AddChat),

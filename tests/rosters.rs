@@ -289,7 +289,7 @@ fn storage_that_does_not_save_is_tried_again_with_growing_pauses_and_one_warning
 }
 
 #[test]
-fn a_contact_taken_off_by_its_user_is_let_be_until_the_next_login() {
+fn a_contact_taken_off_by_its_user_is_spared_until_the_next_login() {
     let mut world = World::with_group(&["ann", "bob", "carl"]);
     world.login("ann");
     world.settle();

@@ -1,13 +1,15 @@
--- Contact lists in memory: what is found in them, and what is done to them. Nothing is decided here: the engine says what the usual
--- form of a contact is, and what becomes of those that do not have it. See Plan and Change in src/engine/effect.rs.
+-- Contact lists in memory: compares them with the usual form of their contacts, and changes them. Nothing is decided
+-- here: the engine says what the usual form is, and what becomes of contacts that do not have it. See Plan and Change
+-- in src/engine/effect.rs.
 --
--- What is known of a list in memory is kept in a metatable of its metadata: there it lasts as long as the list, is never stored,
--- and costs Lua's collector less than a weak table. It holds
+-- What is known of a list in memory is kept in a metatable of its metadata: there it lasts as long as the list, is
+-- never stored, and costs Lua's collector less than a weak table. It holds
 -- - `stamp` and `version`: what the list was settled as of, and the version that it had then;
 -- - `changed`: it was changed since it was read from storage;
--- - `edits`, once they are read: { [jid] = { name =, groups = } }, what the user has made of virtual contacts; `edits_changed`;
--- - where contacts are virtual, `roster`: the list; `shown`: { [jid] = the virtual item }; `names`: { [jid] = its name };
---   `below`: { [jid] = the stored item }; `stored_version`; `digest`.
+-- - `edits`, once they are read: { [jid] = { name =, groups = } }, what the user has made of virtual contacts;
+--   `edits_changed`;
+-- - where contacts are virtual, `roster`: the list; `shown`: { [jid] = the virtual item };
+--   `names`: { [jid] = its name }; `below`: { [jid] = the stored item }; `stored_version`; `digest`.
 
 local jid_node = require "util.jid".node;
 local json_encode = require "util.json".encode;
@@ -42,8 +44,8 @@ local function make_set(list)
 	return set;
 end
 
--- Virtual items of the same labels have a metatable in common. Each gets roster groups of its own as soon as somebody looks at them,
--- so that who changes one changes no other.
+-- Virtual items of the same labels have a metatable in common. Each gets roster groups of its own as soon as they are
+-- read, so that a change of one changes no other.
 local kinds = setmetatable({}, { __mode = "v" });
 
 local function get_kind(labels)
@@ -142,7 +144,8 @@ function contacts.compare(username, roster, plan, online)
 
 	local first = 0;
 	for s = 1, #plan.sections, 4 do
-		local size, brings, labels, names = plan.sections[s], plan.sections[s + 1], plan.sections[s + 2], plan.sections[s + 3];
+		local size, brings = plan.sections[s], plan.sections[s + 1];
+		local labels, names = plan.sections[s + 2], plan.sections[s + 3];
 		local kind = brings and plan.virtual_contacts and get_kind(labels);
 		for number = first + 1, first + size do
 			local jid = jids[number];
@@ -220,7 +223,8 @@ local function take_step(roster, state, jid, edit, name)
 		roster[jid] = own;
 	end
 	if edit.edit ~= nil and state.edits then
-		state.edits[jid] = edit.edit and { name = edit.edit.name, groups = edit.edit.groups and make_set(edit.edit.groups) } or nil;
+		local kept = edit.edit;
+		state.edits[jid] = kept and { name = kept.name, groups = kept.groups and make_set(kept.groups) } or nil;
 		state.edits_changed = true;
 	end
 end
@@ -266,7 +270,8 @@ function contacts.set_provenance(metadata, provenance)
 	return before;
 end
 
--- Tells the engine's function `note` of an item that a client is about to replace, and does what it says.
+-- Hands the engine's function `note` an item that a client is about to replace, and stores the provenance that it
+-- returns.
 function contacts.note_edit(note, roster, jid, username, groups)
 	local metadata, item, facts = roster[false], roster[jid], {};
 	if not metadata or not metadata.groups_internal or getmetatable(item) then return; end
@@ -274,7 +279,8 @@ function contacts.note_edit(note, roster, jid, username, groups)
 	contacts.set_provenance(metadata, note(get_provenance(metadata), username, facts, pack_groups(groups)));
 end
 
-contacts.pack, contacts.take_step, contacts.show_version, contacts.get_provenance = pack, take_step, show_version, get_provenance;
+contacts.pack, contacts.take_step = pack, take_step;
+contacts.show_version, contacts.get_provenance = show_version, get_provenance;
 contacts.ITEM, contacts.BELOW, contacts.EDIT, contacts.SHOWN = ITEM, BELOW, EDIT, SHOWN;
 contacts.is_usual = is_usual;
 

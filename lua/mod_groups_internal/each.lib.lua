@@ -1,4 +1,5 @@
--- Returns a loop in which one bad item does not stop the others: names in storage may be anything, and stanzas refuse some.
+-- Returns a loop in which one bad item does not stop the others: names in storage may be anything, and stanzas refuse
+-- some.
 
 local traceback = debug.traceback;
 

@@ -1,7 +1,8 @@
 -- Groups whose members see each other, in their contact lists and in group chats.
 --
--- This is a shim: the engine in groups_internal_native.so decides, the functions here carry its decisions out. An operation
--- of the engine hands out one effect after the other; the functions for them are in the *.lib.lua files beside this one.
+-- This is a shim: the engine in groups_internal_native.so decides, the functions here carry its decisions out. An
+-- operation of the engine hands out one effect after the other; the functions for them are in the *.lib.lua files
+-- beside this one.
 
 local VERSION = "1.0.0";
 
@@ -18,17 +19,17 @@ local muc_host = module:get_option_string("groups_muc_host");
 local contact_name = module:get_option_string("groups_contact_name", "none");
 local roster_mode = module:get_option_string("groups_roster_mode", "permanent");
 
--- How long lists are saved for when the server stops or the module is unloaded, in seconds. What is not saved by then is
--- made good at the next start.
+-- How long lists are saved for when the server stops or the module is unloaded, in seconds. What is not saved by then
+-- is made good at the next start.
 local flush_time = 5;
 -- When loading is tried again after storage failed, in seconds.
 local load_retry = 30;
--- When the records of a group that has the name of a deleted account are looked after, in seconds after the deletion:
--- the purge follows the event, and storage that waits may be late.
+-- When the records of a group that has the name of a deleted account are restored, in seconds after the deletion: the
+-- purge follows the event, and storage that waits may be late.
 local purge_watch = { 0, 1, 10 };
 
--- Ends loading with one line in the log. Prosody adds a traceback to an error that is a string; to its other code this one
--- looks like a string.
+-- Ends loading with one line in the log. Prosody adds a traceback to an error that is a string; to its other code this
+-- one looks like a string.
 local function refuse(text)
 	error(setmetatable({}, {
 		__tostring = function () return text; end;
@@ -51,13 +52,13 @@ local function load_native()
 		if not path then
 			refuse("groups_internal_native.so is missing in "..directory..": run 'make install', then restart Prosody");
 		end
-		refuse(path.." cannot be loaded, it must be built for ".._VERSION.." on this machine: run 'make install', then restart Prosody ("
-			..tostring(native):gsub("%s+", " ")..")");
+		refuse(path.." cannot be loaded, it must be built for ".._VERSION
+			.." on this machine: run 'make install', then restart Prosody ("..tostring(native):gsub("%s+", " ")..")");
 	end
 	local version = type(native) == "table" and native.version or "unknown";
 	if version ~= VERSION then
-		refuse("groups_internal_native.so has version "..tostring(version)..", but mod_groups_internal.lua has version "..VERSION
-			..": run 'make install', then restart Prosody");
+		refuse("groups_internal_native.so has version "..tostring(version)..", but mod_groups_internal.lua has version "
+			..VERSION..": run 'make install', then restart Prosody");
 	end
 	return native;
 end
@@ -98,7 +99,7 @@ local function finish(name, ok, ...)
 	return nil, "an error was thrown, see the log";
 end
 
--- Does what the engine asks for. `context` is what a hook knows and no effect says.
+-- Carries out an effect. `context` is what a hook knows and no effect says.
 local function perform(context, name, ...)
 	return finish(name, xpcall(effects[name], traceback, context, ...));
 end
@@ -110,7 +111,7 @@ local function resume(operation, ...)
 	return operation:resume(monotonic(), ...);
 end
 
--- Drives an operation to its end, in the caller's coroutine. Returns what the operation does.
+-- Drives an operation to its end, in the caller's coroutine. Returns what the operation returns.
 local function run(operation, context)
 	local effect, a, b, c, d, e = resume(operation);
 	while effect do
@@ -170,7 +171,7 @@ local function load_groups()
 	spawn(function ()
 		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
-			run(handle:adopt(effects.list_rosters(nil, math.huge)));
+			run(handle:reconcile_loaded(effects.list_rosters(nil, math.huge)));
 		else
 			module:set_status("error", "Groups cannot be read from storage (see log)");
 			module:add_timer(load_retry, load_groups);
@@ -243,7 +244,7 @@ function remove_member(group_id, username)
 	return run(handle:remove_member(group_id, username));
 end
 
--- Brings the contact lists of all members up to date.
+-- Reconciles the contact lists of all members.
 function sync(group_id)
 	run(handle:sync(group_id));
 end
@@ -286,7 +287,8 @@ function groups()
 	});
 end
 
--- Returns an array of what is wrong: { problem = "account-missing", user, groups } and { problem = "chat-missing", group_id, jid }.
+-- Returns an array of what is wrong: { problem = "account-missing", user, groups } and
+-- { problem = "chat-missing", group_id, jid }.
 function check()
 	return run(handle:check());
 end
@@ -314,7 +316,8 @@ end
 module:hook("roster-load", function (event)
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
-	run_hook(handle:roster_loaded(event.username, event.roster[false] and event.roster[false].groups_unsaved or false), event);
+	local metadata = event.roster[false];
+	run_hook(handle:roster_loaded(event.username, metadata and metadata.groups_unsaved or false), event);
 end);
 
 module:hook("resource-bind", function (event)
@@ -337,7 +340,7 @@ local function local_user(jid)
 	return jid_host == host and username or nil;
 end
 
--- A contact that its user takes off the list comes back with the next session, not in this one.
+-- Spares a contact that its user takes off the list: it comes back with the next session, not in this one.
 local function spare_contact(username, jid)
 	local contact = local_user(jid);
 	if contact then
@@ -457,7 +460,8 @@ end);
 
 local function check_muc_host()
 	if muc_host and not effects.has_muc() then
-		module:log("error", "groups_muc_host is %q, which is no active chat host: add Component %q \"muc\" to the configuration", muc_host, muc_host);
+		module:log("error", "groups_muc_host is %q, which is no active chat host: "
+			.."add Component %q \"muc\" to the configuration", muc_host, muc_host);
 		module:set_status("error", "groups_muc_host is no active chat host");
 	end
 end

@@ -109,8 +109,8 @@ function effects.describe_room(jid, group_name)
 	};
 end
 
--- Rooms whose affiliations are being set, and by whom: handlers may wait, so that several coroutines may be at one room, and
--- one may never come back.
+-- Rooms whose affiliations are being set, and by whom: handlers may wait, so that several coroutines may set
+-- affiliations in one room, and one may never come back.
 local batches = setmetatable({}, { __mode = "k" });
 
 -- From here on, what this coroutine saves of the room is put off to the end of the batch. Returns the batch.
@@ -133,7 +133,7 @@ local function begin_batch(room)
 	return batch;
 end
 
--- Whether it is us who are at a room.
+-- Whether this coroutine is setting affiliations in a room.
 function effects.is_in_batch(room)
 	local batch = batches[room];
 	return batch ~= nil and batch.depth[coroutine.running()] ~= nil;
@@ -156,7 +156,8 @@ local function end_batch(room, batch)
 	return changed;
 end
 
--- Sets an affiliation where `applies(current)` holds. A room is saved at each change; here, once. Returns who was refused.
+-- Sets an affiliation where `applies(current)` holds. A room is saved at each change; here, once. Returns who was
+-- refused.
 local function set_affiliations(room, jids, affiliation, applies)
 	local refused, batch = {}, begin_batch(room);
 	local function refuse(jid)
@@ -234,7 +235,8 @@ end
 
 function effects.invite(_, room_jid, users)
 	for_each(users, "invite", function (user_jid)
-		local invitation = st.message({ from = room_jid, to = user_jid }):tag("x", { xmlns = "jabber:x:conference", jid = room_jid }):up();
+		local invitation = st.message({ from = room_jid, to = user_jid })
+			:tag("x", { xmlns = "jabber:x:conference", jid = room_jid }):up();
 		module:send(invitation);
 	end);
 	return true;

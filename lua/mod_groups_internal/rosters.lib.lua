@@ -16,21 +16,21 @@ local contacts = module:require "contacts";
 local virtual = module:require "virtual";
 local for_each = module:require "each";
 
--- Users whose rosters the engine is loading: it reconciles them itself, the hook on loading need not.
+-- Users whose rosters the engine is loading: it reconciles them itself, and the hook on loading passes over them.
 local being_settled = module:shared("rosters_being_settled");
 
 local effects = {};
 
--- How much memory garbage may take because the collector was put off, in kilobytes, beside half of what is in use.
+-- How much garbage may be left because the collector was put off, in kilobytes, beside half of what is in use.
 local most_garbage = 8192;
 
--- For how long it is put off, in seconds, where nobody waits: what several rosters leave behind is gone through at once.
+-- For how long it is put off, in seconds, where nobody waits: it collects the garbage of several rosters in one go.
 local in_background = 0.02;
 
 -- For how long where clients are served: the turn of the event loop that begins with it, or an add's two.
 local while_serving = 0.01;
 
--- The time for which the collector is put off: the memory that was in use when it began, and the seconds that it was to last.
+-- The period for which the collector is put off: `memory`, which was in use when it began, and `seconds`, its length.
 local period;
 
 -- A measure of what is in use without garbage.
@@ -47,8 +47,8 @@ local function end_period_in(seconds)
 	end);
 end
 
--- Has Lua's collector wait. In the midst of a save or of pushes it would go through all memory, which takes as long as they do, and
--- nobody is served meanwhile. When much is left to it, it is let go on.
+-- Puts Lua's collector off. In the midst of a save or of pushes it would visit all memory, which takes as long as they
+-- do, and nobody is served meanwhile. When much garbage is left, it goes on.
 local function put_off_collector(seconds)
 	local memory = collectgarbage("count");
 	if period then
@@ -160,7 +160,7 @@ function effects.compare(context, username, plan)
 	if not roster then return "absent"; end
 	if not roster[false] or roster[false].broken then return "broken"; end
 	compared, compared_plan = roster, plan;
-	-- A reload of the module may bring back only what clients show already.
+	-- After a reload of the module, clients may already show what is compared now.
 	local user = host_session.sessions[username];
 	local online = is_online(username) and user.groups_shown ~= plan.digest;
 	if not context then
@@ -198,7 +198,7 @@ function effects.forget_edits(_, username)
 	return virtual.forget_edits(username.."@"..host, loaded_rosters());
 end
 
--- What is virtual must not be found in a roster when nobody keeps it from being stored.
+-- Takes virtual items out of all rosters: after the unload, nothing keeps them from being stored.
 function effects.leave_rosters(lose)
 	leaving = true;
 	for username, roster in pairs(loaded_rosters()) do
@@ -229,7 +229,7 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	put_off_collector(in_background);
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
 	if called and ok then
-		-- Where this fails, the edits are found again, and taken in by items that have them already.
+		-- If this fails, the edits are read again; items that have taken them in already do so once more.
 		virtual.store_edits(username, roster);
 		return true;
 	end
@@ -310,7 +310,7 @@ function effects.send_unavailable(_, username, jids)
 	return true;
 end
 
--- The contacts leave the roster before mod_roster looks at it; nothing of it is saved, for it is to be purged.
+-- Takes contacts out of the roster before mod_roster reads it. Nothing is saved, for the roster is about to be purged.
 function effects.depart(_, username, jids)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err then return nil, tostring(err); end
@@ -334,7 +334,8 @@ end
 effects.wrap_store = virtual.wrap;
 effects.note_edit = contacts.note_edit;
 
--- A subscription between two users of this host is about to change: that of `username` to `jid`, or the other way round.
+-- Notes that a subscription between two users of this host is about to change: that of `username` to `jid`, or the
+-- other way round.
 function effects.note_subscription(note, username, jid)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];

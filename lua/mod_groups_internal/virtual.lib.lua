@@ -1,5 +1,6 @@
--- Virtual contacts are kept out of storage: the store of contact lists is wrapped, and given the stored items below them. What users
--- have made of virtual contacts goes into a store of its own. The state of a list is explained in contacts.lib.lua.
+-- Keeps virtual contacts out of storage: the store of contact lists is wrapped, and gets the stored items below them.
+-- What users have made of virtual contacts goes into a store of its own. The state of a list is explained in
+-- contacts.lib.lua.
 
 local native = require "groups_internal_native";
 
@@ -23,8 +24,8 @@ local function shown_state(metadata)
 end
 virtual.shown_state = shown_state;
 
--- Leaves a list as it is in storage. Returns the digest of what was shown. Calls `lose(jid)` for each contact whose subscription somebody
--- has changed for the session.
+-- Takes the virtual items out of a list: the list is then as storage has it. Returns the digest of what was shown.
+-- Calls `lose(jid)` for each contact whose subscription somebody has changed for the session.
 function virtual.leave(roster, lose)
 	local state = shown_state(roster[false]);
 	if not state then return nil; end
@@ -91,7 +92,7 @@ function virtual.forget_edits(jid, rosters)
 	return true;
 end
 
--- Somebody has replaced a virtual item, or changed it in place: what the user has made of the contact is the engine's to say.
+-- Takes in an edit: somebody has replaced a virtual item, or changed it in place. The engine says what the edit is.
 local function take_in_edit(state, jid)
 	local facts = {};
 	contacts.pack(facts, 1, contacts.ITEM, state.roster[jid]);

@@ -67,7 +67,8 @@ local function merged(...)
 	return result;
 end
 
--- Calls `condition` until it returns something true, and returns that; an error that says `what` after `timeout` seconds.
+-- Calls `condition` until it returns something true, and returns that; an error that says `what` after `timeout`
+-- seconds.
 function harness.wait_until(condition, what, timeout)
 	local deadline = socket.gettime() + (timeout or 10);
 	while true do
@@ -252,8 +253,8 @@ function server_mt:stop(timeout)
 	local nudge = socket.gettime() + 1;
 	local stopped = pcall(harness.wait_until, function ()
 		if not self:running() then return true; end
-		-- A signal that comes just before 0.12 waits for the next event is heard, but with no connections and no timers left nothing
-		-- ends that wait. Halting the process does.
+		-- A signal that comes just before 0.12 waits for the next event is heard, but with no connections and no timers left
+		-- nothing ends that wait. Halting the process does.
 		if socket.gettime() > nudge then
 			self:signal("STOP");
 			self:signal("CONT");
@@ -291,7 +292,8 @@ local request_mt = {};
 request_mt.__index = request_mt;
 
 -- Starts Lua source inside the server and returns a request at once; `request:await()` gives its results. The arguments
--- are plain data, and arrive as `...`. Names in scope: `module`, `host`, `groups` (the module's environment), all globals.
+-- are plain data, and arrive as `...`. Names in scope: `module`, `host`, `groups` (the module's environment), all
+-- globals.
 function server_mt:begin(source, ...)
 	local arguments = {};
 	for i = 1, select("#", ...) do arguments[i] = quote((select(i, ...))); end
@@ -382,7 +384,8 @@ end
 function server_mt:store(store, username, data)
 	return self:eval([[
 		local store, username, data = ...;
-		return assert(require "core.storagemanager".open(host, store, "keyval"):set(username, data));]], store, username, data);
+		return assert(require "core.storagemanager".open(host, store, "keyval"):set(username, data));]],
+		store, username, data);
 end
 
 -- The contact list that is in storage, keyed by JID: { subscription =, ask =, name =, groups = { NAME = true } }.
@@ -434,7 +437,8 @@ local count = 0;
 function harness.new(settings)
 	count = count + 1;
 	local parent = ("%s/target/spec/%s-%s"):format(harness.top, harness.version, harness.storage);
-	local name = io.popen(("mkdir -p %s && mktemp -d %s/%d.XXXXXX"):format(shell_quote(parent), shell_quote(parent), count));
+	local quoted = shell_quote(parent);
+	local name = io.popen(("mkdir -p %s && mktemp -d %s/%d.XXXXXX"):format(quoted, quoted, count));
 	local folder = name:read("l");
 	assert(name:close(), "cannot make a folder in "..parent);
 	assert(lfs.mkdir(folder.."/data"));

@@ -32,7 +32,8 @@ end
 
 local open_work = [[
 	local marker = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
-	return marker and not (marker.everything or marker.unsettled or marker.withdrawals or marker.partings) and true or false;]];
+	return marker and not (marker.everything or marker.unsettled or marker.withdrawals or marker.partings)
+		and true or false;]];
 
 -- Waits until all work on contact lists is in storage, and the record of it says so.
 function world.settle(server, timeout)
@@ -155,7 +156,8 @@ function world.pushes(server, username)
 	return pushes;
 end
 
--- What a user's client sends to change its contact list: the item of a contact with this name (or nil) and these groups.
+-- What a user's client sends to change its contact list: the item of a contact with this name (or nil) and these
+-- groups.
 function world.edit(server, username, contact, name, ...)
 	server:eval([[
 		local st, username, contact, name = require "util.stanza", ...;
@@ -261,7 +263,8 @@ function world.contact_of(server, user, contact)
 	return (world.contacts(server, user) or {})[contact];
 end
 
--- What counts of the provenance beside a user's list. Labels that a group had before are left out: the next save is without them.
+-- What counts of the provenance beside a user's list. Labels that a group had before are left out: the next save is
+-- without them.
 function world.known(server, user)
 	local provenance = world.provenance(server, user) or {};
 	local labels;

@@ -117,8 +117,8 @@ pub(super) fn members(lua: &Lua, members: &[(Name, Value)]) -> LuaResult<LuaTabl
     Ok(table)
 }
 
-/// What of a record of the store `groups` is not read in one piece, which is much faster than entry by entry. What has no
-/// name for a key is no member.
+/// What of a record of the store `groups` is not read in one piece, which is much faster than entry by entry. What has
+/// no name for a key is no member.
 pub(super) fn from_members(table: &LuaTable) -> LuaResult<Vec<(Name, Value)>> {
     let mut members = Vec::new();
     table.for_each(|user: LuaValue, data: LuaValue| {
@@ -146,7 +146,8 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// What was found wrong: `{ problem = "account-missing", user, groups }` and `{ problem = "chat-missing", group_id, jid }`.
+/// What was found wrong: `{ problem = "account-missing", user, groups }` and
+/// `{ problem = "chat-missing", group_id, jid }`.
 pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
     let list = lua.create_table_with_capacity(problems.len(), 0)?;
     for problem in problems {

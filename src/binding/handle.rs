@@ -118,8 +118,8 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
 
 fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("sync", |_, this, id: LuaValue| this.run(this.engine.sync(convert::bytes(&id).as_deref())));
-    methods.add_method("adopt", |_, this, users: Vec<LuaString>| {
-        this.run(this.engine.adopt(users.iter().map(username).collect()))
+    methods.add_method("reconcile_loaded", |_, this, users: Vec<LuaString>| {
+        this.run(this.engine.reconcile_loaded(users.iter().map(username).collect()))
     });
     methods.add_method("roster_loaded", |_, this, (user, unsaved): (LuaString, bool)| {
         this.run(this.engine.roster_loaded(username(&user), unsaved))

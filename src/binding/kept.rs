@@ -1,4 +1,4 @@
-//! Tables that were handed out and are likely to be wanted again.
+//! A cache of tables that were handed out and are likely to be wanted again.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use crate::engine::{Name, Value};
 /// How many members a record may differ in to be changed rather than built.
 const FEW: usize = 8;
 
-/// Members added to a group one by one are one record each time, with one entry more. Building the table takes longer than
-/// storing it, so the last one is changed instead, as long as Lua's collector has not taken it.
+/// Members added to a group one by one are one record each time, with one entry more. Building the table takes longer
+/// than storing it, so the last one is changed instead, as long as Lua's collector has not taken it.
 #[derive(Default)]
 pub(super) struct LastRecord(RefCell<Option<Record>>);
 

@@ -81,8 +81,8 @@ fn close(host: &str) {
     }
 }
 
-// `skip_memory_check`: Prosody sets Lua no limit of memory, and nobody survives the system having none. Checking for it at
-// each string of a long list takes longer than making the string.
+// `skip_memory_check`: Prosody sets Lua no limit of memory, and nobody survives the system having none. Checking for it
+// at each string of a long list takes longer than making the string.
 #[mlua::lua_module(name = "groups_internal_native", skip_memory_check)]
 fn library(lua: &Lua) -> LuaResult<LuaTable> {
     remember_panics();

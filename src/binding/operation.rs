@@ -1,8 +1,8 @@
 //! Operations in Lua's hands: effects out, replies in.
 //!
-//! `operation:resume(now, ...)` returns the name of the next effect and its arguments, or nil and what the caller gets: a
-//! result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`. The values after `now` are what the
-//! shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what [`Expected`] says.
+//! `operation:resume(now, ...)` returns the name of the next effect and its arguments, or nil and what the caller gets:
+//! a result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`. The values after `now` are what
+//! the shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what [`Expected`] says.
 
 use std::rc::Rc;
 

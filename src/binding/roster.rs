@@ -104,8 +104,8 @@ fn contact_edit(lua: &Lua, edit: &Edit) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// A step: `fate` is `"remove"`, `"alter"` or nil; `labels` are those of a virtual item, and `groups` its roster groups if there are
-/// others among them; `lift` takes it away; `edit` is false if nothing is kept of the user's.
+/// A step: `fate` is `"remove"`, `"alter"` or nil; `labels` are those of a virtual item, and `groups` its roster groups
+/// if there are others among them; `lift` takes it away; `edit` is false if nothing is kept of the user's.
 fn step(lua: &Lua, step: &ItemStep) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(0, 8)?;
     match &step.fate {
@@ -185,8 +185,8 @@ fn stored_text(value: &LuaValue) -> Option<Vec<u8>> {
     }
 }
 
-/// Items, flat: number and layer in one, subscription, whether there is a request, name or false, and roster groups, with NUL between
-/// them. What is of another type counts as not there.
+/// Items, flat: number and layer in one, subscription, whether there is a request, name or false, and roster groups,
+/// with NUL between them. What is of another type counts as not there.
 fn layers(flat: &LuaValue) -> Option<Vec<(u32, Layer, Item)>> {
     let flat = flat.as_table()?;
     let mut all = Vec::new();
@@ -222,8 +222,8 @@ pub(super) fn bearers(jids: &LuaValue, facts: &LuaValue, host: &str) -> Option<V
     Some(jids.into_iter().zip(items).filter_map(|(jid, item)| Some((local(jid)?, item))).collect())
 }
 
-/// `native.take_in(labels, facts)`: what a change of a virtual contact comes to, as a step, the name to be shown, the subscription if it
-/// is not `both`, and the request.
+/// `native.take_in(labels, facts)`: what a change of a virtual contact comes to, as a step, the name to be shown, the
+/// subscription if it is not `both`, and the request.
 pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) -> LuaResult<LuaMultiValue> {
     let shown_labels = shown_labels.sequence_values::<LuaString>();
     let mut replaced = Replaced {

@@ -16,7 +16,8 @@ use crate::engine::state::value::{Text, Value};
 /// answered with [`Reply::Failed`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Wait until another operation gives up its turn, or a second at most. `Done`, or `Failed` where the caller cannot wait.
+    /// Wait until another operation gives up its turn, or a second at most. `Done`, or `Failed` where the caller cannot
+    /// wait.
     Wait,
     /// Let the waiting operations look again. `Done`.
     Wake,
@@ -54,8 +55,8 @@ pub enum Effect {
     Affiliate(Box<[u8]>, Vec<Name>),
     /// Take the affiliation of users to a room away, and save it once. `Names`: the refused.
     Disaffiliate(Box<[u8]>, Vec<Name>),
-    /// Make users members of a room who have no affiliation, and save it once. With `true`, take the affiliation `member` of
-    /// everybody else away. `Room`.
+    /// Make users members of a room who have no affiliation, and save it once. With `true`, take the affiliation
+    /// `member` of everybody else away. `Room`.
     AlignRoom(Box<[u8]>, Vec<Name>, bool),
     /// Invite users to a room. `Done`.
     Invite(Box<[u8]>, Vec<Name>),
@@ -75,11 +76,11 @@ pub enum Effect {
     FindRosters(Vec<Name>),
     /// Bring a roster into memory. `Loaded`, or `Broken`.
     LoadRoster(Name),
-    /// Does a roster in memory bear this stamp, and has it kept its version since it was given it? Then it holds what it
-    /// should, for whoever changes a roster saves it, which makes a new version. `Flags`: one.
+    /// Does a roster in memory bear this stamp, and still have the version that it had when it was stamped? Then it
+    /// holds what it should: whoever changes a roster saves it, which makes a new version. `Flags`: one.
     CheckStamp(Name, u64),
-    /// Compare a roster in memory with what it should hold. `Compared`, `Absent` if it is not in memory, `Unread` if the user's
-    /// edits have to be read first, or `Broken`.
+    /// Compare a roster in memory with what it should hold. `Compared`, `Absent` if it is not in memory, `Unread` if
+    /// the user's edits have to be read first, or `Broken`.
     Compare(Name, Plan),
     /// Which items of a roster in memory are in one of these roster groups? Contacts of this host only. `Items`.
     FindBearers(Name, Labels),
@@ -89,19 +90,20 @@ pub enum Effect {
     ReadEdits(Name),
     /// Forget what users have made of a virtual contact whose account is gone. `Done`.
     ForgetEdits(Name),
-    /// Save a roster: all of it, or the one contact that changed; with this provenance, if it is to be another one in storage than
-    /// in memory so far. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows the account.
+    /// Save a roster: all of it, or the one contact that changed; with this provenance, if it is to be another one in
+    /// storage than in memory so far. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows the account.
     SaveRoster(Name, Option<Name>, Option<Option<String>>),
     /// Take a roster out of Prosody's cache. `Done`.
     ReleaseRoster(Name),
-    /// Push contacts of a user, as the roster has them, to the user's clients. `Pushed`, or `Absent` if it is not in memory.
+    /// Push contacts of a user, as the roster has them, to the user's clients. `Pushed`, or `Absent` if it is not in
+    /// memory.
     Push(Push),
     /// Send a user's presence to these users. `Done`.
     SendPresence(Name, Vec<Name>),
     /// Tell these users that a user is unavailable, if the user is online. `Done`.
     SendUnavailable(Name, Vec<Name>),
-    /// Take these contacts out of the roster of an account that is going away, with all virtual ones, and tell them it is
-    /// unavailable. `Done`.
+    /// Take these contacts out of the roster of an account that is going away, with all virtual ones, and tell them it
+    /// is unavailable. `Done`.
     Depart(Name, Vec<Name>),
 }
 
@@ -140,7 +142,7 @@ pub enum Reply {
         /// The record in `groups`.
         members: Option<StoredMembers>,
     },
-    /// A room's affiliations were looked after.
+    /// A room's affiliations are aligned with membership.
     Room {
         /// Whose affiliation another module would not have changed.
         refused: Vec<Name>,
@@ -167,12 +169,12 @@ pub enum Reply {
     Unsaved(String, u64),
 }
 
-/// What a roster should hold, and what of it must go. What follows from that is said at [`super::contacts::rules`].
+/// What a roster should hold, and what of it must go. What follows from that is said in `contacts/rules.rs`.
 ///
-/// Contacts are numbered from 1, through all sections; the owner of the roster may be among them, and is passed over. A contact of a
-/// section with [`Tie::Bring`] has the *usual form* if its item has subscription `both`, no request and exactly the labels of the
-/// section's groups, is virtual if contacts are, has the name that [`Plan::naming`] gives it, and if no request from the contact is
-/// pending.
+/// Contacts are numbered from 1, through all sections; the owner of the roster may be among them, and is passed over. A
+/// contact of a section with [`Tie::Bring`] has the *usual form* if its item has subscription `both`, no request and
+/// exactly the labels of the section's groups, is virtual if contacts are, has the name that [`Plan::naming`] gives it,
+/// and if no request from the contact is pending.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The usernames of the contacts.
@@ -181,7 +183,7 @@ pub struct Plan {
     pub sections: Vec<Section>,
     /// Where contacts without a name get one from.
     pub naming: Naming,
-    /// A roster without provenance is the Lua module's work.
+    /// In a roster without provenance, what bears a group's label was brought by the Lua module.
     pub adopt: bool,
     /// Contacts are virtual.
     pub virtual_contacts: bool,
@@ -222,8 +224,8 @@ pub struct Section {
     pub groups: Vec<(String, String)>,
     /// Groups that are not shared with them any more, and take back what they have brought.
     pub left: Vec<String>,
-    /// The labels of those of them that there still are, for rosters that are the Lua module's work. Of contacts whose accounts are
-    /// gone, the labels of the user's groups.
+    /// The labels of those of them that there still are, for rosters without provenance that the Lua module has
+    /// written. Of contacts whose accounts are gone, the labels of the user's groups.
     pub left_labels: Vec<String>,
     /// With [`Naming::Nickname`], the contacts' names, as far as they are known.
     pub names: Vec<Option<String>>,
@@ -243,9 +245,9 @@ pub enum Naming {
 
 /// Pushes to one user's clients.
 ///
-/// A client keeps the version of the last push it got, and asks with it at its next login for what is new. One that is cut
-/// off between the pushes of one change must not be told that it has everything. So only the last push that is open for
-/// a user carries a version that the roster is served with: a new one. Those before carry the number below the
+/// A client keeps the version of the last push it got, and asks with it at its next login for what is new. One that is
+/// cut off between the pushes of one change must not be told that it has everything. So only the last push that is open
+/// for a user carries a version that the roster is served with: a new one. Those before carry the number below the
 /// roster's own, which is behind for good.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Push {
@@ -270,7 +272,8 @@ pub struct Comparison {
     pub version: u64,
     /// The version is made up by another module, and is not to be touched.
     pub fixed_version: bool,
-    /// Changes of ours that storage may not have are under its version: a client's edit stores the version with one item.
+    /// Its version stands for changes of this module that storage may not have: a client's edit stores the version with
+    /// one item only.
     pub unsaved: bool,
     /// Nothing of the roster was changed for groups since it was read from storage.
     pub fresh: bool,
@@ -279,8 +282,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether clients may know another content under the roster's version, or under one that it is still to get: it was read from
-    /// storage that has not all that the version stands for, or an older version than clients do.
+    /// Whether clients may know another content under the roster's version, or under one that it is still to get: it
+    /// was read from storage that has not all that the version stands for, or an older version than clients do.
     pub(crate) fn is_torn(&self, plan: &Plan) -> bool {
         self.fresh && (self.unsaved || plan.doubtful.iter().any(|versions| versions.contains(&self.version)))
     }

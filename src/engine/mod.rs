@@ -1,7 +1,7 @@
 //! The engine: what it holds and what it promises. It knows no Lua, does no I/O and reads no clock.
 //!
-//! An [`Engine`] holds the groups of one host. Look-ups answer from memory. Everything else is an [`Operation`], which hands
-//! out [`Effect`]s and is resumed with [`Reply`]s; see the crate's documentation for the life of one.
+//! An [`Engine`] holds the groups of one host. Look-ups answer from memory. Everything else is an [`Operation`], which
+//! hands out [`Effect`]s and is resumed with [`Reply`]s; see the crate's documentation for the life of one.
 //!
 //! Promises, each with its tests in `tests/`:
 //! - State in memory changes when storage has said yes, and an operation that fails leaves the two in agreement.
@@ -10,6 +10,44 @@
 //! - An operation that is dropped half-way leaves a state that the next one can work with.
 //! - Contact lists end as membership says, whatever fails or is killed: the [marker](Marker) is stored first.
 //! - The order of everything is deterministic.
+//!
+//! # Modules
+//!
+//! The machine:
+//! - `effect`: what the engine asks of Prosody, and what it is told in return; plans and changes of rosters.
+//! - `operation`: operations that stop at every effect.
+//! - `turns`: turns at a group, at the marker, at a roster and at the background work.
+//! - `start`: reads groups and the marker from storage, and takes up open work.
+//! - `error`: the errors that callers see.
+//!
+//! `state`, what is known:
+//! - `directory`: groups and their members, indexed in both directions.
+//! - `info`, `stored`, `value`: a group's record, its members' record, and plain data as stores hold them.
+//! - `name`: usernames, group ids and display names, parsed once.
+//! - `accounts`: which accounts are known to exist, are awaited, or are deleted.
+//! - `marker`, `unsettled`: the open work in the form in which it is stored, and when it is stored and struck off.
+//! - `snapshot`: all groups as one blob, and back.
+//!
+//! `groups`, operations by subject:
+//! - `create`: creates, renames and deletes groups.
+//! - `members`: adds members and takes them out.
+//! - `partings`: notes what follows when members leave.
+//! - `chats`, `rooms`: adds and removes chats; aligns affiliations with membership.
+//! - `deletions`: deleted accounts leave their groups; a group of that name survives the purge.
+//! - `audit`: `check` and `repair`.
+//!
+//! `contacts`, contact lists; its words are explained in its own documentation:
+//! - `plan`: what a roster should hold.
+//! - `reconcile`: compares one roster with its plan, and changes it.
+//! - `rules`, `overlay`: the rules for one contact, permanent and virtual.
+//! - `provenance`: what a roster remembers of contacts from groups.
+//! - `item`: items, facts, and steps that change them.
+//! - `edits`: users' own changes, as far as provenance has to know of them.
+//! - `arrivals`: accounts that appear, and rosters that come into memory.
+//! - `work`, `settle`: which rosters have open work; loads, reconciles and saves them.
+//! - `outbox`: what clients are still to be told.
+//! - `versions`, `digest`: numbers for the contents of rosters, permanent and virtual.
+//! - `partings`, `withdrawals`, `spared`: why a contact is given up, withdrawn, or left out for a session.
 
 mod contacts;
 mod effect;
@@ -62,9 +100,9 @@ pub struct Options {
     pub chats: bool,
     /// Storage can write one row of a record for less than the whole (SQL can, files cannot).
     pub row_writes: bool,
-    /// Whoever is no member of a group loses the affiliation `member` to its rooms.
+    /// Whoever is not a member of a group loses the affiliation `member` to its rooms.
     pub enforce_affiliations: bool,
-    /// What came with a group goes with it.
+    /// Members who leave lose the contacts that the group has brought, and the others lose them.
     pub remove_contacts: bool,
     /// Where contacts without a name get one from.
     pub naming: Naming,
@@ -235,7 +273,8 @@ impl Engine {
 }
 
 impl State {
-    /// Whether what groups bring is to be in storage: not with virtual contacts, but for what is still to be cleared away.
+    /// Whether what groups bring is to be in storage: not with virtual contacts, but for what is still to be cleared
+    /// away.
     fn stores_contacts(&self) -> bool {
         !self.options.virtual_contacts || self.unsettled.everything
     }

@@ -64,8 +64,8 @@ impl Operation {
         Operation { work: Some(Box::pin(start(call))), shared: Arc::clone(shared), slot }
     }
 
-    /// Says when the turn of the event loop began that the operation is begun in, which may have been a while before its first
-    /// resume: Lua's collector takes its time at any moment.
+    /// Says when the turn of the event loop began that the operation is begun in, which may have been a while before
+    /// its first resume: Lua's collector takes its time at any moment.
     #[must_use]
     pub fn since(self, began: f64) -> Operation {
         self.slot.lock().began = Some(began);
@@ -74,8 +74,8 @@ impl Operation {
 
     /// Runs the operation up to its next effect, or to its end.
     ///
-    /// `now` is a monotonic time in seconds. The first call of an operation takes [`Reply::Done`]. Resuming an operation
-    /// that has ended, or whose engine was closed, answers [`Error::Internal`].
+    /// `now` is a monotonic time in seconds. The first call of an operation takes [`Reply::Done`]. Resuming an
+    /// operation that has ended, or whose engine was closed, answers [`Error::Internal`].
     pub fn resume(&mut self, now: f64, reply: Reply) -> Step {
         let Some(mut work) = self.work.take() else {
             return Step::Done(Err(Error::Internal));
@@ -132,12 +132,12 @@ impl Call {
         self.shared.state.lock()
     }
 
-    /// Has Prosody do something, and waits for the reply.
+    /// Hands an effect out to the shim, and waits for the reply.
     pub(crate) async fn perform(&self, effect: Effect) -> Reply {
         Exchanged { slot: &self.slot, effect: Some(effect) }.await
     }
 
-    /// Has Prosody do something that either succeeds or fails.
+    /// Hands out an effect that either succeeds or fails, and waits for the outcome.
     pub(crate) async fn done(&self, effect: Effect) -> Result<(), String> {
         match self.perform(effect).await {
             Reply::Failed(reason) => Err(reason),
@@ -145,7 +145,7 @@ impl Call {
         }
     }
 
-    /// Tells other modules. One that throws is logged by the shim, and nobody else's affair.
+    /// Fires an event. The shim logs a handler that throws; the operation goes on.
     pub(crate) async fn fire(&self, event: Event) {
         self.done(Effect::Fire(event)).await.ok();
     }

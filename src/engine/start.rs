@@ -11,8 +11,8 @@ use crate::engine::{Answer, Copy, Engine, Error, Info, Marker, Name, Operation, 
 impl Engine {
     /// Reads all groups from storage. Look-ups see them when it has ended, and operations begun meanwhile go on then.
     ///
-    /// `epoch` is a number higher than any count of starts, such as the minutes of the calendar: it stands in for the generation
-    /// of a marker that cannot be read.
+    /// `epoch` is a number higher than any count of starts, such as the minutes of the calendar: it stands in for the
+    /// generation of a marker that cannot be read.
     ///
     /// # Errors
     /// [`Error::Internal`] if the stores cannot be listed; it may be tried again.
@@ -23,8 +23,8 @@ impl Engine {
         })
     }
 
-    /// Reconciles rosters that are in memory: those of sessions that were online before the module was loaded.
-    pub fn adopt(&self, users: Vec<Name>) -> Operation {
+    /// Reconciles the rosters in memory when the module has been loaded: those of sessions that were online before.
+    pub fn reconcile_loaded(&self, users: Vec<Name>) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
             {
@@ -76,7 +76,7 @@ impl Call {
         Ok(())
     }
 
-    /// After a reload: contacts may be virtual now that were not, or the other way round.
+    /// After a reload: the option may have made contacts virtual, or permanent.
     async fn change_mode(&self) -> Result<(), Error> {
         let changed = {
             let state = self.state();
@@ -98,8 +98,8 @@ impl Call {
         Ok(())
     }
 
-    /// With virtual contacts, every list needs to know of all members whether they have accounts: one list of all accounts spares
-    /// a question for each.
+    /// Lists the accounts of the host, for virtual contacts: every roster depends on which members have accounts, and
+    /// one list saves a question for each.
     async fn list_present(&self) {
         if !self.state().options.virtual_contacts {
             return;
@@ -114,14 +114,14 @@ impl Call {
         }
     }
 
-    /// The marker in storage. One that cannot be understood counts as: everything is open.
+    /// Reads the marker. A damaged one counts as one that says that everything is open.
     async fn read_marker(&self, epoch: u64) -> Result<Option<Marker>, Error> {
         match self.perform(Effect::ReadMarker).await {
             Reply::Value(None) => Ok(None),
             Reply::Value(Some(value)) => match Marker::from_value(&value) {
                 Some(marker) => Ok(Some(marker)),
                 None => {
-                    let text = "The record of open work is damaged: all contact lists are gone through once";
+                    let text = "The record of open work is damaged: all contact lists are checked once";
                     self.log(Level::Warn, text.to_owned()).await;
                     Ok(Some(Marker { generation: epoch.saturating_sub(1), everything: true, ..Marker::default() }))
                 }
@@ -147,8 +147,9 @@ impl Call {
         }
     }
 
-    /// Puts a group back whose records an account of its name may have taken along. The copy is what counts: where a purge is
-    /// late, what was stored before it is gone, and rows that were stored after it are not all. False if storage would not have it.
+    /// Restores a group whose records the purge of an account of its name may have removed. The copy is what counts:
+    /// where a purge is late, what was stored before it is gone, and rows that were stored after it are not all. False
+    /// if storage would not have it.
     pub(crate) async fn restore_copy(&self, id: &Name, copy: &Copy) -> bool {
         let Copy { info, members } = copy;
         let stored = self.store_whole(id, info, members).await;

@@ -1,7 +1,7 @@
 //! Turns: the store steps of one group, or of the marker, one operation after the other.
 //!
-//! A turn is a ticket in a queue. Giving it up sets a flag on the ticket and locks nothing, so that an operation that is
-//! dropped half-way, even by Lua's collector, passes its turn on as well.
+//! A turn is a ticket in a queue. Giving it up sets a flag on the ticket and locks nothing, so that an operation that
+//! is dropped half-way, even by Lua's collector, passes its turn on as well.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ type Ticket = Arc<AtomicBool>;
 pub(crate) struct Turns(HashMap<Place, VecDeque<Ticket>>);
 
 impl Turns {
-    /// Whether somebody is, or waits to be, at a place.
+    /// Whether an operation has the turn at a place, or waits for it.
     pub(crate) fn is_taken(&mut self, place: &Place) -> bool {
         let Some(queue) = self.0.get_mut(place) else {
             return false;
@@ -86,13 +86,13 @@ impl Call {
         Ok(turn)
     }
 
-    /// Takes the turn at a place if nobody is there.
+    /// Takes the turn at a place if it is free.
     pub(crate) fn try_turn(&self, place: Place) -> Option<Turn> {
         let mut state = self.state();
         if state.turns.is_taken(&place) { None } else { Some(state.turns.join(&place)) }
     }
 
-    /// Gives a turn up and lets those who wait for it know.
+    /// Gives a turn up and wakes those who wait for it.
     pub(crate) async fn end(&self, turn: Turn) {
         let place = turn.place.clone();
         drop(turn);

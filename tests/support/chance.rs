@@ -23,8 +23,8 @@ pub fn config(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Plays many histories, each begun in a populated world, and fails if they change fewer than `least` rosters each on the average:
-/// then the test shows nothing. `play` returns how many its history changed.
+/// Plays many histories, each begun in a populated world, and fails if they change fewer than `least` rosters each on
+/// the average: then the test shows nothing. `play` returns how many its history changed.
 pub fn play_histories<S: Strategy>(cases: u32, least: f64, histories: S, play: impl Fn(S::Value) -> usize)
 where
     S::Value: Debug,

@@ -55,7 +55,8 @@ impl World {
         assert!(item.groups.contains(label), "{contact} has no label {label} in the roster of {user}: {item:?}");
     }
 
-    /// What holds at any time: no version used twice, nobody a contact of oneself, and nobody without an account a contact.
+    /// What holds at any time: no version used twice, nobody a contact of oneself, and nobody without an account a
+    /// contact.
     pub fn check_decency(&self) {
         assert!(self.host.strangers.is_empty(), "contacts without an account: {:?}", self.host.strangers);
         assert_eq!(self.host.reused, [], "a version stood for two contents");
@@ -79,7 +80,7 @@ impl World {
     }
 
     /// No group in storage has an account that was deleted.
-    pub fn check_departures(&self) {
+    pub fn check_deletions(&self) {
         for (_, gone) in &self.host.gone {
             for (id, members) in &self.host.members {
                 assert!(!members.contains_key(gone), "{gone} is gone, but in group {id}");
@@ -98,8 +99,8 @@ impl World {
         }
     }
 
-    /// With the option on, and where users have no contacts with subscription `both` of their own: only groups bring them, and nothing
-    /// is open.
+    /// With the option on, and where users have no contacts with subscription `both` of their own: only groups bring
+    /// them, and nothing is open.
     pub fn check_taken_back(&self) {
         if !self.options.remove_contacts {
             return;

@@ -21,8 +21,8 @@ pub enum Strike {
     CrashAfter,
 }
 
-/// Whether Prosody may put the caller to sleep in the midst of an effect: in storage, in authentication, in other modules'
-/// handlers. The others are done in one go, so nothing can come between them and their replies.
+/// Whether Prosody may put the caller to sleep in the midst of an effect: in storage, in authentication, in other
+/// modules' handlers. The others are done in one go, so nothing can come between them and their replies.
 pub fn can_wait(effect: &Effect) -> bool {
     use Effect::{
         Change, CheckStamp, Compare, FindBearers, FindRosters, Invite, ListRosters, Log, NewId, Push, ReleaseRoster,
@@ -54,8 +54,8 @@ pub enum Outcome {
 }
 
 impl World {
-    /// Drives an operation, striking at its effect number `at`. Nothing if it has no more than `at` effects. A server that
-    /// died is not started again yet.
+    /// Drives an operation, striking at its effect number `at`. Nothing if it has no more than `at` effects. A server
+    /// that died is not started again yet.
     pub fn run_struck(&mut self, operation: Operation, at: usize, strike: Strike) -> Option<(Outcome, Effect)> {
         let (outcome, struck) = self.run_struck_among(operation, at, strike, |_| true);
         Some((outcome, struck?))
@@ -139,8 +139,9 @@ impl Together {
         (0..self.tasks.len()).filter(|&i| self.tasks[i].result.is_none() && !self.tasks[i].waiting).collect()
     }
 
-    /// Runs all to their ends; `choose` picks among those that can go on. With `late`, what an operation asked for is done
-    /// when it is chosen next if it can wait, otherwise at once. Returns the results, and the number of seconds spent with all waiting.
+    /// Runs all to their ends; `choose` picks among those that can go on. With `late`, what an operation asked for is
+    /// done when it is chosen next if it can wait, otherwise at once. Returns the results, and the number of seconds
+    /// spent with all waiting.
     pub fn run(
         mut self,
         world: &mut World,

@@ -115,7 +115,8 @@ impl World {
     pub fn start(&mut self) {
         self.run(self.engine.load(EPOCH + self.minutes)).expect("storage can be read");
         let loaded = self.host.sessions.keys().chain(self.host.cache.keys()).cloned().collect::<BTreeSet<_>>();
-        self.run(self.engine.adopt(loaded.into_iter().collect())).expect("rosters can be adopted");
+        self.run(self.engine.reconcile_loaded(loaded.into_iter().collect()))
+            .expect("rosters in memory can be reconciled");
     }
 
     /// The server is killed and started again: what was in memory is gone.

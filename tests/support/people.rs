@@ -11,8 +11,8 @@ use super::{World, n};
 use groups_internal_native::engine::{Replaced, take_in};
 
 impl World {
-    /// A user logs in with a client that knows a version of the roster. Prosody lets nobody in whose roster it cannot read,
-    /// but does with a broken one that it has in its cache.
+    /// A user logs in with a client that knows a version of the roster. Prosody lets nobody in whose roster it cannot
+    /// read, but does with a broken one that it has in its cache.
     pub fn login(&mut self, user: &str) {
         let user = n(user);
         assert!(self.host.accounts.contains(&user), "only accounts can log in");
@@ -114,7 +114,7 @@ impl World {
         device.version = roster.version;
     }
 
-    /// Rosters are still being rid of an account that was deleted.
+    /// The withdrawal of a deleted account is still open for some rosters.
     fn is_being_withdrawn(&self, contact: &Name) -> bool {
         let withdrawals = self.host.marker.as_ref().and_then(|marker| marker.get("withdrawals"));
         withdrawals.is_some_and(|open| open.text_keys().any(|name| name == contact.as_bytes()))

@@ -1,4 +1,4 @@
-//! Who is there: accounts that appear, rosters that come into memory, and what that sets in motion.
+//! Accounts that appear and rosters that come into memory: queues the rosters that this concerns.
 
 use std::collections::HashSet;
 
@@ -10,15 +10,15 @@ use crate::engine::state::directory::UserKey;
 use crate::engine::{Answer, Engine, GroupKey, Name, Operation, Phase, State};
 
 impl Engine {
-    /// A roster has been read from storage and nobody has seen it yet (`roster-load`). `unsaved`: it says of itself that its version
-    /// stands for changes that may not all be in storage.
+    /// Reconciles a roster that has been read from storage and that nobody has seen yet (`roster-load`). `unsaved`: its
+    /// metadata say that its version stands for changes that may not all be in storage.
     pub fn roster_loaded(&self, username: Name, unsaved: bool) -> Operation {
         self.start(move |call| async move {
             if unsaved {
                 call.ready().await?;
                 call.state().directory.intern(&username);
             }
-            // Also for somebody whom groups do not concern any more: what they brought was shown under this version.
+            // Also for a user whom no group concerns any more: what groups brought was shown under this version.
             let known = call.state().directory.find_user(&username);
             let torn = known.filter(|&user| unsaved || call.state().versions.may_be_behind(user));
             let Some(user) = call.concerned(&username).or(torn) else { return Ok(Answer::Done) };
@@ -32,7 +32,7 @@ impl Engine {
         })
     }
 
-    /// A user has bound a resource (`resource-bind`), or an account has appeared.
+    /// Reconciles the roster of a user who has bound a resource (`resource-bind`), or whose account has appeared.
     pub fn user_appeared(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             call.state().note_appearance(&username, call.now());
@@ -54,8 +54,9 @@ impl Engine {
         })
     }
 
-    /// A user has published another nickname: contacts that bear the one before follow it when they are next looked at. It is asked
-    /// for at once, for contacts that have a name are no reason to ask.
+    /// Takes in that a user has published another nickname. It is asked for at once, since contacts that have a name
+    /// are no reason to ask. Contacts that bear the former nickname get the new one when their rosters are next
+    /// reconciled.
     pub fn nickname_changed(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             let user = call.state().directory.find_user(&username);
@@ -67,12 +68,13 @@ impl Engine {
         })
     }
 
-    /// A user has taken a contact off the list: it is let be until the user's next session or the next time the roster is
-    /// read from storage.
+    /// Spares a contact that its user has taken off the list: it is left out of the plan until the user's next session
+    /// or the next load of the roster.
     pub fn spare_contact(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));
-        // Prosody ends the subscriptions of an account that is being deleted, which says nothing of the next one of that name.
+        // Prosody ends the subscriptions of an account that is being deleted, which says nothing of the next one of
+        // that name.
         if let (Some(user), Some(contact)) = keys
             && !state.accounts.is_deleted(user)
         {
@@ -80,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// A contact that was changed for the session is not left out any more: what its user made of it went with a reload.
+    /// Ends the sparing of a contact that was changed for the session: the change went with a reload.
     pub fn bring_back(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));
@@ -90,13 +92,14 @@ impl Engine {
         }
     }
 
-    /// Whether the roster in memory has changes of ours that storage has not: it is to outlast the user's last session.
+    /// Whether the roster in memory has changes of this module that storage has not: it is kept after the user's last
+    /// session.
     pub fn is_unsaved(&self, username: &Name) -> bool {
         let state = self.0.state.lock();
         state.directory.find_user(username).is_some_and(|user| state.work.is_unsaved(user))
     }
 
-    /// The user's last session has ended, and with it maybe the roster in memory.
+    /// Saves the roster of a user whose last session has ended: Prosody may drop it from memory.
     pub fn user_left(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             // Also of somebody who is in no group any more: what was kept from one may be in memory only.
@@ -109,7 +112,7 @@ impl Engine {
         })
     }
 
-    /// `sync`: brings the contact lists of a group's members up to date, the rosters in memory first.
+    /// `sync`: reconciles the rosters of a group's members, those in memory first, and aligns the group's rooms.
     pub fn sync(&self, id: crate::engine::Given) -> Operation {
         let id = id.map(Name::raw);
         self.start(move |call| async move {
@@ -124,7 +127,7 @@ impl Engine {
 }
 
 impl Call {
-    /// The key of a user whose roster groups, or the departed, have a say in.
+    /// The key of a user to whose roster groups bring contacts, or from which contacts are to be taken.
     fn concerned(&self, username: &Name) -> Option<UserKey> {
         let state = self.state();
         let user = state.directory.find_user(username)?;
@@ -175,7 +178,7 @@ impl Call {
         self.settle_urgent().await;
     }
 
-    /// An account has appeared whose memberships were waiting for it.
+    /// Queues the rosters of the groups of an account that has appeared, and whose memberships were waiting for it.
     pub(crate) async fn arrive(&self, user: UserKey) {
         let groups = self.state().directory.groups_of(user).to_vec();
         if self.mark_unsettled(&groups).await.is_err() {
@@ -193,7 +196,8 @@ impl Call {
         self.spread(&groups, user).await;
     }
 
-    /// Has the rosters in memory that a member of these groups is news for take the member in, and the member's own.
+    /// Queues the rosters in memory of the members of these groups, for this one member, and the member's own as a
+    /// whole.
     pub(crate) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
         let mut others: Vec<_> = {
             let state = self.state();
@@ -207,21 +211,21 @@ impl Call {
         self.queue_loaded(others, scope).await;
     }
 
-    /// Has the rosters in memory of all members of a group brought up to date.
+    /// Queues the rosters in memory of all members of a group for reconciliation.
     pub(crate) async fn spread_all(&self, key: GroupKey) {
         let members = self.state().directory.group(key).map(|group| group.members().collect());
         self.queue_loaded(members.unwrap_or_default(), |_| Scope::All).await;
     }
 
-    /// Has those of these users' rosters that are in memory brought up to date soon. Returns whose they are.
+    /// Queues those of these users' rosters that are in memory for reconciliation. Returns whose they are.
     pub(crate) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
         let loaded = self.with_loaded_rosters(users).await;
         self.state().work.urgent.extend(loaded.iter().map(|&user| (user, scope(user))));
         loaded.into_iter().collect()
     }
 
-    /// Those of these users whose rosters are in memory. Whichever list is shorter is gone through: theirs, or that of all
-    /// rosters in memory.
+    /// Those of these users whose rosters are in memory. The shorter list is asked for: theirs, or that of all rosters
+    /// in memory.
     async fn with_loaded_rosters(&self, mut users: Vec<UserKey>) -> Vec<UserKey> {
         if users.is_empty() {
             return users;
@@ -243,14 +247,15 @@ impl Call {
 }
 
 impl State {
-    /// What a user has taken off the list comes back, and the user to the lists of those, which Prosody has told of it.
+    /// Ends the sparing of a user's contacts: they come back, and so does the user on their rosters, which Prosody has
+    /// changed too.
     fn end_sparing(&mut self, user: UserKey, now: f64) {
         let spared: Vec<_> = self.spared.end(user).into_iter().collect();
         self.changes += u64::from(!spared.is_empty());
         self.doubt_contacts(user, &spared, now);
     }
 
-    /// An account exists, and its next session begins.
+    /// Notes that an account exists and that its next session begins.
     fn note_appearance(&mut self, username: &Name, now: f64) {
         if let Some(user) = self.directory.find_user(username) {
             self.accounts.appear(user);

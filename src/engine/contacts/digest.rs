@@ -1,7 +1,8 @@
-//! Versions of virtual contact lists.
+//! Digests: what groups bring, as a number for the versions of virtual contact lists.
 //!
-//! What groups bring is the same for all members, so a number is made of each group once: of its label and of the members that have
-//! accounts. It has to be the same after a restart, and another one whenever the list that is shown is another.
+//! What groups bring is the same for all members, so a number is made of each group once: of its label and of the
+//! members that have accounts. It has to be the same after a restart, and another one whenever the list that is shown
+//! is another.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

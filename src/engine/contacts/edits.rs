@@ -5,8 +5,8 @@ use crate::engine::contacts::rules::note_edit;
 use crate::engine::{Engine, Item, Labels, Name};
 
 impl Engine {
-    /// A client is about to replace a contact's `item`, or to add it, with these roster groups. `provenance` is the roster's, as it is
-    /// stored. Returns the new one, which may be none, if it changes.
+    /// Notes that a client is about to replace a contact's `item`, or to add it, with these roster groups. `provenance`
+    /// is the roster's, as it is stored. Returns the new one, which may be none, if it changes.
     pub fn note_edit(
         &self,
         provenance: Option<&[u8]>,
@@ -17,13 +17,13 @@ impl Engine {
         self.revise(provenance, |known| note_edit(known, &contact.to_string(), item, groups))
     }
 
-    /// A user is about to change a subscription by presence. A contact that groups have let go is the user's from then on, whatever
-    /// storage had before. Returns the new provenance if it changes.
+    /// Notes that a user is about to change a subscription by presence: a contact that groups have given up is the
+    /// user's own from then on, whatever storage had before. Returns the new provenance if it changes.
     pub fn note_subscription(&self, provenance: Option<&[u8]>, contact: &Name) -> Option<Option<String>> {
         self.revise(provenance, |known| known.confirm(&contact.to_string()))
     }
 
-    /// A text that is damaged is left to the next comparison.
+    /// Changes the provenance in a text. A damaged text stays as it is: the next comparison deals with it.
     fn revise(&self, text: Option<&[u8]>, revise: impl FnOnce(&mut Provenance) -> bool) -> Option<Option<String>> {
         let host = self.0.state.lock().host.clone();
         let mut provenance = Provenance::parse(text?, &host).ok()?;

@@ -32,8 +32,8 @@ impl Subscription {
         }
     }
 
-    /// What both values have in common. A subscription that groups hold at `both` can only become less by what somebody does, and
-    /// the user's own becomes less by the same.
+    /// What both values have in common. A subscription that groups hold at `both` can only become less by what somebody
+    /// does, and the user's own becomes less by the same.
     pub(crate) fn common(self, other: Subscription) -> Subscription {
         match (self, other) {
             (Subscription::Both, least) | (least, Subscription::Both) => least,
@@ -123,8 +123,8 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// Whether a contact to be brought has the usual form: see [`Plan`](crate::engine::Plan). `name`: what it is called if the user
-    /// gives it no name, as far as it is known.
+    /// Whether a contact to be brought has the usual form: see [`Plan`](crate::engine::Plan). `name`: what it is called
+    /// if the user gives it no name, as far as it is known.
     pub fn is_usual(&self, plan: &Plan, labels: &Labels, name: Option<&str>) -> bool {
         let Some(item) = &self.item else { return false };
         let named = match plan.naming {

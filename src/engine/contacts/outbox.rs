@@ -6,7 +6,7 @@ use std::hash::Hash;
 use crate::engine::effect::{Effect, Push};
 use crate::engine::state::directory::{Directory, UserKey};
 
-/// How many announcements are made between two looks at the clock.
+/// How many announcements are made before the clock is read again.
 const BATCH: usize = 8;
 
 /// Announcements by whom (or what) they are about, first come, first served.
@@ -72,7 +72,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 /// What clients are still to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Users whose presence is seen no more: that of the first, by the others. Goes before the pushes, while they know each other.
+    /// Users whose presence is seen no more: that of the first, by the others. Goes before the pushes, while they know
+    /// each other.
     pub(crate) absences: Queue<UserKey>,
     /// Contacts to be pushed to a user.
     pub(crate) pushes: Queue<UserKey>,

@@ -1,20 +1,20 @@
 //! Virtual contacts: laid over the items of a roster in memory, and never stored.
 //!
-//! What clients are shown of a contact that groups bring is an item with subscription `both`, the labels of the groups, and the
-//! name and the roster groups of the user's own. Those are the *user's layer*: the item that storage has of the contact, if there is
-//! one, or else a name and groups that are kept apart (the *edit*). When the groups let the contact go, the stored item is shown
-//! again, or nothing; the edit is kept for the contact's return.
+//! What clients are shown of a contact that groups bring is an item with subscription `both`, the labels of the groups,
+//! and the name and the roster groups of the user's own. Those are the *user's layer*: the item that storage has of the
+//! contact, if there is one, or else a name and groups that are kept apart (the *edit*). When the groups give the
+//! contact up, the stored item is shown again, or nothing; the edit is kept for the contact's return.
 //!
-//! What groups brought when contacts were stored is cleared away as soon as the contact is virtual.
+//! What groups brought when contacts were stored is removed from the stored item as soon as the contact is virtual.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::item::{Cover, Fact, Item, Labels, OwnEdit, Step, Subscription};
 use super::rules::{Common, Judge, Outcome, fate_of};
 
-/// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for what groups
-/// bring, zero for nothing. It is even, for pushes that are not the last carry the number below it, and has no more digits than
-/// Lua 5.2 writes of a number.
+/// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for
+/// what groups bring, zero for nothing. It is even, for pushes that are not the last carry the number below it, and has
+/// no more digits than Lua 5.2 writes of a number.
 pub fn virtual_version(stored: u64, digest: u32) -> u64 {
     if digest == 0 { stored } else { (u64::from(digest) << 19) + stored % (1 << 18) * 2 }
 }
@@ -26,7 +26,8 @@ pub fn deviating_digest(digest: u32, contact: &str) -> u32 {
     (hasher.finish() >> 37) as u32 | 1
 }
 
-/// What is shown of a contact: the user's layer under the labels. `name`: what it is called if the user has given no name.
+/// What is shown of a contact: the user's layer under the labels. `name`: what it is called if the user has given no
+/// name.
 fn look(labels: &Labels, below: Option<&Item>, edit: Option<&OwnEdit>, name: Option<&str>) -> Item {
     let own = below.map(|item| (&item.name, &item.groups)).or(edit.map(|edit| (&edit.name, &edit.groups)));
     let (own_name, own_groups) = own.unzip();
@@ -103,9 +104,9 @@ pub struct Replaced {
 
 /// Takes a change of a virtual contact into the user's layer: the step to do so, and what is shown then.
 ///
-/// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the user's layer
-/// has them already. What somebody has ended of the subscription is ended below as well. It is shown so until the groups bring the
-/// contact again, with the user's next session.
+/// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the
+/// user's layer has them already. What somebody has ended of the subscription is ended below as well. It is shown so
+/// until the groups bring the contact again, with the user's next session.
 pub fn take_in(replaced: &Replaced) -> (Step, Item) {
     let Replaced { labels, name: shown_name, item, below, edit } = replaced;
     let own = below.as_ref().map(|item| (item.name.clone(), item.groups.clone()));

@@ -1,9 +1,10 @@
-//! Who has left which group, and is still to be taken out of contact lists (`groups_remove_contacts`, and virtual contacts).
+//! Partings: who has left which group, while contact lists still have to give up what the group has brought
+//! (`groups_remove_contacts`, and virtual contacts).
 //!
-//! A parting is noted in the marker before it is stored that a member leaves. It names the group and who has left it: those are to
-//! lose each other and the members as contacts, and the members them, as far as no other group brings the contact. Every roster
-//! concerned is settled once; doing it again does no harm. That also holds for partings that were noted and then did not come about:
-//! two who are both members keep each other.
+//! A parting is noted in the marker before it is stored that a member leaves. It names the group and who has left it:
+//! those are to lose each other and the members as contacts, and the members them, as far as no other group brings the
+//! contact. Every roster concerned is settled once; doing it again does no harm. That also holds for partings that were
+//! noted and then did not come about: two who are both members keep each other.
 //!
 //! What was decided when somebody left holds for that parting, whatever the option says afterwards.
 
@@ -13,7 +14,7 @@ use crate::engine::state::directory::{Directory, UserKey};
 use crate::engine::state::name::Name;
 use crate::engine::turns::{Place, Turns};
 
-/// What one group takes back.
+/// The parting of one group.
 #[derive(Debug, Default)]
 pub(crate) struct Parting {
     /// Who has left the group, and is to lose the others.
@@ -22,7 +23,7 @@ pub(crate) struct Parting {
     pub(crate) stayed: BTreeSet<UserKey>,
 }
 
-/// The partings that are open.
+/// The open partings of all groups.
 #[derive(Debug, Default)]
 pub(crate) struct Partings {
     /// By the group, which may be gone.
@@ -33,7 +34,7 @@ pub(crate) struct Partings {
 }
 
 impl Partings {
-    /// The groups that take back: for storage.
+    /// All groups with an open parting, for the marker.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Name, &Parting)> {
         self.open.iter()
     }
@@ -42,7 +43,7 @@ impl Partings {
         self.open.contains_key(group)
     }
 
-    /// Notes that users leave a group. Those of the group's members who stay are found when it is looked at.
+    /// Notes that users leave a group. The members who stay are found when the parting is used.
     pub(crate) fn note(&mut self, group: &Name, leavers: impl IntoIterator<Item = UserKey>) {
         self.open.entry(group.clone()).or_default().leavers.extend(leavers);
     }
@@ -57,7 +58,7 @@ impl Partings {
         }
     }
 
-    /// Somebody who has left is a member again.
+    /// Takes a user who is a member again out of the group's parting.
     pub(crate) fn rejoin(&mut self, group: &Name, user: UserKey) {
         if let Some(parting) = self.open.get_mut(group) {
             parting.leavers.remove(&user);
@@ -65,7 +66,7 @@ impl Partings {
         }
     }
 
-    /// Rosters are to be settled, also those that were before.
+    /// Notes that rosters are to be settled, also those that were settled before.
     pub(crate) fn review_all(&mut self, users: impl IntoIterator<Item = UserKey>) {
         self.round += 1;
         let round = self.round;
@@ -77,14 +78,14 @@ impl Partings {
         self.reviews.get(&user).copied()
     }
 
-    /// A roster that was settled for a round is in storage.
+    /// Notes that a roster that was settled for this round is in storage.
     pub(crate) fn note_reviewed(&mut self, user: UserKey, round: Option<u64>) {
         if self.review(user) == round {
             self.reviews.remove(&user);
         }
     }
 
-    /// There is no such roster any more. Others may still have the user.
+    /// Forgets a roster that is gone. Others may still have the user.
     pub(crate) fn forget_roster(&mut self, user: UserKey) {
         self.reviews.remove(&user);
     }
@@ -96,7 +97,8 @@ impl Partings {
         parting.leavers.iter().chain(&parting.stayed).copied().chain(members).collect()
     }
 
-    /// For one user: the groups that take back, and the contacts they do not share with the user any more.
+    /// For one user: the groups that the user or others have left, and the contacts that the user and the group no
+    /// longer share.
     pub(crate) fn contacts(&self, directory: &Directory, user: UserKey) -> Vec<(Name, Vec<UserKey>)> {
         let mut all = Vec::new();
         for (id, parting) in &self.open {
@@ -116,7 +118,7 @@ impl Partings {
         all
     }
 
-    /// Forgets the partings for which every roster was settled. One that an operation is at is not.
+    /// Forgets the partings for which every roster was settled, unless an operation has the group's turn.
     pub(crate) fn strike(&mut self, directory: &Directory, turns: &mut Turns) {
         let done: Vec<_> = {
             let open = |id: &Name| self.concerned(directory, id).iter().any(|user| self.reviews.contains_key(user));

@@ -1,4 +1,4 @@
-//! What rosters should hold: plans are made from memberships, accounts, partings and withdrawals.
+//! Plans: what rosters should hold, from memberships, accounts, partings and withdrawals.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,14 +8,14 @@ use crate::engine::effect::{Naming, Plan, Section, Tie};
 use crate::engine::state::directory::{Directory, GroupKey, UserKey};
 use crate::engine::state::name::Name;
 
-/// How much of a roster to look at.
+/// Which contacts of a roster to reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// All that groups bring, and take back.
     All,
     /// One contact.
     Contact(UserKey),
-    /// What must go: the account may be gone itself, so nothing is put in.
+    /// Only what is given up or withdrawn: the account itself may be gone, so nothing is brought.
     Removals,
 }
 
@@ -73,8 +73,8 @@ impl State {
         gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
     }
 
-    /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known to have
-    /// accounts are put into sections of their own; otherwise a section is the same for all members of a group.
+    /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known
+    /// to have accounts are put into sections of their own; otherwise a section is the same for all members of a group.
     pub(crate) fn plan(&mut self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
         let digest = self.digest(user);
         let State { directory, accounts, withdrawals, partings, spared, unsettled, versions, options, .. } = &*self;

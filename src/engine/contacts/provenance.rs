@@ -1,14 +1,16 @@
-//! What a roster remembers of the contacts that groups have brought: its provenance.
+//! Provenance: what a roster remembers of the contacts that groups have brought.
 //!
-//! It is one piece of text in the roster's metadata, which clients' edits leave alone and only this file reads. It holds
+//! It is one piece of text in the roster's metadata, which clients' edits leave alone and only this file reads. It
+//! holds
 //! - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first;
 //! - *notes* on contacts that are exceptions from the rule below;
 //! - the *names* that contacts were given.
 //!
-//! The rule: an item that bears a label that was given for a group was *brought*; any other is the user's *own*. So a large group
-//! costs one label, and not a mark on each contact.
+//! The rule: an item that bears a label that was given for a group was *brought*; any other is the user's *own*. So a
+//! large group costs one label, and not a mark on each contact.
 //!
-//! It fails safe: where storage drops metadata, or the text is damaged, nothing counts as brought, and nothing is taken back.
+//! It fails safe: where storage drops metadata, or the text is damaged, nothing counts as brought, and nothing is taken
+//! back.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -58,7 +60,7 @@ pub(crate) struct Note {
     /// The labels that the user has put on the contact.
     #[serde(default, skip_serializing_if = "Labels::is_empty", with = "choice")]
     pub(crate) labels: Labels,
-    /// Groups have let the contact go, and storage may not have it so. See [`Provenance::forget`].
+    /// Groups have given the contact up, and storage may still have it as before. See [`Provenance::forget`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) released: bool,
 }
@@ -180,7 +182,7 @@ impl Provenance {
         self.note(contact).map(|note| note.labels.clone()).unwrap_or_default()
     }
 
-    /// Contacts that groups have let go.
+    /// The contacts that groups have given up, as long as that is remembered.
     pub(crate) fn released(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().filter(|(_, note)| note.released).map(|(contact, _)| contact.as_str())
     }
@@ -218,13 +220,13 @@ impl Provenance {
         self.names.contains_key(contact)
     }
 
-    /// A contact is made anew by a client: what was known of the one before is void.
+    /// Forgets what is known of a contact: a client makes it anew.
     pub(crate) fn forget_contact(&mut self, contact: &str) {
         self.notes.remove(contact);
         self.names.remove(contact);
     }
 
-    /// A user has changed a contact that groups have let go: it is the user's from now on, whatever storage had before.
+    /// Makes a contact that groups have given up the user's own, whatever storage had before: the user has changed it.
     pub(crate) fn confirm(&mut self, contact: &str) -> bool {
         let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return false };
         let labels = std::mem::take(&mut note.labels);
@@ -233,8 +235,9 @@ impl Provenance {
         true
     }
 
-    /// Groups bring a contact again that they had let go. Where storage still has it as it was brought, that counts: it `bears` a
-    /// label, or has subscription `both` without one. Otherwise it has become the user's own.
+    /// Takes back the note that a contact was given up: groups bring it again. Where storage still has the contact as
+    /// it was brought, that counts: it `bears` a label, or has subscription `both` without one. Otherwise it has become
+    /// the user's own.
     pub(crate) fn reclaim(&mut self, contact: &str, bears: bool, both: bool) {
         let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return };
         if bears || note.brought && both {
@@ -244,7 +247,8 @@ impl Provenance {
         }
     }
 
-    /// The labels that [`Provenance::forget`] drops if no item bears them. `current`: the groups that bring contacts now.
+    /// The labels that [`Provenance::forget`] drops if no item bears them. `current`: the groups that bring contacts
+    /// now.
     pub(crate) fn outdated(&self, current: &HashSet<String>) -> Labels {
         let outdated = |(id, given): (&String, &Given)| {
             let kept = usize::from(current.contains(id));
@@ -255,10 +259,10 @@ impl Provenance {
 
     /// Forgets what need not be known when storage has the roster as it is in memory:
     /// - labels that are outdated, unless items still bear them: those are in `borne`;
-    /// - notes on contacts that groups have let go, but for the labels that are the user's choice.
+    /// - notes on contacts that groups have given up, but for the labels that are the user's choice.
     ///
-    /// Not before: a client's edit of another contact stores the metadata without the items that a group has let go. Should the
-    /// server die then, storage has them as they were, and what is to be done with them must still be known.
+    /// Not before: a client's edit of another contact stores the metadata without the items that a group has given up.
+    /// If the server dies then, storage has them as they were, and what is to be done with them must still be known.
     pub(crate) fn forget(&mut self, current: &HashSet<String>, borne: &Labels) {
         let labels = std::mem::take(&mut self.labels).into_iter().filter_map(|(id, given)| {
             let newest = given.as_slice().first().filter(|_| current.contains(&id));

@@ -1,6 +1,6 @@
 //! Reconciliation: one roster in memory is compared with what it should hold, and changed where it differs.
 //!
-//! Rosters that are read, rosters in memory and the background work all go through [`Call::reconcile`]. Nothing else writes contacts.
+//! A load, a change of membership and the background work all call [`Call::reconcile`]. Nothing else writes contacts.
 
 use crate::engine::contacts::plan::{Planned, Scope};
 use crate::engine::contacts::provenance::Provenance;
@@ -13,33 +13,33 @@ use crate::engine::{Name, State, display_name};
 /// How many nicknames are asked for in one go: each may be read from storage.
 const NICKNAMES_AT_ONCE: usize = 32;
 
-/// A roster in memory holds what it should.
+/// The outcome of a reconciliation: the roster in memory holds what it should.
 pub(crate) struct Reconciled {
-    /// Its provenance, if it was looked at.
+    /// Its provenance, if the roster was compared.
     pub(crate) provenance: Option<Provenance>,
 }
 
 /// What became of an attempt to reconcile.
 enum Attempt {
-    Done(Decision),
-    /// The roster is not in memory, or cannot be dealt with for now.
+    Done(Box<Decision>),
+    /// The roster is not in memory, or cannot be reconciled now.
     Impossible,
 }
 
 impl Call {
-    /// Reconciles a roster in memory. `None` if it is not there, or cannot be dealt with for now. A roster from which groups take
-    /// nothing and to which they bring nothing is looked at only if it `must` be.
+    /// Reconciles a roster in memory. `None` if it is not there, or cannot be reconciled now. A roster from which
+    /// groups take nothing and to which they bring nothing is compared only if it `must` be.
     pub(crate) async fn reconcile(&self, user: UserKey, scope: Scope, must: bool) -> Option<Reconciled> {
         let doubtful = self.state().doubtful(user, self.now());
         if !doubtful.is_empty() {
             self.ask_accounts(&doubtful).await;
         }
-        // Again, when contacts are missing or have no name: it is known then who of them has an account, and what they are called.
         // The version of a virtual list is made of all that groups bring.
         let all = self.state().options.virtual_contacts && scope != Scope::Removals;
         let scope = if all { Scope::All } else { scope };
         let mut reconciled = Reconciled { provenance: None };
         let mut asked = false;
+        // Again where contacts are missing or have no name, once their accounts and nicknames have been asked for.
         for split in [false, true, true] {
             let planned = self.state().plan(user, scope, split, self.now());
             let Some(planned) = planned else {
@@ -97,7 +97,8 @@ impl Call {
         }
     }
 
-    /// Decides what becomes of a roster that was compared, and does it. Nothing of this waits, so that what was found still holds.
+    /// Decides what becomes of a roster that was compared, and changes it. Nothing here waits, so that what
+    /// was found still holds.
     async fn change(&self, user: UserKey, name: Name, planned: &Planned, found: &Comparison) -> Attempt {
         let host = self.state().host.clone();
         let provenance = found.provenance.as_ref().map(|text| Provenance::parse(&text.0, &host));
@@ -126,7 +127,7 @@ impl Call {
             let text = "what it remembers of groups is damaged and is dropped; nothing is taken back on its account";
             self.log(Level::Warn, format!("The contact list of {name}: {text} ({damage})")).await;
         }
-        Attempt::Done(decision)
+        Attempt::Done(Box::new(decision))
     }
 
     /// The items of a roster in memory that bear any of these labels.
@@ -187,8 +188,9 @@ impl State {
         }
     }
 
-    /// In groups that are settled, nothing is left to change, unless somebody else was at it: a user has taken a contact off
-    /// the list, and Prosody has told the contact's roster, which has to be mended as well.
+    /// Queues the rosters of changed contacts if the user's groups are settled: then only somebody else can have caused
+    /// the change. A user has taken a contact off the list, and Prosody has changed the contact's roster too, which has
+    /// to be reconciled as well.
     fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
         let unsettled = self.directory.groups_of(user).iter().any(|group| self.unsettled.groups.contains_key(group));
         if !unsettled && !self.work.is_in_hand(user) {
@@ -196,7 +198,7 @@ impl State {
         }
     }
 
-    /// Queues the rosters of contacts that groups bring a user, for they may not have the user.
+    /// Queues the rosters of contacts that groups bring a user: they may lack the user.
     pub(crate) fn doubt_contacts(&mut self, user: UserKey, contacts: &[UserKey], now: f64) {
         let State { directory, unsettled, work, .. } = self;
         let brought = |contact: &UserKey| directory.share_a_group(user, *contact);

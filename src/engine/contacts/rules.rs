@@ -1,8 +1,8 @@
-//! What happens to a contact: brought, relabelled, named, given up, withdrawn.
+//! The rules for one contact: how it is brought, relabelled, named, given up and withdrawn.
 //!
-//! [`decide`] compares what is found of a roster with what a [`Plan`] says it should hold, and answers with the edits that make it
-//! so and with the provenance as it is then. The shim decides nothing: it leaves out contacts that have the usual form already,
-//! and carries the edits out. Doing it again changes nothing.
+//! [`decide`] compares what is found of a roster with what a [`Plan`] says it should hold, and answers with the edits
+//! that make it so and with the provenance as it is then. The shim decides nothing: it leaves out contacts that have
+//! the usual form already, and carries out the edits. A second time changes nothing.
 //!
 //! What counts as brought is said at [`super::provenance`]. The rules for virtual contacts are in [`super::overlay`].
 
@@ -38,8 +38,8 @@ pub(crate) struct Decision {
     pub(crate) quiet: bool,
 }
 
-/// The labels that groups are about to give a roster's contacts for the first time: which items bear them already has to be
-/// known first.
+/// The labels that groups are about to give a roster's contacts for the first time: which items bear them already has
+/// to be known first.
 pub(crate) fn new_labels(plan: &Plan, provenance: Option<&Provenance>) -> Labels {
     let empty = Provenance::default();
     let known = provenance.unwrap_or(&empty);
@@ -52,7 +52,8 @@ pub(crate) fn new_labels(plan: &Plan, provenance: Option<&Provenance>) -> Labels
     new.filter(|(_, label)| !known.is_given_by_others(label, &[])).map(|(_, label)| label.clone()).collect()
 }
 
-/// Decides what becomes of a roster. `provenance`: none if the roster has none. `bearers`: the items that bear [`new_labels`].
+/// Decides what becomes of a roster. `provenance`: none if the roster has none. `bearers`: the items that bear
+/// [`new_labels`].
 pub(crate) fn decide(
     plan: &Plan,
     found: &Comparison,
@@ -135,8 +136,8 @@ impl<'a> Judge<'a> {
         Judge { plan, provenance, known, adopts, fresh, given, steps: HashMap::new(), decision: Decision::default() }
     }
 
-    /// Notes the labels that contacts are given. Where a label is given for the first time, an item that bears it already does so
-    /// by the user's choice.
+    /// Notes the labels that contacts are given. Where a label is given for the first time, an item that bears it
+    /// already does so by the user's choice.
     fn give_labels(&mut self, bearers: &[(String, Item)]) {
         let new = new_labels(self.plan, self.known.then_some(&self.provenance));
         for (contact, item) in bearers {
@@ -271,7 +272,7 @@ impl<'a> Judge<'a> {
         Some(place)
     }
 
-    /// A contact is put into the roster anew.
+    /// Notes that a contact is put into the roster anew.
     fn note_put(&mut self, contact: &str, name: Option<&str>) {
         self.provenance.set_note(contact, None);
         if let Some(name) = name {
@@ -281,9 +282,9 @@ impl<'a> Judge<'a> {
 
     /// Brings a contact that is stored: with subscription `both`, no request, and the labels of its groups.
     ///
-    /// What the user has put on it stays, a name and roster groups. Labels that these groups gave before go, but for those that
-    /// are the user's choice. If it is the user's own, it is noted what it was; where the subscription is less than `both` later on,
-    /// somebody has ended it, and the note takes that in.
+    /// What the user has put on it stays, a name and roster groups. Labels that these groups gave before go, but for
+    /// those that are the user's choice. If the contact is the user's own, a note says what it was. Where the
+    /// subscription is less than `both` later on, somebody has ended it, and the note says so.
     fn bring(&mut self, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
         let mut item = match fact.stored() {
             Some(item) => {
@@ -333,15 +334,17 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Gives a contact up that groups bring no more. The labels that were `given` for them go, but for the user's choice, and
+    /// Gives a contact up that groups bring no more. The labels that were `given` for them go, but for the user's
+    /// choice, and
     /// - a contact that another group has left behind keeps the rest;
-    /// - one of the user's own goes back to the subscription and the request that are noted, less what somebody has ended since;
+    /// - one of the user's own goes back to the subscription and the request that are noted, less what somebody has
+    ///   ended since;
     /// - a brought one to which the user has given a name or a roster group stays with subscription `none`;
     /// - any other brought one goes.
     ///
-    /// A name that this module has given goes as well. What has been given up is the user's from then on. It is given up again only
-    /// if storage turns out to have it as it was: it bears a label still, or is read with subscription `both`, which nobody can
-    /// have given it since without [`Provenance::confirm`].
+    /// A name that this module has given goes as well. What has been given up is the user's from then on. It is given
+    /// up again only if storage turns out to have it as it was: it bears a label still, or is read with subscription
+    /// `both`, which nobody can have given it since without [`Provenance::confirm`].
     pub(super) fn give_up(&mut self, given: &Labels, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -356,7 +359,7 @@ impl<'a> Judge<'a> {
             Some(note) => note.brought,
         };
         let mut item = before.clone();
-        item.groups.retain(|label| !goes(&&*label));
+        item.groups.retain(|label| !goes(&label));
         let left_behind = |label: &String| self.given.contains(label) && !chosen.contains(label);
         if brought && item.groups.iter().any(left_behind) {
             return Some(item);
@@ -383,9 +386,10 @@ impl<'a> Judge<'a> {
         Some(item)
     }
 
-    /// Takes a contact back whose account is gone. All labels that were ever given go, but for the user's choice. One of the
-    /// user's own, or that the user has named or put into a roster group, stays with subscription `none`, as Prosody would have
-    /// it; any other goes. Without provenance, what bears a label of the user's groups counts as brought.
+    /// Withdraws a contact whose account is gone. All labels that were ever given go, but for the user's choice. One of
+    /// the user's own, or that the user has named or put into a roster group, stays with subscription `none`, as
+    /// Prosody would have it; any other goes. Without provenance, what bears a label of the user's groups counts as
+    /// brought.
     pub(super) fn withdraw(&mut self, labels: &[String], stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -394,7 +398,7 @@ impl<'a> Judge<'a> {
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let own = note.as_ref().map_or_else(|| !before.groups.iter().any(|label| goes(&label)), |note| !note.brought);
         let mut item = before.clone();
-        item.groups.retain(|label| !goes(&&*label));
+        item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
         if note.is_some() || self.provenance.has_name(contact) {
             let brought = !own;
@@ -414,7 +418,8 @@ impl<'a> Judge<'a> {
         Some(item)
     }
 
-    /// A contact that groups bring again and that has the usual form was let go in memory only: it is as it was brought.
+    /// Takes back the notes that contacts were given up, where groups bring them again and they have the usual form:
+    /// they were given up in memory only, and are as they were brought.
     fn reclaim_usual(&mut self) {
         let released: Vec<_> = self.provenance.released().map(str::to_owned).collect();
         if released.is_empty() || self.plan.virtual_contacts {
@@ -454,7 +459,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What is to be done to make an item what it is to become.
+/// The fate that makes an item what it is to become.
 pub(super) fn fate_of(before: Option<&Item>, after: Option<&Item>) -> Fate {
     let Some(after) = after else {
         return if before.is_some() { Fate::Remove } else { Fate::Keep };
@@ -478,9 +483,9 @@ pub(super) fn fate_of(before: Option<&Item>, after: Option<&Item>) -> Fate {
     }
 }
 
-/// What a client's edit does to the provenance: the client replaces an item, or adds it. True if it changes.
+/// Takes a client's edit into the provenance: the client replaces an item, or adds it. True if the provenance changes.
 ///
-/// - A contact that is added anew, or that groups have let go, is the user's own.
+/// - A contact that is added anew, or that groups have given up, is the user's own.
 /// - Where the edit takes all given labels off an item, the contact was brought all the same.
 /// - A label that the edit puts on is the user's choice; taking it off takes the choice back.
 pub(crate) fn note_edit(provenance: &mut Provenance, contact: &str, item: Option<&Item>, groups: &Labels) -> bool {

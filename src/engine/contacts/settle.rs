@@ -1,4 +1,4 @@
-//! Settling: rosters are brought up to date in storage, in the background or when there is no time left.
+//! Settling: loads rosters, reconciles them and saves them, in the background, at logout and before an unload.
 
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
@@ -13,7 +13,7 @@ use crate::engine::{Answer, Engine, Name, Operation, Phase, State};
 /// before. It is what the save of a large roster takes; between two turns the event loop is idle for a millisecond.
 const URGENT_BUDGET: f64 = 0.008;
 
-/// How long it is used for that at the least: an operation that has waited for storage does not know when its turn began.
+/// The least of that time, in seconds: an operation that has waited for storage does not know when its turn began.
 const LEAST_BUDGET: f64 = 0.003;
 
 /// After how long background work ends its turn, in seconds. The save that was begun by then may take longer.
@@ -26,7 +26,7 @@ const REST: f64 = 1.0;
 const FIRST_PAUSE: f64 = 10.0;
 const LONGEST_PAUSE: f64 = 600.0;
 
-/// When a roster that another operation is at is looked at again, in seconds.
+/// When a roster that another operation is settling is tried again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
 /// How a roster is settled.
@@ -39,7 +39,7 @@ pub(crate) enum Pace {
 }
 
 impl Engine {
-    /// Does a slice of the work on rosters that is open. [`Engine::next_work`] tells when to do the next.
+    /// Does a slice of the open work on rosters. [`Engine::next_work`] tells when to do the next.
     pub fn work(&self) -> Operation {
         self.start(|call| async move {
             call.ready().await?;
@@ -67,8 +67,8 @@ impl Engine {
         Some((next - now).max(0.0))
     }
 
-    /// Saves the rosters that have changes of ours in memory only: before an unload, or before the server stops. After
-    /// `seconds` the rest is left to the marker.
+    /// Saves the rosters that have changes of this module in memory only: before an unload, or before the server stops.
+    /// After `seconds` the rest is left to the marker.
     pub fn flush(&self, seconds: f64) -> Operation {
         self.start(move |call| async move {
             let ends = call.now() + seconds;
@@ -85,8 +85,8 @@ impl Engine {
 }
 
 impl Call {
-    /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then who is
-    /// not seen any more, then pushes, then presence. The order is what keeps a client from hearing of someone it does not know.
+    /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then who is not seen
+    /// any more, then pushes, then presence. The order is what keeps a client from hearing of someone it does not know.
     pub(crate) async fn settle_urgent(&self) {
         let ends = (self.began() + URGENT_BUDGET).max(self.now() + LEAST_BUDGET);
         while self.now() < ends {
@@ -134,7 +134,7 @@ impl Call {
     /// Settles rosters, one at a time, until the budget is used up.
     async fn settle_background(&self) {
         let began = self.began();
-        // What is urgent may have called before the burst is over.
+        // Urgent work may start this slice before the burst is over.
         if self.now() < self.state().work.due {
             return;
         }
@@ -159,13 +159,13 @@ impl Call {
         self.end(turn).await;
     }
 
-    /// Reads a roster from storage, for the next turn to settle it: either takes as long as the roster is large. False if
-    /// there is no need to, and it can be settled now.
+    /// Reads a roster from storage, for the next turn to settle it: either takes as long as the roster is large. False
+    /// if the roster need not be read, and can be settled now.
     async fn fetch(&self, user: UserKey) -> bool {
         if self.state().work.is_fetched(user) {
             return false;
         }
-        // First of all: it is on no other list now, should this operation die.
+        // First of all: if this operation dies, this is what keeps the roster open.
         self.state().work.take_in_hand(user);
         if !self.has_account(user).await {
             return false;
@@ -236,7 +236,7 @@ impl Call {
             Reply::Failed(reason) => return self.fail(user, &reason).await,
             _ => return self.fail_broken(user, name).await,
         };
-        // Before the plan is made: what is added while the roster is compared has not been dealt with.
+        // Before the plan is made: what is added during the comparison is work for the next time.
         let removed = self.state().removals(user);
         let was_unsaved = self.state().work.is_unsaved(user);
         let Some(reconciled) = self.reconcile(user, scope, true).await else {

@@ -1,4 +1,5 @@
-//! Contacts that users have taken off their lists: they come back with the next session, and not in this one.
+//! Spared contacts: users have taken them off their lists. They come back with the user's next session, and not in this
+//! one.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +15,7 @@ impl Spared {
         self.0.entry(user).or_default().insert(contact);
     }
 
-    /// Leaves a contact out no more.
+    /// Ends the sparing of a contact.
     pub(crate) fn bring_back(&mut self, user: UserKey, contact: UserKey) {
         if let Some(spared) = self.0.get_mut(&user) {
             spared.remove(&contact);
@@ -30,7 +31,7 @@ impl Spared {
         self.0.get(&user).into_iter().flatten().copied()
     }
 
-    /// Leaves nothing out of a user's plan any more. Returns what was.
+    /// Ends the sparing of all of a user's contacts, and returns them.
     pub(crate) fn end(&mut self, user: UserKey) -> BTreeSet<UserKey> {
         self.0.remove(&user).unwrap_or_default()
     }

@@ -213,7 +213,8 @@ fn a_brought_contact_goes_with_the_groups_unless_the_user_has_marked_it() {
     assert_eq!(up(called("Pal", item(Both, &["G"]))).stored, Some(called("Pal", item(Nothing, &[]))));
     assert_eq!(up(item(Both, &["G", "Mine"])).stored, Some(item(Nothing, &["Mine"])));
     assert_eq!(up(item(Both, &["Mine"])).stored, Some(item(Both, &["Mine"])), "one of the user's own");
-    assert_eq!(up(item(Both, &["G"])).decision.lost, [1]);
+    let gone = up(item(Both, &["G"]));
+    assert_eq!((&gone.decision.lost[..], gone.text.as_str()), (&[1][..], known), "nothing is to be remembered");
 }
 
 #[test]
@@ -267,6 +268,8 @@ fn a_contact_that_comes_back_before_the_save_is_as_it_was_brought() {
     let brought = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"released":true}}}"#;
     let stripped = brought_by(&[G]).known(brought).with(item(Both, &["Mine"])).decide();
     assert!(stripped.text.contains(r#""bob":{"brought":true}"#), "{}", stripped.text);
+    let ended = brought_by(&[G]).known(brought).with(item(To, &["Mine"])).decide();
+    assert!(ended.text.contains(r#""bob":{"subscription":"to"}"#), "{}", ended.text);
 }
 
 #[test]
@@ -354,6 +357,13 @@ fn a_contact_without_a_name_gets_one_and_loses_it_with_the_groups() {
         assert_eq!(Case { item, ..unknown.clone() }.decide().decision.unnamed, [1]);
     }
     assert!(unknown.with(called("Pal", item(To, &[]))).decide().decision.unnamed.is_empty());
+    let username = called("bob", item(Both, &["G"]));
+    let chosen = given_up_by(&["g"]).known(known).with(username.clone()).decide();
+    assert_eq!(chosen.stored, Some(called("bob", item(Nothing, &[]))), "a username that nobody gave is the user's");
+    let given = given_up_by(&["g"]).known(r#"{"labels":{"g":"G"},"usernames":true}"#);
+    assert_eq!(given.clone().with(username).decide().stored, None);
+    let other = called("Pal", item(Both, &["G"]));
+    assert_eq!(given.with(other).decide().stored, Some(called("Pal", item(Nothing, &[]))));
     let named = r#"{"labels":{"g":"G"},"names":{"bob":"Bobby"}}"#;
     let given = || called("Bobby", item(Both, &["G"]));
     let gone = given_up_by(&["g"]).known(named).with(given()).decide();

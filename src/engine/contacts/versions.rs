@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::engine::state::directory::UserKey;
 
-/// A change of a roster takes a version of at least `generation << GENERATION_BITS`: higher than any number that Prosody
-/// or an earlier start can have given to a state of the roster that was lost.
+/// A change of a roster takes a version of at least `generation << GENERATION_BITS`: higher than any number that
+/// Prosody or an earlier start can have given to a state of the roster that was lost.
 const GENERATION_BITS: u32 = 24;
 
 /// The versions that were handed out.
@@ -16,11 +16,11 @@ pub(crate) struct Versions {
     pub(crate) generation: Option<u64>,
     /// What `generation` is to be.
     pub(crate) next_generation: u64,
-    /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for what was
-    /// saved may have been read anew: a logout discards the roster in memory.
+    /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for
+    /// what was saved may have been read anew: a logout discards the roster in memory.
     highest: HashMap<UserKey, u64>,
-    /// The server died in a start before this one, with changes in memory of which clients may know the versions. A roster that such
-    /// a start has saved, and that is read from storage, takes a new version before anybody sees it.
+    /// The server died in a start before this one, with changes in memory of which clients may know the versions. A
+    /// roster that such a start has saved, and that is read from storage, takes a new version before anybody sees it.
     pub(crate) doubtful_before: u64,
 }
 
@@ -31,7 +31,8 @@ impl Versions {
         *highest = version.max(*highest);
     }
 
-    /// Clients have the version that a roster has in storage, but not all of its content: the next one to read it gets another.
+    /// Notes that clients may have the version that a roster has in storage, but not all of its content: when the
+    /// roster is read next, it takes a new version.
     pub(crate) fn outdate(&mut self, user: UserKey) {
         *self.highest.entry(user).or_default() += 1;
     }
@@ -52,8 +53,8 @@ impl Versions {
         [lost, 0..self.highest.get(&user).copied().unwrap_or_default()]
     }
 
-    /// Begins a new generation: a new account of a name that was deleted must not be given the old one's versions. No roster is
-    /// changed until the generation is in storage.
+    /// Begins a new generation: a new account of a deleted account's name must not get the old one's versions. No
+    /// roster is changed until the generation is in storage.
     pub(crate) fn begin_generation(&mut self) {
         if let Some(generation) = self.generation.take() {
             self.next_generation = generation + 1;

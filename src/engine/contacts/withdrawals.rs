@@ -1,10 +1,10 @@
-//! Contacts whose accounts are gone, and whose lists may still have them.
+//! Withdrawals: accounts that are gone, and the contact lists that may still hold them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::state::directory::UserKey;
 
-/// For each contact list, the vanished accounts that it may still hold.
+/// For each contact list, the accounts that are gone and that it may still hold.
 #[derive(Debug, Default)]
 pub(crate) struct Withdrawals(BTreeMap<UserKey, BTreeSet<UserKey>>);
 
@@ -13,12 +13,12 @@ impl Withdrawals {
         self.0.entry(owner).or_default().insert(gone);
     }
 
-    /// The vanished accounts that a user's list may still hold.
+    /// The accounts that are gone and that a user's list may still hold.
     pub(crate) fn of(&self, owner: UserKey) -> impl Iterator<Item = UserKey> {
         self.0.get(&owner).into_iter().flatten().copied()
     }
 
-    /// A list without these accounts is in storage.
+    /// Notes that a list without these accounts is in storage.
     pub(crate) fn note_done(&mut self, owner: UserKey, withdrawn: &BTreeSet<UserKey>) {
         if let Some(open) = self.0.get_mut(&owner) {
             open.retain(|gone| !withdrawn.contains(gone));
@@ -28,7 +28,7 @@ impl Withdrawals {
         }
     }
 
-    /// There is no such list any more.
+    /// Forgets a list that is gone.
     pub(crate) fn forget_roster(&mut self, owner: UserKey) {
         self.0.remove(&owner);
     }

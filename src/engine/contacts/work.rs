@@ -1,4 +1,4 @@
-//! Open work on rosters: what is to be brought up to date in storage, and what is being done about it.
+//! Open work on rosters: which are queued, in work, failing or unsaved.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,14 +23,14 @@ pub(crate) enum Unsaved {
 /// Where one roster is on its way into storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Stage {
-    /// Nobody is at it, and nobody need be.
+    /// No work is open for it.
     #[default]
     Idle,
-    /// The background work is to come to it.
+    /// It waits for the background work.
     Queued,
     /// The background work has read it from storage in its last turn, to settle it in the next.
     Fetched,
-    /// An operation is at it. It stays here if the operation dies.
+    /// An operation is settling it. It stays here if the operation dies.
     InHand,
     /// It could not be read or saved, or its account is not known: it is tried again at this time, in seconds.
     Failing(f64),
@@ -40,13 +40,13 @@ enum Stage {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Open {
     stage: Stage,
-    /// It has to be settled once more when the operation that is at it is done.
+    /// It is to be settled once more after the operation that is settling it.
     again: bool,
-    /// What of it is in memory only.
+    /// Its changes that are in memory only.
     unsaved: Option<Unsaved>,
-    /// An operation is saving it. It stays so if the operation dies: nobody knows then what is in storage.
+    /// An operation is saving it. This stays set if the operation dies: nobody knows then what is in storage.
     saving: bool,
-    /// How long it was left alone after it failed, in seconds: the next pause is longer.
+    /// How long it rested after it failed last, in seconds: the next pause is longer.
     pause: Option<f64>,
     /// The log has warned of it.
     warned: bool,
@@ -64,7 +64,7 @@ pub(crate) struct Work {
     damaged: BTreeSet<UserKey>,
     /// Rosters in memory to be reconciled at once, in turn.
     pub(crate) urgent: VecDeque<(UserKey, Scope)>,
-    /// Something happened since the marker was last looked through for what can be struck off.
+    /// Something has happened since the settled groups were last struck off the marker.
     pub(crate) news: bool,
     /// When the background work goes on, in seconds.
     pub(crate) due: f64,
@@ -108,8 +108,8 @@ impl Work {
         self.due = self.due.max((now + QUIET).min(began + PATIENCE));
     }
 
-    /// The next roster for the background work: one that failed a while ago, or one that is queued, or one whose operation
-    /// died, which is told by `abandoned`.
+    /// The next roster for the background work: one that failed a while ago, or one that is queued, or one whose
+    /// operation died, as `abandoned` tells.
     pub(crate) fn next(&mut self, now: f64, mut abandoned: impl FnMut(UserKey) -> bool) -> Option<UserKey> {
         self.burst_began = None;
         let due = |open: &Open| matches!(open.stage, Stage::Failing(retry_at) if retry_at <= now);
@@ -122,8 +122,8 @@ impl Work {
         self.open.iter().filter(|(_, open)| open.stage == Stage::InHand).map(|(&user, _)| user)
     }
 
-    /// When the background work has something to do, in seconds: now, or when a roster that failed is tried again, or after
-    /// `busy_pause` when operations are at all there is.
+    /// When the background work has something to do, in seconds: now, or when a roster that failed is tried again, or
+    /// after `busy_pause` when operations are settling all that is open.
     pub(crate) fn next_time(&self, now: f64, busy_pause: f64) -> Option<f64> {
         if !self.queued.is_empty() || self.fetched.is_some() || self.news {
             return Some(self.due);
@@ -136,14 +136,14 @@ impl Work {
         self.open.values().filter_map(time).reduce(f64::min)
     }
 
-    /// Rosters that are not in storage as they should be, or may not be.
+    /// Rosters that storage may not have as they should be.
     pub(crate) fn busy(&self) -> BTreeSet<UserKey> {
         let busy = |open: &Open| open.stage != Stage::Idle || open.unsaved.is_some();
         let open = self.open.iter().filter(|(_, open)| busy(open)).map(|(&user, _)| user);
         open.chain(self.urgent.iter().map(|&(user, _)| user)).collect()
     }
 
-    /// An operation begins to settle a roster.
+    /// Notes that an operation begins to settle a roster.
     pub(crate) fn take_in_hand(&mut self, user: UserKey) {
         self.set_stage(user, Stage::InHand);
         self.open.entry(user).or_default().again = false;
@@ -153,7 +153,7 @@ impl Work {
         matches!(self.stage(user), Stage::InHand | Stage::Fetched)
     }
 
-    /// The background work has read a roster that it will settle in its next turn.
+    /// Notes that the background work has read a roster that it will settle in its next turn.
     pub(crate) fn note_fetched(&mut self, user: UserKey) {
         self.set_stage(user, Stage::Fetched);
     }
@@ -162,7 +162,7 @@ impl Work {
         self.fetched == Some(user)
     }
 
-    /// An operation is done with a roster. What changed meanwhile is for the next one.
+    /// Ends an operation's work on a roster. What changed meanwhile is work for the next one.
     pub(crate) fn let_go(&mut self, user: UserKey) {
         let open = self.open.entry(user).or_default();
         let again = std::mem::take(&mut open.again) || open.unsaved.is_some();
@@ -173,12 +173,12 @@ impl Work {
         }
     }
 
-    /// Tries a roster that cannot be dealt with now again after a `pause` in seconds.
+    /// Puts a roster off that cannot be settled now: it is tried again after a `pause` in seconds.
     pub(crate) fn postpone(&mut self, user: UserKey, pause: f64, now: f64) {
         self.set_stage(user, Stage::Failing(now + pause));
     }
 
-    /// Tries a roster again after a `pause` in seconds, unless that is to be done anyway.
+    /// Tries a roster again after a `pause` in seconds, unless it is to be settled once more anyway.
     pub(crate) fn try_again(&mut self, user: UserKey, pause: f64, now: f64) {
         let again = self.open.get(&user).is_some_and(|open| open.again);
         if !again && self.stage(user) == Stage::InHand {
@@ -186,7 +186,7 @@ impl Work {
         }
     }
 
-    /// A roster that failed is not to blame.
+    /// Forgets that a roster failed: the next pause is the first one again.
     pub(crate) fn forgive(&mut self, user: UserKey) {
         if let Some(open) = self.open.get_mut(&user) {
             open.pause = None;
@@ -198,8 +198,8 @@ impl Work {
         self.damaged.insert(user)
     }
 
-    /// A roster failed: it is tried again after `first` seconds, and then after twice as long each time, up to `longest`. Returns
-    /// whether the log is to be told.
+    /// Notes that a roster failed: it is tried again after `first` seconds, and then after twice as long each time, up
+    /// to `longest`. Returns whether the log is to be told.
     pub(crate) fn note_failure(&mut self, user: UserKey, first: f64, longest: f64, now: f64) -> bool {
         let open = self.open.entry(user).or_default();
         let pause = open.pause.map_or(first, |pause| (pause * 2.0).min(longest));
@@ -241,12 +241,12 @@ impl Work {
         changed
     }
 
-    /// A roster could not be saved.
+    /// Notes that a roster could not be saved.
     pub(crate) fn note_lost_save(&mut self, user: UserKey) {
         self.open.entry(user).or_default().unsaved = Some(Unsaved::All);
     }
 
-    /// A roster was settled in storage. It may have changed again while it was being saved.
+    /// Notes that a roster is settled in storage. It may have changed again during the save.
     pub(crate) fn note_settled(&mut self, user: UserKey) {
         if let Some(open) = self.open.get_mut(&user) {
             (open.saving, open.pause, open.warned) = (false, None, false);

@@ -1,10 +1,11 @@
-//! Looking for what has become wrong behind the module's back, and mending it.
+//! `check` and `repair`: finds what has become wrong without an event, and mends it.
 //!
-//! An account that was deleted while the server was down stays a member: nobody told. That its account cannot be found does not
-//! prove it, since a directory may be down, and a member may be added before the account is made. Three things together do:
-//! the list of all accounts can be had and does not name it, asking for it says no, and another member, who is in that list,
-//! has it as a contact, which only accounts become. With virtual contacts, the last is told from the marker instead, which lists
-//! the members whose accounts are yet to be made. A directory that is down lists nobody, and so proves nothing.
+//! An account that was deleted while the server was down stays a member: no event was fired. That its account cannot be
+//! found does not prove it, since a directory may be down, and a member may be added before the account is made. Three
+//! things together do: the list of all accounts can be had and does not name it, asking for it says no, and another
+//! member, who is in that list, has it as a contact, which only accounts become. With virtual contacts, the last is
+//! told from the marker instead, which lists the members whose accounts are yet to be made. A directory that is down
+//! lists nobody, and so proves nothing.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,7 @@ use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Engine, Error, Name, Operation, State};
 
-/// In how many other members' contact lists a missing account is looked for.
+/// How many other members' contact lists are searched for a missing account.
 const WITNESSES: usize = 3;
 
 /// Something that is not as it should be.
@@ -48,8 +49,8 @@ impl Engine {
         })
     }
 
-    /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and contact
-    /// lists; chats without a room leave their groups.
+    /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
+    /// contact lists; chats without a room leave their groups.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed.
@@ -60,7 +61,7 @@ impl Engine {
             for problem in &problems {
                 match problem {
                     Problem::AccountMissing { user, .. } => {
-                        call.depart(user.clone()).await;
+                        call.delete_account(user.clone()).await;
                         // Its records were purged long ago.
                         call.restore_purged(user.clone(), true).await.ok();
                     }
@@ -125,8 +126,8 @@ impl Call {
         users.into_iter().zip(found).filter(|(_, found)| !found).map(|(user, _)| user).collect()
     }
 
-    /// Whether this account was there: another member with an account has it as a contact. With virtual contacts, it is known of
-    /// whom nobody ever knew an account.
+    /// Whether this account existed once: another member with an account has it as a contact. With virtual contacts,
+    /// the marker lists the members whose accounts nobody has ever known.
     async fn was_seen(&self, user: UserKey, accounts: &HashSet<Name>) -> bool {
         let (name, others): (_, Vec<_>) = {
             let state = self.state();

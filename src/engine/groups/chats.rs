@@ -45,8 +45,8 @@ impl Engine {
         })
     }
 
-    /// Removes the chat whose room has this node from a group, and destroys the room. A chat that the group does not have
-    /// is no failure.
+    /// Removes the chat whose room has this node from a group, and destroys the room. A chat that the group does not
+    /// have is no failure.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
@@ -87,7 +87,7 @@ impl Call {
         }
     }
 
-    /// Removes a room whose group was not to be.
+    /// Removes a room whose group or chat could not be stored.
     pub(crate) async fn discard_room(&self, jid: &[u8]) {
         if let Err(reason) = self.done(Effect::DiscardRoom(jid.into())).await {
             let room = String::from_utf8_lossy(jid);
@@ -138,8 +138,8 @@ impl Call {
         self.fire(Event::ChatRemoved { id: id.clone(), info, jid }).await;
     }
 
-    /// Gives a user the affiliation to a room that membership says, or takes it away. Membership may change while that goes
-    /// on: whoever sees that it has goes on until the two agree.
+    /// Sets a user's affiliation to a room as membership says. Membership may change meanwhile: then it is set again,
+    /// until the two agree.
     pub(crate) async fn align_affiliation(&self, id: &Name, room: &[u8], user: &Name) {
         for _ in 0..ALIGN_TRIES {
             let member = self.state().is_member(id, user);
@@ -154,7 +154,7 @@ impl Call {
         }
     }
 
-    /// Makes users members of a room. A refusal is the room's affair: it is logged, and adding the member again heals it.
+    /// Makes users members of a room. A refusal is logged; adding the member again repeats the attempt.
     async fn affiliate(&self, room: &[u8], users: Vec<Name>) {
         let reply = self.perform(Effect::Affiliate(room.into(), users)).await;
         self.report_refusals(room, reply, "become members of").await;

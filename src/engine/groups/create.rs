@@ -12,8 +12,8 @@ const ID_TRIES: usize = 8;
 impl Engine {
     /// Creates a group, with a chat of its own if `chat` is true.
     ///
-    /// `name` is `None` if it was no string. `id` is `None` if the group may have any id, and `Some(None)` if something was
-    /// given that is no string.
+    /// `name` is `None` if it was no string. `id` is `None` if the group may have any id, and `Some(None)` if something
+    /// was given that is no string.
     ///
     /// # Errors
     /// [`Error::GroupNameRequired`], [`Error::BadRequest`], [`Error::Conflict`], [`Error::ServiceUnavailable`],
@@ -64,7 +64,8 @@ impl Engine {
         })
     }
 
-    /// Deletes a group with its members and chats. Contacts stay, unless [`Options::remove_contacts`](crate::engine::Options) is set.
+    /// Deletes a group with its members and chats. Contacts stay, unless
+    /// [`Options::remove_contacts`](crate::engine::Options) is set.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
@@ -136,7 +137,7 @@ impl Call {
             Reply::Record { info: None, members: None } => {}
             Reply::Record { info, members } => {
                 if let Some(info) = info {
-                    self.adopt_group(id, Info::from_value(info), members.unwrap_or_default()).await;
+                    self.take_in_group(id, Info::from_value(info), members.unwrap_or_default()).await;
                 }
                 return Err(Error::Conflict);
             }
@@ -155,7 +156,7 @@ impl Call {
     }
 
     /// Takes in a group that is in storage but was not known: its creation was cut off, or it was written by hand.
-    async fn adopt_group(&self, id: &Name, info: Info, members: StoredMembers) {
+    async fn take_in_group(&self, id: &Name, info: Info, members: StoredMembers) {
         let key = {
             let mut state = self.state();
             let key = state.directory.insert(id.clone(), info);

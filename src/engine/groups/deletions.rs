@@ -1,4 +1,4 @@
-//! What happens to groups when an account does not exist any more.
+//! Deleted accounts: takes them out of their groups, and withdraws them from contact lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::engine::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
 /// When groups that an account could not be taken out of are tried again, in seconds.
 const RETRY_PAUSE: f64 = 10.0;
 
-/// Accounts that are gone, and the groups that have not let them go.
+/// Deleted accounts, and the groups that still have them as members.
 #[derive(Debug, Default)]
 pub(crate) struct Deletions {
     pub(crate) open: BTreeMap<UserKey, BTreeSet<GroupKey>>,
@@ -22,7 +22,7 @@ pub(crate) struct Deletions {
 }
 
 impl Deletions {
-    /// An account that was gone is a member again: the group need not let it go.
+    /// Notes that a deleted account was added to a group again: it need not be taken out.
     pub(crate) fn stay(&mut self, user: UserKey, group: GroupKey) {
         if let Some(groups) = self.open.get_mut(&user) {
             groups.remove(&group);
@@ -36,13 +36,13 @@ impl Engine {
     pub fn account_deleted(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
-            call.depart(username).await;
+            call.delete_account(username).await;
             Ok(Answer::Done)
         })
     }
 
-    /// Puts back what the purge of an account of this name took from a group. To be called when the purge is over; storage
-    /// that waits may be late, so it may be called again. The `last` time ends the watch.
+    /// Puts back what the purge of an account of this name took from a group. To be called when the purge is over;
+    /// storage that waits may be late, so it may be called again. The `last` time ends the watch.
     pub fn account_purged(&self, username: Name, last: bool) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
@@ -58,11 +58,11 @@ impl Engine {
 }
 
 impl Call {
-    pub(crate) async fn depart(&self, username: Name) {
-        // One that no group knows of may have been in groups before the last start.
-        let (groups, contacts) = self.note_departure(&username).await.unwrap_or_default();
+    pub(crate) async fn delete_account(&self, username: Name) {
+        // An account that no group knows of may have been in groups before the last start.
+        let (groups, contacts) = self.note_deletion(&username).await.unwrap_or_default();
         let virtual_contacts = self.state().options.virtual_contacts;
-        // Of virtual contacts, storage has the user's own only, which are Prosody's affair.
+        // With virtual contacts, storage has only the user's own contacts: Prosody itself unsubscribes.
         let stored = if self.state().stores_contacts() { &contacts[..] } else { &[] };
         let mut names = self.state().directory.names(stored);
         let others = self.find_counterparts(&username).await;
@@ -72,7 +72,7 @@ impl Call {
         self.perform(Effect::Depart(username.clone(), names)).await;
         let others = self.withdraw_from(&username, others).await;
         for id in groups {
-            if self.dismiss(&id, &username, virtual_contacts).await.is_err() {
+            if self.take_out(&id, &username, virtual_contacts).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
                 self.log(Level::Error, text).await;
             }
@@ -91,7 +91,7 @@ impl Call {
         }
     }
 
-    /// What the account's own roster tells of who may have it as a contact through groups, also where it is the account's own.
+    /// Who may have the account as a contact through groups, as its own roster tells: contacts with a label or a note.
     async fn find_counterparts(&self, username: &Name) -> Vec<Name> {
         if !matches!(self.perform(Effect::LoadRoster(username.clone())).await, Reply::Loaded(_)) {
             return Vec::new();
@@ -106,9 +106,9 @@ impl Call {
         all.iter().map(|contact| Name::from(contact.as_str())).collect()
     }
 
-    /// Notes what the departure of an account leaves to do, and has it stored. Returns the groups and the contacts that
-    /// they brought; nothing if no group knows of the account.
-    async fn note_departure(&self, username: &Name) -> Option<(Vec<Name>, Vec<UserKey>)> {
+    /// Notes what the deletion of an account leaves to do, and stores that in the marker. Returns the groups of the
+    /// account, and the contacts that they brought; nothing if no group knows of the account.
+    async fn note_deletion(&self, username: &Name) -> Option<(Vec<Name>, Vec<UserKey>)> {
         let now = self.now();
         let (groups, contacts) = {
             let mut state = self.state();
@@ -126,7 +126,7 @@ impl Call {
             let keys = state.directory.groups_of(user).to_vec();
             let groups: Vec<_> = keys.iter().filter_map(|&key| state.directory.group(key)).collect();
             let members = groups.iter().flat_map(|group| group.members()).filter(|&m| m != user);
-            // Those whose rosters have not been gone through since the ways parted, too.
+            // Also those whose rosters have not been settled since a parting.
             let parted = state.partings.contacts(&state.directory, user);
             let contacts: BTreeSet<_> = members.chain(parted.into_iter().flat_map(|(_, contacts)| contacts)).collect();
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
@@ -149,7 +149,7 @@ impl Call {
         Some((groups, contacts.into_iter().collect()))
     }
 
-    /// Notes that more rosters than those of group members hold an account that is gone: of members that have left.
+    /// Notes that rosters of former members hold a deleted account, too.
     async fn withdraw_from(&self, username: &Name, others: Vec<Name>) -> Vec<UserKey> {
         if others.is_empty() {
             return Vec::new();
@@ -178,8 +178,9 @@ impl Call {
         }
     }
 
-    /// An account that was gone is about to be a member again: the next start must not take the membership for one of before.
-    pub(crate) async fn recall_departure(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
+    /// Takes back the note of a deletion for a group that the account is about to join again: the next start must not
+    /// take it out.
+    pub(crate) async fn recall_deletion(&self, id: &Name, key: GroupKey, user: UserKey) -> Result<(), Error> {
         let noted = {
             let mut state = self.state();
             state.deletions.stay(user, key);
@@ -194,7 +195,7 @@ impl Call {
         self.refuse_unmarked(&reason).await
     }
 
-    /// Takes accounts that are gone out of groups that have not let them go: storage failed, or the server was killed.
+    /// Takes deleted accounts out of groups that still have them as members: storage failed, or the server was killed.
     pub(crate) async fn finish_deletions(&self) {
         if self.now() < self.state().deletions.due {
             return;
@@ -209,7 +210,7 @@ impl Call {
         for (username, groups) in open {
             for id in groups {
                 // What failed has been logged.
-                self.dismiss(&id, &username, false).await.ok();
+                self.take_out(&id, &username, false).await.ok();
             }
         }
         let now = self.now();
@@ -218,9 +219,9 @@ impl Call {
         state.work.news = true;
     }
 
-    /// Has the copy of an endangered group say what the group is about to be, in storage before the group's own records
-    /// do: at a start, the copy is what counts. Nothing, for a group that is about to be deleted. Returns the copy as it
-    /// was, for [`Call::undo_copy`].
+    /// Stores in the copy of an endangered group what the group is about to be, before the group's own records are
+    /// stored: at a start, the copy counts. `renew` returns nothing for a group that is about to be deleted. Returns
+    /// the copy as it was, for [`Call::undo_copy`].
     pub(crate) async fn renew_copy(
         &self,
         id: &Name,
@@ -240,7 +241,7 @@ impl Call {
         Err(Error::Internal)
     }
 
-    /// The change that a copy was renewed for did not come about.
+    /// Puts a copy back as it was: the change that it was renewed for did not come about.
     pub(crate) fn undo_copy(&self, id: &Name, before: Option<Copy>) {
         let Some(before) = before else { return };
         let mut state = self.state();

@@ -18,19 +18,19 @@ impl Engine {
         self.start(move |call| async move {
             let (id, username) = call.member_arguments(id, username).await?;
             let turn = call.turn(Place::Group(id.clone())).await?;
-            let stored = call.store_arrival(&id, &username, delayed).await;
+            let stored = call.store_joining(&id, &username, delayed).await;
             call.end(turn).await;
-            let arrival = stored?;
+            let joining = stored?;
 
             let (_, info) = call.find(&id)?;
-            let name = call.state().directory.user_name(arrival.user);
+            let name = call.state().directory.user_name(joining.user);
             for room in info.rooms() {
                 call.align_affiliation(&id, &room, &name).await;
                 call.invite(&room, vec![name.clone()]).await;
             }
             call.fire(Event::UserAdded { id, user: name, info }).await;
             if !delayed {
-                call.welcome(arrival).await;
+                call.welcome(joining).await;
             }
             Ok(Answer::Done)
         })
@@ -44,14 +44,14 @@ impl Engine {
         let (id, username) = (id.map(Name::raw), username.map(Name::raw));
         self.start(move |call| async move {
             let (id, username) = call.member_arguments(id, username).await?;
-            let Some(user) = call.dismiss(&id, &username, true).await? else { return Ok(Answer::Done) };
+            let Some(user) = call.take_out(&id, &username, true).await? else { return Ok(Answer::Done) };
             call.part(&id, Some(user)).await;
             call.settle_urgent().await;
             Ok(Answer::Done)
         })
     }
 
-    /// Tells other modules of each member as if it had just been added.
+    /// Fires `group-user-added` for each member, as if it had just been added.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`].
@@ -70,8 +70,8 @@ impl Engine {
     }
 }
 
-/// What storing a new member comes to.
-struct Arrival {
+/// The outcome of [`Call::store_joining`].
+struct Joining {
     key: GroupKey,
     user: UserKey,
     /// The user was no member before.
@@ -84,7 +84,8 @@ pub(crate) fn given_id(id: Option<Name>) -> Result<Name, Error> {
 }
 
 impl Call {
-    /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the same.
+    /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the
+    /// same.
     pub(crate) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {
         self.find(id).map_err(|error| match error {
             Error::GroupNotFound => Name::group_id(id.as_bytes()).err().unwrap_or(Error::GroupNotFound),
@@ -110,16 +111,16 @@ impl Call {
     }
 
     /// Stores a new member. The caller has the group's turn.
-    async fn store_arrival(&self, id: &Name, username: &Name, delayed: bool) -> Result<Arrival, Error> {
+    async fn store_joining(&self, id: &Name, username: &Name, delayed: bool) -> Result<Joining, Error> {
         let (key, info) = self.find(id)?;
         self.drop_dead_rooms(id, key, &info).await?;
         let user = self.state().directory.intern(username);
         if self.state().directory.is_member(key, user) {
-            return Ok(Arrival { key, user, new: false });
+            return Ok(Joining { key, user, new: false });
         }
-        // A contact list can only wait for an account, not be wrong about one: asking late is asking twice.
+        // Ask now: a contact list can wait for an account, and would have to ask later all the same.
         self.state().accounts.doubt(user);
-        self.recall_departure(id, key, user).await?;
+        self.recall_deletion(id, key, user).await?;
         let stores = self.state().stores_contacts();
         let present = (!delayed || !stores) && self.has_account(user).await;
         self.mark_unsettled(&[key]).await?;
@@ -139,18 +140,18 @@ impl Call {
         } else {
             state.accounts.awaiting.insert(user);
         }
-        Ok(Arrival { key, user, new: true })
+        Ok(Joining { key, user, new: true })
     }
 
-    /// Looks for an account, also if it was not found a moment ago.
+    /// Asks for an account, also if it was not found a moment ago.
     async fn look_for(&self, user: UserKey) -> bool {
         self.state().accounts.doubt(user);
         self.has_account(user).await
     }
 
-    /// Brings the contact lists in memory up to date with a new member.
-    async fn welcome(&self, arrival: Arrival) {
-        let Arrival { key, user, new } = arrival;
+    /// Reconciles the rosters in memory with a new member.
+    async fn welcome(&self, joining: Joining) {
+        let Joining { key, user, new } = joining;
         let awaited = self.state().accounts.awaiting.contains(&user);
         if awaited {
             if !new && self.look_for(user).await {
@@ -162,11 +163,11 @@ impl Call {
         self.settle_urgent().await;
     }
 
-    /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: contacts that the group has brought are to
-    /// be taken back. Returns the user, if it was a member.
-    pub(crate) async fn dismiss(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {
+    /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: a parting follows. Returns the
+    /// user, if it was a member.
+    pub(crate) async fn take_out(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
-        let stored = self.store_departure(id, username, parts).await;
+        let stored = self.store_leaving(id, username, parts).await;
         self.end(turn).await;
         let Some((user, info)) = stored? else { return Ok(None) };
         for room in info.rooms() {
@@ -177,8 +178,8 @@ impl Call {
         Ok(Some(user))
     }
 
-    /// Stores that a user is no member; nothing if it was none. The caller has the group's turn.
-    async fn store_departure(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<(UserKey, Info)>, Error> {
+    /// Stores that a member leaves. Nothing if the user is not a member. The caller has the group's turn.
+    async fn store_leaving(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<(UserKey, Info)>, Error> {
         let (key, info) = self.find(id)?;
         let user = self.state().directory.find_user(username);
         let member = user.filter(|&user| self.state().directory.is_member(key, user));
@@ -245,7 +246,7 @@ impl Call {
         Ok(())
     }
 
-    /// Writes a group's record, and takes it over. The caller has the group's turn.
+    /// Stores a group's record, and then holds it in memory. The caller has the group's turn.
     pub(crate) async fn store_info(&self, id: &Name, key: GroupKey, info: Info) -> Result<(), Error> {
         let before = self.renew_copy(id, |copy| Some(Copy { info: info.clone(), ..copy })).await?;
         if let Err(reason) = self.done(Effect::StoreInfo(id.clone(), Some(info.clone()))).await {

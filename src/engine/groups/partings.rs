@@ -1,4 +1,4 @@
-//! Members who part from a group: what it has brought is taken back from them, and from the others.
+//! Partings begin here: when members leave a group, the contacts that it has brought are given up on both sides.
 
 use crate::engine::contacts::plan::Scope;
 use crate::engine::operation::Call;
@@ -6,15 +6,16 @@ use crate::engine::state::directory::UserKey;
 use crate::engine::{Error, Name, State};
 
 impl Call {
-    /// Notes in storage what a group takes back when these members leave it, before they do. The caller has the group's turn.
+    /// Notes the parting of these members in the marker before they leave the group. The caller has the group's turn.
     ///
-    /// Where nothing is taken back, that holds for those who leave now. Who left before still parts from them.
+    /// Where the option says that contacts stay, that holds for those who leave now. Partings of those who left before
+    /// go on.
     pub(crate) async fn note_parting(&self, id: &Name, leavers: Vec<UserKey>) -> Result<(), Error> {
         let takes_back = {
             let mut state = self.state();
             let takes_back = state.options.remove_contacts || state.options.virtual_contacts;
             if takes_back && !leavers.is_empty() {
-                // Should they not leave after all, it is struck.
+                // If they do not leave after all, it is struck.
                 state.partings.note(id, leavers.iter().copied());
             } else {
                 state.partings.note_stayed(id, leavers.iter().copied());
@@ -38,7 +39,8 @@ impl Call {
         self.refuse_unmarked(&reason).await
     }
 
-    /// Takes back from the rosters in memory, after [`State::begin_parting`]. `leaver`: the one that left, if it was one only.
+    /// Queues the rosters in memory that a parting concerns, after [`State::begin_parting`]. `leaver`: the member that
+    /// left, if it was one only.
     pub(crate) async fn part(&self, id: &Name, leaver: Option<UserKey>) {
         let concerned: Vec<_> = {
             let state = self.state();
@@ -56,8 +58,8 @@ impl Call {
 }
 
 impl State {
-    /// Members have left a group: queues every roster that this concerns. To be called in the group's turn, for without that the
-    /// partings look done.
+    /// Begins the parting of members who have left a group: queues every roster that it concerns. The caller has the
+    /// group's turn, without which the parting would look done.
     pub(crate) fn begin_parting(&mut self, id: &Name, now: f64) {
         let stores = self.stores_contacts();
         let State { directory, partings, work, .. } = self;

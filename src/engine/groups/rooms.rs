@@ -1,8 +1,8 @@
 //! Rooms and membership: affiliations are reconciled, as contact lists are.
 //!
-//! Each member of a group has at least the affiliation `member` in each of the group's rooms. It is given when a member or a
-//! chat is added; here, it is looked after later: when a room is read from storage, and at a `sync`, if anything happened to
-//! the room since. What was given by hand, a higher affiliation or a ban, stays.
+//! Each member of a group has at least the affiliation `member` in each of the group's rooms. It is given when a member
+//! or a chat is added; here, it is reconciled later: when a room is read from storage, and at a `sync`, if anything has
+//! happened to the room since. What was given by hand, a higher affiliation or a ban, stays.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::engine::operation::Call;
 use crate::engine::{Answer, Engine, Name, Operation};
 
 impl Engine {
-    /// A room has been read from storage (`muc-room-restored`): if it is a group's, its affiliations are looked after.
+    /// Aligns the affiliations of a room that has been read from storage (`muc-room-restored`), if it is a group's.
     pub fn room_restored(&self, jid: &[u8]) -> Operation {
         let jid: Box<[u8]> = jid.into();
         self.start(move |call| async move {
@@ -28,14 +28,14 @@ impl Engine {
         })
     }
 
-    /// Somebody else has set an affiliation in a room: the next `sync` of its group looks after it.
+    /// Notes that somebody else has set an affiliation in a room: the next `sync` of its group aligns the room.
     pub fn room_touched(&self, jid: &[u8]) {
         self.0.state.lock().aligned.remove(jid);
     }
 }
 
 impl Call {
-    /// Looks after the rooms of a group to which something may have happened.
+    /// Aligns the rooms of a group to which something may have happened.
     pub(crate) async fn align_rooms(&self, id: &Name) {
         let Ok((_, info)) = self.find(id) else { return };
         for jid in info.rooms() {
@@ -54,7 +54,8 @@ impl Call {
         match reply {
             Reply::Room { refused, banned } => {
                 if !refused.is_empty() {
-                    let text = "could not be brought in line with the group, another module forbids it; the next sync tries again";
+                    let text = "could not be brought in line with the group, another module forbids it; \
+                                the next sync tries again";
                     self.log(
                         Level::Warn,
                         format!("Affiliations to room {room} of group {id} {text}: {}", list(&refused)),
@@ -79,7 +80,7 @@ impl Call {
         }
     }
 
-    /// Members who came or went while the affiliations of `members` were set.
+    /// Aligns the affiliations of those who joined or left while those of `members` were set.
     pub(crate) async fn recheck_room(&self, id: &Name, jid: &[u8], members: &BTreeSet<Name>) {
         let now = self.state().member_names(id);
         for name in now.symmetric_difference(members) {

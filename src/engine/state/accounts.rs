@@ -1,7 +1,7 @@
 //! What is known of accounts.
 //!
-//! Only a deletion says that an account is gone. Any other negative answer means that nobody knows of it: a directory that is down
-//! answers so for everybody.
+//! Only a deletion says that an account is gone. Any other negative answer means that nobody knows of it: a directory
+//! that is down answers so for everybody.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -56,13 +56,13 @@ impl Accounts {
         }
     }
 
-    /// The account has been made, or used: it exists.
+    /// Notes that the account exists: it has been made, or used.
     pub(crate) fn appear(&mut self, user: UserKey) {
         self.doubt(user);
         self.changes += u64::from(self.present.insert(user));
     }
 
-    /// The account has been deleted.
+    /// Notes that the account has been deleted.
     pub(crate) fn delete(&mut self, user: UserKey) {
         self.present.remove(&user);
         self.absent.remove(&user);
@@ -70,12 +70,12 @@ impl Accounts {
         self.changes += 1;
     }
 
-    /// An account that was there is not known any more.
+    /// Forgets that an account is known.
     pub(crate) fn forget(&mut self, user: UserKey) {
         self.present.remove(&user);
     }
 
-    /// An account that was not found, or was deleted, may be there: it is looked for when it is next needed.
+    /// Forgets that an account was not found, or was deleted: it is asked for when it is next needed.
     pub(crate) fn doubt(&mut self, user: UserKey) {
         let left_out = self.deleted.remove(&user) | self.absent.remove(&user).is_some();
         self.changes += u64::from(left_out);
@@ -124,7 +124,7 @@ impl Call {
             if !present {
                 state.await_account(user);
             } else if state.accounts.awaiting.contains(&user) {
-                // Others look for it in vain, too: settling its own roster lets it arrive everywhere.
+                // Other rosters lack it as well: settling its own roster queues them.
                 state.work.enqueue([user], now);
             }
         }
@@ -133,13 +133,15 @@ impl Call {
 }
 
 impl State {
-    /// An account that was there is not known any more: it was removed behind our back, or the directory is down.
+    /// Notes that an account that was known is not found any more: it was deleted without an event, or the directory is
+    /// down.
     pub(crate) fn lose_sight(&mut self, user: UserKey) {
         self.accounts.forget(user);
         self.await_account(user);
     }
 
-    /// Nobody knows of this account. A member without one is looked for again at the next sync, or arrives when it is used.
+    /// Notes that nobody knows of this account. A member's account is asked for again at the next sync; its first use
+    /// is noticed as well.
     fn await_account(&mut self, user: UserKey) {
         if !self.directory.groups_of(user).is_empty() && self.accounts.awaiting.insert(user) {
             self.work.news = true;

@@ -1,7 +1,8 @@
 //! The marker: which work is open, in storage before the work is begun.
 //!
-//! It is one record under the host's own key, so that no account's purge touches it. Whatever was going on when the server
-//! was killed, the marker read at the next start names every group and contact list that may not be as it should.
+//! It is one record under the host's own key, so that no account's purge touches it. Whatever was going on when the
+//! server was killed, the marker read at the next start names every group and contact list that may not be as it
+//! should.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +15,12 @@ use crate::engine::state::value::Value;
 pub struct Marker {
     /// How often the engine has been started on these data. Roster versions are made of it.
     pub generation: u64,
-    /// The last start with a lower number ended with work open: versions that were handed out may not be in storage. Zero for none.
+    /// The last start with a lower number ended with work open: versions that were handed out may not be in storage.
+    /// Zero for none.
     pub doubtful_before: u64,
     /// Every group is unsettled: the data come from a module that kept no marker.
     pub everything: bool,
-    /// Beside that, contact lists without provenance are the Lua module's work.
+    /// Beside that, what bears a group's label in contact lists without provenance was brought by the Lua module.
     pub adopting: bool,
     /// Contacts that groups bring are virtual, and none is left in storage.
     pub virtual_only: bool,
@@ -34,10 +36,10 @@ pub struct Marker {
     pub withdrawals: BTreeMap<Name, BTreeSet<Name>>,
     /// For each account that is gone, the groups that may still have it as a member.
     pub deletions: BTreeMap<Name, BTreeSet<Name>>,
-    /// For each group, the users who have left it and may still be in contact lists on its account.
+    /// For each group, the users who have left it and whose parting is open.
     pub partings: BTreeMap<Name, BTreeSet<Name>>,
-    /// For each of those groups, the users who have left it since, or were members at last, and keep the others: only those who are in
-    /// `partings` are to leave their contact lists.
+    /// For each of those groups, the users who were members then and have left since without a parting of their own:
+    /// they give up only those who are in `partings`.
     pub stayed: BTreeMap<Name, BTreeSet<Name>>,
     /// Groups whose records an account of the same name takes with it when it is purged.
     pub copies: BTreeMap<Name, Copy>,

@@ -60,8 +60,8 @@ fn node_part(bytes: &[u8]) -> Result<String, Error> {
 /// Text that people read: the name of a group or chat, and with it the label on contacts.
 ///
 /// # Errors
-/// [`Error::BadRequest`] for text that is empty, over [`MAX_NAME_BYTES`], not UTF-8, or holds characters that XML cannot
-/// carry: a label with one of those would break the stream of everyone who has the contact.
+/// [`Error::BadRequest`] for text that is empty, over [`MAX_NAME_BYTES`], not UTF-8, or holds characters that XML
+/// cannot carry: a label with one of those would break the stream of everyone who has the contact.
 pub fn display_name(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
     if bytes.is_empty() || bytes.len() > MAX_NAME_BYTES {
         return Err(Error::BadRequest);

@@ -3,8 +3,8 @@
 use crate::engine::state::name::Name;
 use crate::engine::state::value::Value;
 
-/// A record of the store `groups` that was read. It is compact: at a start, all are read before the first is taken in, for
-/// indexing them in one go takes half as long as each in its turn, between other work.
+/// A record of the store `groups` that was read. It is compact: at a start, all are read before the first is taken in,
+/// for indexing them in one go takes half as long as each in its turn, between other work.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoredMembers {
     /// The names of members for whom the empty table is stored, each followed by NUL.

@@ -13,7 +13,7 @@ use crate::engine::{Error, State};
 /// When a marker that could not be stored is tried again, in seconds.
 const FAILURE_PAUSE: f64 = 10.0;
 
-/// When a marker that another operation is at is looked at again, in seconds.
+/// When a marker whose turn another operation has is tried again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
 /// Groups with members whose contact lists are not all in storage.
@@ -25,7 +25,8 @@ pub(crate) struct Unsettled {
     pub(crate) unread: BTreeSet<Name>,
     /// Every group was unsettled when the engine started, or its mode changed.
     pub(crate) everything: bool,
-    /// The data come from the Lua module, and not every contact list has been settled since.
+    /// The data are the Lua module's, and not every contact list has been settled since: see
+    /// [`Plan::adopt`](crate::engine::Plan).
     pub(crate) adopting: bool,
     /// Contacts that groups bring are virtual, and none is left in storage.
     pub(crate) virtual_only: bool,
@@ -44,7 +45,7 @@ impl Call {
         Ok(())
     }
 
-    /// Has storage know that groups are unsettled before anything that makes them so is stored.
+    /// Notes in the marker that groups are unsettled, before anything that makes them so is stored.
     pub(crate) async fn mark_unsettled(&self, groups: &[GroupKey]) -> Result<(), Error> {
         {
             let mut state = self.state();
@@ -61,7 +62,8 @@ impl Call {
         self.refuse_unmarked(&reason).await
     }
 
-    /// Has storage know that a member is added whose account nobody knows: it is not taken for one that was deleted then.
+    /// Notes in the marker that a member is added whose account nobody knows: a check must not take it for a deleted
+    /// one.
     pub(crate) async fn mark_awaited(&self, user: UserKey) -> Result<(), Error> {
         self.state().accounts.awaiting.insert(user);
         let listed = |state: &State| state.marker.awaiting.contains(&state.directory.user_name(user));
@@ -70,7 +72,7 @@ impl Call {
         self.refuse_unmarked(&reason).await
     }
 
-    /// Has storage know that every group is unsettled, also those that are yet to be made.
+    /// Notes in the marker that every group is unsettled, also those that are yet to be made.
     pub(crate) async fn mark_everything(&self) -> Result<(), Error> {
         self.state().unsettled.everything = true;
         let stored = self.take_turn_and_store_marker(|state| state.marker.everything).await;
@@ -89,8 +91,8 @@ impl Call {
         stored
     }
 
-    /// What an operation answers whose work cannot be noted. What it has listed stays until the list is next looked through:
-    /// another operation may rely on it by now.
+    /// Logs that the marker cannot be stored, and answers with the error for the operation. What the operation has
+    /// listed stays until the marker is next cleared: another operation may rely on it by now.
     pub(crate) async fn refuse_unmarked(&self, reason: &str) -> Result<(), Error> {
         self.state().work.news = true;
         let text = format!("The record of open work cannot be stored, so nothing is changed: {reason}");
@@ -98,7 +100,7 @@ impl Call {
         Err(Error::Internal)
     }
 
-    /// Strikes what has been done off the marker. Returns for how long to leave it alone, in seconds.
+    /// Strikes what is settled off the marker. Returns how long to wait before the next time, in seconds.
     pub(crate) async fn clear_marker(&self) -> f64 {
         let Some(turn) = self.try_turn(Place::Marker) else {
             return BUSY_PAUSE;
@@ -119,7 +121,7 @@ impl Call {
 }
 
 impl State {
-    /// Has the rosters of all members of a group brought up to date in storage, soon.
+    /// Queues the rosters of all members of a group for the background work.
     pub(crate) fn enqueue_group(&mut self, key: GroupKey, now: f64) {
         let stores = self.stores_contacts();
         let State { directory, unsettled, work, .. } = self;
@@ -178,7 +180,7 @@ impl State {
         }
     }
 
-    /// Forgets the groups that are settled. One that an operation is at is not.
+    /// Forgets the groups that are settled, unless an operation has the group's turn.
     fn strike_settled(&mut self) {
         let busy = self.work.busy();
         let State { directory, unsettled, accounts, deletions, partings, turns, options, .. } = self;
@@ -202,7 +204,7 @@ impl State {
         accounts.lost.retain(|&user| !directory.groups_of(user).is_empty());
     }
 
-    /// What a roster must not hold any more at this moment.
+    /// What a roster is to lose as of now.
     pub(crate) fn removals(&self, user: UserKey) -> Removals {
         Removals { withdrawn: self.withdrawals.of(user).collect(), review: self.partings.review(user) }
     }
@@ -221,7 +223,7 @@ impl State {
     }
 }
 
-/// What is to leave a roster.
+/// What a roster is to lose.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Removals {
     /// Contacts whose accounts are gone.

@@ -10,8 +10,8 @@ pub struct Text(pub Box<[u8]>);
 
 /// What one of Prosody's stores can hold: plain data.
 ///
-/// Tables are sorted by key, so that equal tables are equal values. Floating point numbers are kept as their bits, which
-/// makes values hashable.
+/// Tables are sorted by key, so that equal tables are equal values. Floating point numbers are kept as their bits,
+/// which makes values hashable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Value {
     /// `true` or `false`.

@@ -59,7 +59,8 @@ end
 
 local function show(demo)
 	local info = groups.get_info(demo.id);
-	local out = { ""; ("Group \"%s\" (%s), chat %s"):format(info.name, demo.id, info.muc_jid or info.mucs and info.mucs[1] or "none") };
+	local chat = info.muc_jid or info.mucs and info.mucs[1] or "none";
+	local out = { ""; ("Group \"%s\" (%s), chat %s"):format(info.name, demo.id, chat) };
 	out[#out + 1] = "";
 	out[#out + 1] = "Contact lists:";
 	for _, user in ipairs(demo.users) do

@@ -1,5 +1,5 @@
--- Clients without a network, for specs that look at what Prosody sends them: sessions made and bound as by mod_c2s, whose
--- stanzas are kept. And a record of what is written to the stores of contact lists.
+-- Clients without a network, for specs that look at what Prosody sends them: sessions made and bound as by mod_c2s,
+-- whose stanzas are kept. And a record of what is written to the stores of contact lists.
 --
 -- `prosody.spec_clients`, from inside the server:
 --   login(username, resource)   binds a session, fetches the contact list, and sends presence; returns the session
@@ -8,7 +8,8 @@
 --   logout(session)             ends it
 --   session(username)           the user's one session, or the last bound of several that are there
 --   forget()                    empties what all clients have received, and `writes`
---   pushes(username)            contact list pushes received since: array of { jid =, subscription =, ask =, name =, ver =, groups = }
+--   pushes(username)            contact list pushes received since:
+--                               array of { jid =, subscription =, ask =, name =, ver =, groups = }
 --   presences(username)         presence received since: array of { from = bare JID, type = or "available" }
 --   writes                      array of { username =, jid = or nil for the whole list }, of this host's contact lists
 

@@ -3,9 +3,9 @@
 -- `prosody.spec_failing`, from inside the server:
 --   fail(rule)  calls that match answer nil, "error". rule = { store =, method =, username =, nth =, error =, throw =,
 --               after = }: absent fields match all; `nth` fails only the n-th call that matches, counted from now;
---               `error` is the text; `throw` throws it instead; `after` does the work and only then says that it failed.
---               Methods: "get", "set", "users", and "purge", which has no store. Returns the rule; its field `calls`
---               counts the calls that matched, its field `failed` those that failed.
+--               `error` is the text; `throw` throws it instead; `after` does the work and only then says that it
+--               failed. Methods: "get", "set", "users", and "purge", which has no store. Returns the rule; its field
+--               `calls` counts the calls that matched, its field `failed` those that failed.
 --   clear()     nothing fails any more
 --   calls       every call since `forget()`, in order: { store =, method =, username = }
 --   forget()    empties `calls`
