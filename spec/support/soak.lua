@@ -18,7 +18,7 @@ local soak = {};
 -- Operations of one world between two things that happen to the server.
 local stretch = 25;
 -- So many worlds play the same when a history is shrunk.
-local copies = 8;
+local copies = 5;
 local whole_server = { reload = true; kill = true; restart = true; switch = true; check = true };
 
 -- --- chance: which of the things that happen to a server, in an order that the seed says ---------------------------------
@@ -135,6 +135,7 @@ local function new_server(self)
 	-- A log of everything would take longer than what it is about.
 	server.settings.options = { log = { [os.getenv("SOAK_LOG") or "warn"] = server.folder.."/prosody.log" } };
 	server:start();
+	if self.without then server:eval("return prosody.spec_soak.avoid(...)", self.without); end
 	if self.storage == "waiting" then
 		server:eval("prosody.spec_waiting.delay = 0.0005 return true");
 	end
@@ -169,8 +170,7 @@ local function try(self, history, rules)
 	end
 	play();
 	eval(self, "return soak.retire_all()");
-	local failure = self.failures[1];
-	return failure and failure.found[1];
+	return self.failures[1];
 end
 
 local function without(history, is_spared)
@@ -195,16 +195,20 @@ end
 local function shrink(self, failure, deadline)
 	local rules = failure.rules;
 	local history, found = failure.history, nil;
-	self.patience, self.moment = 0.8, 0.15;
+	self.patience, self.moment = 0.6, 0.1;
 	-- What depends on time does not go wrong each time.
 	for _ = 1, 3 do
-		found = try(self, history, rules);
-		if found then break; end
+		local failed = try(self, history, rules);
+		if failed then
+			-- Without what was not possible after all.
+			history, found = failed.history, failed.found[1];
+			break;
+		end
 	end
 	if not found then return history, nil; end
 	local function attempt(shorter)
 		local again = #shorter < #history and shorter[1] and socket.gettime() < deadline and try(self, shorter, rules);
-		if again then history, found = shorter, again; end
+		if again then history, found = again.history, again.found[1]; end
 		return again;
 	end
 	local words, known = {}, { check = true; login = true; register = true };
@@ -216,6 +220,7 @@ local function shrink(self, failure, deadline)
 			end
 		end
 	end
+	attempt(without(history, function (op, i) return op[1] == "check" and i < #history; end));
 	for _, word in ipairs(words) do attempt(without(history, mentions(word))); end
 	local size = math.max(1, #history // 2);
 	while size >= 1 and socket.gettime() < deadline do
@@ -261,12 +266,12 @@ local function choose_whole(self, n)
 	return { "check" };
 end
 
--- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), shrink (seconds for each
+-- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of operations), shrink (seconds for each
 -- failure), report (failures that are shrunk).
 function soak.run(settings)
 	local self = setmetatable({
 		seed = settings.seed; mode = settings.mode; storage = settings.storage or harness.storage;
-		kills = settings.kills ~= false; patience = settings.patience or 6; moment = 0.4;
+		without = settings.without; kills = settings.kills ~= false; patience = settings.patience or 6; moment = 0.4;
 		rules = {}; failures = {}; number = 0; checks = 0; wholes = {};
 	}, run_mt);
 	self.int = chooser(self.seed);

@@ -69,7 +69,8 @@ local function hear(client, stanza)
 			for element in query:childtags("item") do
 				client.device.items[element.attr.jid] = read_item(element);
 			end
-			client.device.ver = query.attr.ver;
+			-- Prosody calls a list that was never changed 1, and so it calls the list after the first change.
+			client.device.ver = query.attr.ver ~= "1" and query.attr.ver or nil;
 		end
 	elseif stanza.attr.type == "error" then
 		client.refused = stanza;

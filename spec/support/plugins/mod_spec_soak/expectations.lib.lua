@@ -26,6 +26,7 @@ local function brought(self, owner, contact, ids)
 	local labels = {};
 	for label, how in pairs(pair.labels) do labels[label] = how; end
 	for label, from in pairs(pair.kept) do labels[label] = labels[label] or (from == "may" and "may" or true); end
+	for label in pairs(pair.ghosts or {}) do labels[label] = labels[label] or "may"; end
 	for _, id in ipairs(ids) do
 		local group = self.groups[id];
 		if not self:is_sure(id, owner, contact) then
@@ -144,13 +145,13 @@ end
 -- its user, or the other, takes a contact off or cancels is Prosody's affair, until the next session.
 function model:presence(owner, contact)
 	if not self:is_online(contact) then
-		if self.dirty[owner][contact] then return nil; end
+		if self.dirty[owner][contact] or self.unclear[owner][contact] then return nil; end
 		return false;
 	end
 	local to = sees(self:alternatives(owner, contact), "to");
 	local from = sees(self:alternatives(contact, owner), "from");
 	if to and from then return true; end
-	if self.dirty[owner][contact] or to == nil or from == nil then return nil; end
+	if self.dirty[owner][contact] or self.unclear[owner][contact] or to == nil or from == nil then return nil; end
 	if not to and not from then return false; end
 	return nil;
 end

@@ -2,6 +2,7 @@
 --
 -- `prosody.spec_soak`, for spec/support/soak.lua:
 --   open(seed, first, last, rules)  makes worlds with these numbers
+--   avoid(kinds)      leaves kinds of operations out
 --   play(count)       plays so many operations of chance in each world, all at once, and waits for it
 --   replay(ops)       plays given operations in the one world
 --   note(op)          something has happened to the whole server
@@ -16,7 +17,7 @@ local serialization = require "util.serialization";
 local timer = require "util.timer";
 
 local worlds = module:require "worlds";
-local operations = module:require "operations";
+local operations = worlds.operations;
 
 local soak = {};
 prosody.spec_soak = soak;
@@ -24,6 +25,13 @@ prosody.spec_soak = soak;
 local state = { worlds = {}; failures = {}; done = {}; skipped = 0 };
 -- The longest that worlds may take for what they are given to do, in seconds.
 local patience = 25;
+
+function soak.avoid(kinds)
+	local avoided = {};
+	for _, kind in ipairs(kinds) do avoided[kind] = true; end
+	operations.avoid(avoided);
+	return true;
+end
 
 function soak.open(seed, first, last, rules)
 	for number = first, last do

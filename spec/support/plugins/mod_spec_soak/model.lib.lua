@@ -13,7 +13,9 @@
 --   off          until the owner's next session: "gone", taken off the list; "part", the subscription is cut down to `off_sub`;
 --                "any", changed in ways that are left open
 --   spared       the contact was taken off the list or cancelled in this session: groups do not bring it back in it
---   loose        what groups bring may be there or not, until it is asked for again
+--   loose        the other has taken the owner off or cancelled in a group's despite: what groups bring may be there or not, until the
+--                next session of either
+--   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
 -- What is left open for good is in these:
@@ -32,12 +34,12 @@ end
 
 -- `rules`: removes, naming ("none" or "username"), mode ("permanent" or "virtual").
 function model.new(users, rules)
-	local self = model.wake({ order = users; users = {}; groups = {}; pairs = {}; pending = {}; dirty = {}; rules = {} });
+	local self = model.wake({ order = users; users = {}; groups = {}; pairs = {}; pending = {}; dirty = {}; unclear = {}; rules = {} });
 	for name, value in pairs(rules) do self.rules[name] = value; end
 	self.named = rules.naming ~= "none";
 	for _, user in ipairs(users) do
 		self.users[user] = {};
-		self.pairs[user], self.pending[user], self.dirty[user] = {}, {}, {};
+		self.pairs[user], self.pending[user], self.dirty[user], self.unclear[user] = {}, {}, {}, {};
 		for _, contact in ipairs(users) do
 			self.pairs[user][contact] = { labels = {}; kept = {} };
 		end
@@ -147,14 +149,31 @@ function model:part(owner, contact, was)
 		pair.sub, pair.ask, pair.kept_once = "both", nil, true;
 		for id, group in pairs(was) do pair.kept[group.name] = group.sure and not pair.loose_labels and id or "may"; end
 	end
-	pair.off, pair.loose, pair.loose_labels = nil, nil, nil;
+	pair.off, pair.loose, pair.loose_labels, pair.ghosts = nil, nil, nil, nil;
 end
 
 -- A group among several has let go of a contact. Whether its label stays where contacts are permanent is left open.
 function model:lose_label(owner, contact, was)
 	local pair = self:pair(owner, contact);
+	if pair.off or pair.loose then
+		pair.ghosts = pair.ghosts or {};
+		for _, group in pairs(was) do pair.ghosts[group.name] = true; end
+	end
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
 	for _, group in pairs(was) do pair.kept[group.name] = "may"; end
+end
+
+-- Where one of two may have the other before sync() and not the other way round, what they hear of each other is left open for the
+-- session.
+function model:note_one_sided()
+	for _, owner in ipairs(self.order) do
+		for _, contact in ipairs(self.order) do
+			if self:is_shared(owner, contact)
+			and not (self:is_surely_shared(owner, contact) and self:is_surely_shared(contact, owner)) then
+				self.unclear[owner][contact] = true;
+			end
+		end
+	end
 end
 
 -- What this group and those that others share bring to all pairs of these users, for `change` to be made.
@@ -170,6 +189,7 @@ function model:change_sharing(change)
 		end
 	end
 	local skipped = change();
+	self:note_one_sided();
 	for _, owner in ipairs(self.order) do
 		for _, contact in ipairs(self.order) do
 			local had, lost, has = before[key(owner, contact)], {}, {};
@@ -191,7 +211,7 @@ end
 
 function model:create(id, name)
 	if self.groups[id] then return nil, "conflict"; end
-	self.groups[id] = { name = name; names = { [name] = true }; members = {}; sure = {} };
+	self.groups[id] = { name = name; names = { [name] = true }; members = {}; sure = {}; waiting = {} };
 	return id;
 end
 
@@ -213,11 +233,11 @@ function model:is_known(user)
 	return self:has_account(user) and not self.users[user].unheard;
 end
 
--- Lists must have what the group brings to and of this user.
+-- Lists must have what the group brings to and of this user, but for members who wait for sync().
 function model:be_sure(id, user)
 	local group = self.groups[id];
 	for member in pairs(group.members) do
-		if self:is_known(member) and self:is_known(user) then
+		if self:is_known(member) and self:is_known(user) and not group.waiting[member] and not group.waiting[user] then
 			group.sure[key(user, member)], group.sure[key(member, user)] = true, true;
 		end
 	end
@@ -243,7 +263,10 @@ function model:add(id, user, delayed)
 			end
 		end
 		group.members[user] = true;
-		if not delayed then
+		if delayed then
+			group.waiting[user] = true;
+		else
+			group.waiting[user] = nil;
 			self.users[user].unheard = nil;
 			self:be_sure(id, user);
 		end
@@ -255,7 +278,7 @@ end
 function model:remove(id, user)
 	local group = self.groups[id];
 	if not group then return nil, "group-not-found"; end
-	self:change_sharing(function () group.members[user] = nil; end);
+	self:change_sharing(function () group.members[user], group.waiting[user] = nil, nil; end);
 	return true;
 end
 
@@ -263,11 +286,9 @@ function model:sync(id)
 	local group = self.groups[id];
 	if not group then return; end
 	for member in pairs(group.members) do self.users[member].unheard = nil; end
+	group.waiting = {};
 	for member in pairs(group.members) do
 		self:be_sure(id, member);
-		for contact in pairs(group.members) do
-			self:pair(member, contact).loose = self:pair(member, contact).off and true or nil;
-		end
 	end
 	self:settle_pending();
 end
@@ -306,7 +327,7 @@ function model:delete_account(user)
 	end
 	self:change_sharing(function ()
 		self.users[user] = {};
-		for _, group in pairs(self.groups) do group.members[user] = nil; end
+		for _, group in pairs(self.groups) do group.members[user], group.waiting[user] = nil, nil; end
 		return user;
 	end);
 	for _, owner in ipairs(self.order) do
@@ -336,8 +357,9 @@ function model:login(user, device)
 	for _, contact in ipairs(self.order) do
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
 		if pair.off or pair.spared then other.loose = nil; end
-		pair.off, pair.off_sub, pair.spared, pair.loose, pair.loose_labels, pair.loose_name = nil, nil, nil, nil, nil, nil;
-		self.dirty[user][contact] = nil;
+		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
+		pair.loose_labels, pair.loose_name = nil, nil;
+		self.dirty[user][contact], self.unclear[user][contact] = nil, nil;
 	end
 	if self.users[user].unheard then self:appear(user); end
 	for id, group in pairs(self.groups) do
@@ -346,6 +368,7 @@ function model:login(user, device)
 		end
 	end
 	self:settle_pending();
+	self:note_one_sided();
 	for _, contact in ipairs(self.order) do
 		-- Prosody asks once more for what was asked for.
 		if self:pair(user, contact).ask and not self:is_shared(user, contact) and self:has_account(contact) then

@@ -89,11 +89,17 @@ local kinds = {
 };
 operations.kinds = kinds;
 
-local bag = {};
-for kind, about in pairs(kinds) do
-	for _ = 1, about[1] do bag[#bag + 1] = kind; end
+local bag;
+
+-- Chooses from all kinds but these from now on.
+function operations.avoid(avoided)
+	bag = {};
+	for kind, about in pairs(kinds) do
+		for _ = 1, avoided[kind] and 0 or about[1] do bag[#bag + 1] = kind; end
+	end
+	table.sort(bag);
 end
-table.sort(bag);
+operations.avoid({});
 
 local is_useless = {
 	-- Mostly, what would change something is chosen.

@@ -33,6 +33,8 @@ function model:edit(owner, contact, change, shown)
 			pair.off, pair.loose, pair.spared = "any", true, true;
 		end
 	end
+	-- What is virtual is made anew with an edit, and may be whole then.
+	if self.rules.mode == "virtual" and pair.off == "part" then pair.off, pair.loose = "any", true; end
 	if change.name then
 		pair.name = change.name;
 	elseif change.unname then
@@ -60,6 +62,7 @@ function model:take_off(owner, contact)
 		other.ask = other.ask and "may";
 		other.loose, pair.off = true, "gone";
 		pair.loose = nil;
+		if other.off == "part" then other.off = "any"; end
 	else
 		local hears = pair.sub == "both" or pair.sub == "from" or self.pending[owner][contact];
 		if hears then

@@ -14,7 +14,7 @@ local random = module:require "random";
 
 local host = module.host;
 
-local worlds = {};
+local worlds = { operations = operations };
 local mt = { __index = worlds };
 
 -- Of a world that was stored: it has no clients any more.
@@ -254,8 +254,10 @@ function worlds:play(op)
 		self.skipped = self.skipped + 1;
 		return false;
 	end
-	self.history[#self.history + 1] = op;
+	local n = #self.history + 1;
+	self.history[n] = op;
 	if perform[op[1]](self, table.unpack(op, 2)) == "skipped" then
+		table.remove(self.history, n);
 		self.skipped = self.skipped + 1;
 		return false;
 	end
