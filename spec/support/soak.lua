@@ -76,6 +76,14 @@ local function set_rules(self, rules)
 	if not same then world.set_options(self.server, options_of(self.rules)); end
 end
 
+-- What a process is told that has just started.
+local function prepare(self, server)
+	if self.without then server:eval("return prosody.spec_soak.avoid(...)", self.without); end
+	if self.storage == "waiting" then
+		server:eval("prosody.spec_waiting.delay = 0.0005 return true");
+	end
+end
+
 local function end_server(self, how)
 	local text = eval(self, "return soak.store()");
 	if how == "kill" then
@@ -84,6 +92,7 @@ local function end_server(self, how)
 		self.server:stop();
 	end
 	self.server:start();
+	prepare(self, self.server);
 	eval(self, "return soak.wake(...)", text);
 end
 
@@ -135,10 +144,7 @@ local function new_server(self)
 	-- A log of everything would take longer than what it is about.
 	server.settings.options = { log = { [os.getenv("SOAK_LOG") or "warn"] = server.folder.."/prosody.log" } };
 	server:start();
-	if self.without then server:eval("return prosody.spec_soak.avoid(...)", self.without); end
-	if self.storage == "waiting" then
-		server:eval("prosody.spec_waiting.delay = 0.0005 return true");
-	end
+	prepare(self, server);
 	return server;
 end
 
@@ -211,7 +217,7 @@ local function shrink(self, failure, deadline)
 		if again then history, found = again.history, again.found[1]; end
 		return again;
 	end
-	local words, known = {}, { check = true; login = true; register = true };
+	local words, known = { "kill", "restart", "reload", "pause" }, { check = true; login = true; register = true };
 	for _, op in ipairs(history) do
 		for _, part in ipairs(op) do
 			if type(part) == "string" and not known[part] then
@@ -242,8 +248,8 @@ local function tell(self, failure, history, found)
 	local rules = {};
 	for name, value in pairs(failure.rules) do rules[#rules + 1] = name.." = "..tostring(value); end
 	table.sort(rules);
-	local lines = { ("seed %d, Prosody %s, storage %s, mode %s (%s), world %d:"):format(self.seed, harness.version, self.storage, self.mode,
-		table.concat(rules, ", "), failure.world) };
+	local lines = { ("seed %d, Prosody %s, storage %s, mode %s (%s), world %d:"):format(self.seed, harness.version, self.storage,
+		self.mode, table.concat(rules, ", "), failure.world) };
 	for _, sentence in ipairs(eval(self, "return soak.describe(...)", history)) do
 		lines[#lines + 1] = "  "..sentence;
 	end
@@ -266,8 +272,8 @@ local function choose_whole(self, n)
 	return { "check" };
 end
 
--- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of operations), shrink (seconds for each
--- failure), report (failures that are shrunk).
+-- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of operations),
+-- most (failures after which it is enough), shrink (seconds for each), report (how many are shrunk).
 function soak.run(settings)
 	local self = setmetatable({
 		seed = settings.seed; mode = settings.mode; storage = settings.storage or harness.storage;
@@ -324,8 +330,18 @@ function soak.drive(self, settings)
 		local history, found = shrink(self, failure, socket.gettime() + (settings.shrink or 40));
 		told[i] = { text = tell(self, failure, history, found); history = history };
 	end
-	return { failures = told; failed = #failures; counts = counts.done; skipped = counts.skipped; operations = sum; checks = checks;
-		seconds = seconds };
+	return { failures = told; failed = #failures; counts = counts.done; skipped = counts.skipped; changed = counts.changed;
+		operations = sum; checks = checks; seconds = seconds };
+end
+
+-- What a run has done, in a few lines.
+function soak.summary(outcome)
+	local kinds = {};
+	for kind, times in pairs(outcome.counts) do kinds[#kinds + 1] = ("%s %d"):format(kind, times); end
+	table.sort(kinds);
+	return ("%d operations in %.0f s, %d a second; %d contact list pushes; everything was compared %d times\n%s"):format(
+		outcome.operations, outcome.seconds, outcome.operations // outcome.seconds, outcome.changed, outcome.checks,
+		table.concat(kinds, ", "));
 end
 
 return soak;

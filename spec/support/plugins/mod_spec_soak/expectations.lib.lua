@@ -112,7 +112,8 @@ model.describe = describe;
 
 local function describe_expected(item)
 	if not item then return "nothing"; end
-	local name = list(item.names or {})..(item.unnamed and "-" or "");
+	local name = list(item.names);
+	if item.unnamed then name = name == "" and "-" or name.." or -"; end
 	return ("%s%s %s [%s]"):format(item.sub, item.ask and (item.ask == "may" and "(asked?)" or "(asked)") or "",
 		item.fuzzy and "any name" or name, item.fuzzy and "any" or list(item.labels));
 end

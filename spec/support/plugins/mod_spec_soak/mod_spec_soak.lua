@@ -22,7 +22,7 @@ local operations = worlds.operations;
 local soak = {};
 prosody.spec_soak = soak;
 
-local state = { worlds = {}; failures = {}; done = {}; skipped = 0 };
+local state = { worlds = {}; failures = {}; done = {}; skipped = 0; changed = 0 };
 -- The longest that worlds may take for what they are given to do, in seconds.
 local patience = 25;
 
@@ -50,6 +50,7 @@ local function end_world(number)
 			local history = world.history;
 			world.history = {};
 			for user in pairs(world.clients) do world:play({ "logout", user }); end
+			state.changed = state.changed + world.changed;
 			table.remove(state.worlds, i);
 			return history;
 		end
@@ -152,13 +153,13 @@ function soak.failures()
 end
 
 function soak.counts()
-	local done, skipped = {}, state.skipped;
+	local done, skipped, changed = {}, state.skipped, state.changed;
 	for kind, times in pairs(state.done) do done[kind] = times; end
 	for _, world in ipairs(state.worlds) do
-		skipped = skipped + world.skipped;
+		skipped, changed = skipped + world.skipped, changed + world.changed;
 		for kind, times in pairs(world.done) do done[kind] = (done[kind] or 0) + times; end
 	end
-	return { done = done; skipped = skipped; worlds = #state.worlds };
+	return { done = done; skipped = skipped; changed = changed; worlds = #state.worlds };
 end
 
 function soak.describe(ops)
@@ -168,7 +169,7 @@ function soak.describe(ops)
 end
 
 function soak.store()
-	local stored = { worlds = {}; failures = state.failures; done = state.done; skipped = state.skipped };
+	local stored = { worlds = {}; failures = state.failures; done = state.done; skipped = state.skipped; changed = state.changed };
 	for i, world in ipairs(state.worlds) do
 		local copy = {};
 		for key, value in pairs(world) do
@@ -176,7 +177,7 @@ function soak.store()
 		end
 		stored.worlds[i] = copy;
 	end
-	return serialization.serialize(stored, { preset = "oneline"; fatal = true; maxdepth = 1000 });
+	return serialization.serialize(stored, { preset = "oneline"; fatal = true; multiref = true });
 end
 
 function soak.wake(text)

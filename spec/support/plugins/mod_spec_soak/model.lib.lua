@@ -20,7 +20,7 @@
 --   maybe_gone   the item may be there or not
 -- What is left open for good is in these:
 --   vague        what the item is when no group brings it:
---                - contacts were left behind for good while something of them was still loose;
+--                - contacts were left behind for good while something of them was still loose, or before all lists had them;
 --                - a contact that was left behind for good, was brought again, and then let go by the other rule;
 --   fuzzy        name and own groups of a virtual contact for which the user has made an item as well.
 
@@ -82,6 +82,22 @@ end
 -- is heard of an account.
 function model:is_sure(id, owner, contact)
 	return self.groups[id].sure[key(owner, contact)] == true;
+end
+
+-- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
+function model:reach(everybody)
+	for _, group in pairs(self.groups) do
+		for pair in pairs(group.sure) do
+			if everybody or self:is_online(pair:match("^%a+")) then group.reached[pair] = true; end
+		end
+	end
+end
+
+-- Have both lists what this group brings, or only will they?
+function model:has_reached(id, owner, contact)
+	local group = self.groups[id];
+	local there, back = key(owner, contact), key(contact, owner);
+	return group.sure[there] and group.sure[back] and group.reached[there] and group.reached[back];
 end
 
 function model:is_surely_shared(owner, contact)
@@ -183,7 +199,7 @@ function model:change_sharing(change)
 		for _, contact in ipairs(self.order) do
 			local groups = {};
 			for _, id in ipairs(self:shared(owner, contact)) do
-				groups[id] = { name = self.groups[id].name; sure = self:is_sure(id, owner, contact) };
+				groups[id] = { name = self.groups[id].name; sure = self:has_reached(id, owner, contact) };
 			end
 			before[key(owner, contact)] = groups;
 		end
@@ -211,13 +227,14 @@ end
 
 function model:create(id, name)
 	if self.groups[id] then return nil, "conflict"; end
-	self.groups[id] = { name = name; names = { [name] = true }; members = {}; sure = {}; waiting = {} };
+	self.groups[id] = { name = name; names = { [name] = true }; members = {}; sure = {}; reached = {}; waiting = {} };
 	return id;
 end
 
 function model:rename(id, name)
 	local group = self.groups[id];
 	if not group then return nil, "group-not-found"; end
+	if group.name ~= name then group.reached = {}; end
 	group.name, group.names[name] = name, true;
 	return true;
 end
@@ -260,6 +277,7 @@ function model:add(id, user, delayed)
 		if not group.members[user] then
 			for member in pairs(self.users) do
 				group.sure[key(user, member)], group.sure[key(member, user)] = nil, nil;
+				group.reached[key(user, member)], group.reached[key(member, user)] = nil, nil;
 			end
 		end
 		group.members[user] = true;
@@ -302,6 +320,7 @@ function model:register(user, heard)
 		for _, group in pairs(self.groups) do
 			for member in pairs(self.users) do
 				group.sure[key(user, member)], group.sure[key(member, user)] = nil, nil;
+				group.reached[key(user, member)], group.reached[key(member, user)] = nil, nil;
 			end
 		end
 	end);
@@ -362,7 +381,7 @@ function model:login(user, device)
 		self.dirty[user][contact], self.unclear[user][contact] = nil, nil;
 	end
 	if self.users[user].unheard then self:appear(user); end
-	for id, group in pairs(self.groups) do
+	for _, group in pairs(self.groups) do
 		for member in pairs(group.members) do
 			if group.members[user] and self:is_known(member) then group.sure[key(user, member)] = true; end
 		end

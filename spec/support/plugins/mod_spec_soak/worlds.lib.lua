@@ -33,6 +33,7 @@ function worlds.new(seed, number, rules)
 		history = {};
 		done = {};
 		skipped = 0;
+		changed = 0;
 	};
 end
 
@@ -112,6 +113,7 @@ function perform.login(self, user, n)
 end
 
 function perform.logout(self, user)
+	self.changed = self.changed + self.clients[user].pushes;
 	clients.logout(self.clients[user]);
 	self.clients[user] = nil;
 	self.model:logout(user);
@@ -240,7 +242,9 @@ end
 function worlds:note(op)
 	local kind = op[1];
 	self.history[#self.history + 1] = op;
-	if kind == "switch" then
+	if kind == "check" then
+		self.model:reach(true);
+	elseif kind == "switch" then
 		self.model:switch(op[2]);
 	elseif kind == "kill" or kind == "restart" then
 		self.clients = {};
@@ -261,6 +265,7 @@ function worlds:play(op)
 		self.skipped = self.skipped + 1;
 		return false;
 	end
+	self.model:reach(false);
 	self.done[op[1]] = (self.done[op[1]] or 0) + 1;
 	return true;
 end
@@ -293,7 +298,11 @@ local function compare_list(self, found, where, owner, items, alternatives)
 		end
 	end
 	for _, contact in ipairs(operations.users) do
-		local difference = model.difference(items[self:jid(contact)] or false, contact == owner and { false } or alternatives(contact));
+		local item = items[self:jid(contact)] or false;
+		if item and item.name == self:username(contact) then
+			item = { sub = item.sub; ask = item.ask; name = contact; groups = item.groups };
+		end
+		local difference = model.difference(item, contact == owner and { false } or alternatives(contact));
 		if difference then found[#found + 1] = ("%s of %s has %s as %s"):format(where, owner, contact, difference); end
 	end
 end
