@@ -16,7 +16,7 @@ local world = require "spec.support.world";
 local soak = {};
 
 -- Operations of one world between two things that happen to the server.
-local stretch = 25;
+local stretch = 10;
 -- So many worlds play the same when a history is shrunk.
 local copies = 5;
 local whole_server = { reload = true; kill = true; restart = true; switch = true; check = true };
@@ -260,16 +260,19 @@ end
 
 -- --- a run ----------------------------------------------------------------------------------------------------------------
 
--- What happens to the server between two stretches. Every other time everything is compared.
+-- What happens to the server between two stretches. Every other time everything is compared; in between, all else has its turn,
+-- in an order that the seed says.
 local function choose_whole(self, n)
-	local number = self.int(100);
-	local switches = modes[self.mode].switches;
 	if n % 2 == 0 then return { "check" }; end
-	if number <= 12 and self.kills then return { "kill" }; end
-	if number <= 16 and self.kills then return { "restart" }; end
-	if number <= 40 then return { "reload" }; end
-	if number <= 75 and switches[1] then return { "switch", switches[self.int(#switches)] }; end
-	return { "check" };
+	if not self.turns or not self.turns[1] then
+		self.turns = { { "reload" }, { "reload" } };
+		if self.kills then
+			self.turns[#self.turns + 1] = { "kill" };
+			self.turns[#self.turns + 1] = { "restart" };
+		end
+		for _, rules in ipairs(modes[self.mode].switches) do self.turns[#self.turns + 1] = { "switch", rules }; end
+	end
+	return table.remove(self.turns, self.int(#self.turns));
 end
 
 -- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of operations),
@@ -327,7 +330,9 @@ function soak.drive(self, settings)
 	local told = {};
 	for i, failure in ipairs(failures) do
 		if i > (settings.report or 3) then break; end
-		local history, found = shrink(self, failure, socket.gettime() + (settings.shrink or 40));
+		local seconds_left = settings.shrink or 40;
+		local history, found = failure.history, nil;
+		if seconds_left > 0 then history, found = shrink(self, failure, socket.gettime() + seconds_left); end
 		told[i] = { text = tell(self, failure, history, found); history = history };
 	end
 	return { failures = told; failed = #failures; counts = counts.done; skipped = counts.skipped; changed = counts.changed;

@@ -69,8 +69,9 @@ local function hear(client, stanza)
 			for element in query:childtags("item") do
 				client.device.items[element.attr.jid] = read_item(element);
 			end
-			-- Prosody calls a list that was never changed 1, and so it calls the list after the first change.
-			client.device.ver = query.attr.ver ~= "1" and query.attr.ver or nil;
+			-- Prosody calls a list that was never changed 1, and so it calls the list after the first change. On 0.12 it is a number.
+			local ver = query.attr.ver and tostring(query.attr.ver);
+			client.device.ver = ver ~= "1" and ver or nil;
 		end
 	elseif stanza.attr.type == "error" then
 		client.refused = stanza;

@@ -32,10 +32,11 @@ function model.wake(state)
 	return setmetatable(state, mt);
 end
 
--- `rules`: removes, naming ("none" or "username"), mode ("permanent" or "virtual").
-function model.new(users, rules)
+-- `rules`: removes, naming ("none" or "username"), mode ("permanent" or "virtual"). `slow`: storage waits.
+function model.new(users, rules, slow)
 	local self = model.wake({ order = users; users = {}; groups = {}; pairs = {}; pending = {}; dirty = {}; unclear = {}; rules = {} });
 	for name, value in pairs(rules) do self.rules[name] = value; end
+	self.slow = slow;
 	self.named = rules.naming ~= "none";
 	for _, user in ipairs(users) do
 		self.users[user] = {};

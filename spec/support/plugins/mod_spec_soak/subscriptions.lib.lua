@@ -33,6 +33,10 @@ function model:edit(owner, contact, change, shown)
 			pair.off, pair.loose, pair.spared = "any", true, true;
 		end
 	end
+	-- It was being taken from the client that changed it, and may have been made anew by that.
+	if shown and self.slow and not pair.sub and not self:is_shared(owner, contact) then
+		pair.sub, pair.maybe_gone, pair.fuzzy = "none", true, true;
+	end
 	-- What is virtual is made anew with an edit, and may be whole then.
 	if self.rules.mode == "virtual" and pair.off == "part" then pair.off, pair.loose = "any", true; end
 	if change.name then
