@@ -44,7 +44,9 @@ describe("random histories with Prosody "..harness.version, function ()
 	for _, run in ipairs(runs) do
 		local mode, storage = table.unpack(run);
 		it(("come out as the reference says, mode %s, storage %s, seed %d"):format(mode, storage, seed), function ()
-			local outcome = soak.run { seed = seed; operations = operations; mode = mode; storage = storage; without = without };
+			-- Storage that waits takes its time.
+			local wanted = storage == "waiting" and operations // 2 or operations;
+			local outcome = soak.run { seed = seed; operations = wanted; mode = mode; storage = storage; without = without };
 			print("\n"..soak.summary(outcome));
 			local texts = {};
 			for _, failure in ipairs(outcome.failures) do texts[#texts + 1] = failure.text; end
@@ -57,7 +59,7 @@ describe("random histories with Prosody "..harness.version, function ()
 			for _, kind in ipairs(kinds) do
 				assert((outcome.counts[kind] or 0) > 0 or avoided[kind], kind.." never happened");
 			end
-			assert(outcome.changed > operations / 4, ("only %d contact lists changed"):format(outcome.changed));
+			assert(outcome.changed > wanted / 4, ("only %d contact lists changed"):format(outcome.changed));
 		end);
 	end
 end);

@@ -67,6 +67,9 @@ function model:alternatives(owner, contact)
 		return online and { part } or { part, item };
 	elseif pair.off == "any" or pair.loose then
 		item.sub = "any";
+		for _, id in ipairs(ids) do
+			for name in pairs(self.groups[id].names) do item.labels[name] = "may"; end
+		end
 		for label in pairs(item.labels) do item.labels[label] = "may"; end
 		item.ask = "may";
 		item.unnamed = true;

@@ -15,6 +15,7 @@
 --   spared       the contact was taken off the list or cancelled in this session: groups do not bring it back in it
 --   loose        the other has taken the owner off or cancelled in a group's despite: what groups bring may be there or not, until the
 --                next session of either
+--   coming       it is there again, as soon as the background gets to it
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
@@ -87,6 +88,9 @@ end
 
 -- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
 function model:reach(everybody)
+	for _, of_owner in pairs(everybody and self.pairs or {}) do
+		for _, pair in pairs(of_owner) do pair.coming = nil; end
+	end
 	for _, group in pairs(self.groups) do
 		for pair in pairs(group.sure) do
 			if everybody or self:is_online(pair:match("^%a+")) then group.reached[pair] = true; end
@@ -115,14 +119,14 @@ end
 model.clear = clear;
 
 -- Has the owner made something of the contact? "may": that is left open.
-local function is_marked(pair)
+local function is_marked(pair, slow)
 	if pair.name then return true; end
 	local marked = false;
 	for _, how in pairs(pair.labels) do
 		if how == true then return true; end
 		marked = "may";
 	end
-	return pair.fuzzy and "may" or marked;
+	return (pair.fuzzy or slow and next(pair.kept)) and "may" or marked;
 end
 
 -- Another group has begun to bring this contact. Requests between the two are settled.
@@ -148,7 +152,7 @@ function model:part(owner, contact, was)
 		-- The own item shows again. Name and groups are kept for when the contact comes back.
 		if pair.kept_once then pair.vague = true; end
 	elseif self.rules.removes then
-		local marked = is_marked(pair);
+		local marked = is_marked(pair, self.slow);
 		if pair.kept_once then
 			pair.vague = true;
 		elseif pair.sub then -- luacheck: ignore 542
@@ -160,9 +164,12 @@ function model:part(owner, contact, was)
 		end
 	elseif pair.off or pair.loose or not sure then
 		pair.vague, pair.kept_once = true, true;
+		for _, group in pairs(was) do
+			for name in pairs(group.names) do pair.kept[name] = pair.kept[name] or "may"; end
+		end
 		self:pair(contact, owner).vague, self:pair(contact, owner).kept_once = true, true;
 	else
-		pair.born = pair.born or (not pair.sub and not is_marked(pair)) or nil;
+		pair.born = pair.born or (not pair.sub and not is_marked(pair, self.slow)) or nil;
 		pair.sub, pair.ask, pair.kept_once = "both", nil, true;
 		for id, group in pairs(was) do pair.kept[group.name] = group.sure and not pair.loose_labels and id or "may"; end
 	end
@@ -174,10 +181,15 @@ function model:lose_label(owner, contact, was)
 	local pair = self:pair(owner, contact);
 	if pair.off or pair.loose then
 		pair.ghosts = pair.ghosts or {};
-		for _, group in pairs(was) do pair.ghosts[group.name] = true; end
+		for _, group in pairs(was) do
+			for name in pairs(group.names) do pair.ghosts[name] = true; end
+		end
 	end
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
-	for _, group in pairs(was) do pair.kept[group.name] = "may"; end
+	for _, group in pairs(was) do
+		-- A list that nobody has looked at since may have another that the group had.
+		for name in pairs(group.sure and { [group.name] = true } or group.names) do pair.kept[name] = pair.kept[name] or "may"; end
+	end
 end
 
 -- Where one of two may have the other before sync() and not the other way round, what they hear of each other is left open for the
@@ -200,7 +212,8 @@ function model:change_sharing(change)
 		for _, contact in ipairs(self.order) do
 			local groups = {};
 			for _, id in ipairs(self:shared(owner, contact)) do
-				groups[id] = { name = self.groups[id].name; sure = self:has_reached(id, owner, contact) };
+				groups[id] = { name = self.groups[id].name; sure = self:has_reached(id, owner, contact);
+					names = self.groups[id].names };
 			end
 			before[key(owner, contact)] = groups;
 		end
@@ -352,7 +365,7 @@ function model:delete_account(user)
 	end);
 	for _, owner in ipairs(self.order) do
 		local pair = self:pair(owner, user);
-		local marked = is_marked(pair);
+		local marked = is_marked(pair, self.slow);
 		self.pending[owner][user] = nil;
 		pair.kept, pair.off, pair.loose, pair.loose_labels, pair.kept_once = {}, nil, nil, nil, nil;
 		if pair.vague then -- luacheck: ignore 542
@@ -376,7 +389,7 @@ function model:login(user, device)
 	self.users[user].online = device;
 	for _, contact in ipairs(self.order) do
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
-		if pair.off or pair.spared then other.loose = nil; end
+		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
 		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
 		pair.loose_labels, pair.loose_name = nil, nil;
 		self.dirty[user][contact], self.unclear[user][contact] = nil, nil;

@@ -58,7 +58,7 @@ local kinds = {
 	request = { 3, { user, user }, "%s asks %s for subscription", function (model, op)
 		return between(model, op[2], op[3]) and model:is_online(op[2]) and plain(model, op[2], op[3]);
 	end };
-	approve = { 3, { user, user }, "%s says yes to %s", function (model, op)
+	approve = { 15, { user, user }, "%s says yes to %s", function (model, op)
 		return between(model, op[2], op[3]) and model:is_online(op[2]) and not model:is_shared(op[2], op[3])
 			and model.pending[op[2]][op[3]] == true and model:pair(op[3], op[2]).ask == true;
 	end };

@@ -37,6 +37,12 @@ function model:edit(owner, contact, change, shown)
 	if shown and self.slow and not pair.sub and not self:is_shared(owner, contact) then
 		pair.sub, pair.maybe_gone, pair.fuzzy = "none", true, true;
 	end
+	-- Where storage waits, a label that was being changed may have been sent back as it was, and count as the user's.
+	if shown and self.slow then
+		for _, id in ipairs(self:shared(owner, contact)) do
+			for name in pairs(self.groups[id].names) do pair.kept[name] = pair.kept[name] or "may"; end
+		end
+	end
 	-- What is virtual is made anew with an edit, and may be whole then.
 	if self.rules.mode == "virtual" and pair.off == "part" then pair.off, pair.loose = "any", true; end
 	if change.name then

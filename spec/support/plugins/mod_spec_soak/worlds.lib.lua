@@ -132,7 +132,7 @@ local function edit(self, user, contact, change)
 	local client, jid = self.clients[user], self:jid(contact);
 	local shown = client.device.items[jid];
 	-- What groups do reaches those who are online at once; where storage waits, as soon as it can.
-	local difference = not self.model.slow and self:difference(user, contact, shown);
+	local difference = not self.model.slow and not self.model:pair(user, contact).coming and self:difference(user, contact, shown);
 	if difference then fail("before %s changes %s, its client has %s", user, contact, difference); end
 	local ok, err = clients.edit(client, jid, change);
 	if not ok then fail("%s may not change %s: %s", user, contact, err); end
