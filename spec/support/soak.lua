@@ -205,21 +205,25 @@ end
 -- Leaves out all that is of one user, group or kind, and then ever smaller parts, as long as it goes wrong without them.
 local function shrink(self, failure, deadline)
 	local rules = failure.rules;
-	local history, found = failure.history, nil;
-	self.patience, self.moment = 1.5, 0.1;
+	local history, found = failure.history, false;
+	local patience, moment = self.patience, self.moment;
+	self.patience, self.moment = 4, 0.1;
 	-- What depends on time does not go wrong each time.
 	for _ = 1, 3 do
 		local failed = try(self, history, rules);
 		if failed then
 			-- Without what was not possible after all.
-			history, found = failed.history, failed.found[1];
+			history, found = failed.history, true;
 			break;
 		end
 	end
-	if not found then return history, nil; end
+	if not found then
+		self.patience, self.moment = patience, moment;
+		return history, nil;
+	end
 	local function attempt(shorter)
 		local again = #shorter < #history and shorter[1] and socket.gettime() < deadline and try(self, shorter, rules);
-		if again then history, found = again.history, again.found[1]; end
+		if again then history = again.history; end
 		return again;
 	end
 	local words, known = { "kill", "restart", "reload", "pause" }, { check = true; login = true; register = true };
@@ -246,7 +250,11 @@ local function shrink(self, failure, deadline)
 		if size == 1 and not spared then break; end
 		if not spared or size > #history then size = math.max(1, math.min(size, #history) // 2); end
 	end
-	return history, found;
+	self.patience, self.moment = patience, moment;
+	-- Less was waited for the work to be done: what is told has been seen with all the time there is.
+	local certain = try(self, history, rules);
+	if certain then return certain.history, certain.found[1]; end
+	return failure.history, nil;
 end
 
 local function tell(self, failure, history, found)

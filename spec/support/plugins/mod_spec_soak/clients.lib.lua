@@ -44,6 +44,13 @@ function clients.is_same(one, other)
 	return true;
 end
 
+-- Prosody calls a list that was never changed 1, and so it calls the list after the first change: an empty one is not kept as 1. On
+-- 0.12 it is a number.
+local function take_version(device, ver)
+	ver = ver and tostring(ver);
+	device.ver = (ver ~= "1" or next(device.items)) and ver or nil;
+end
+
 local function hear(client, stanza)
 	if stanza.name == "presence" then
 		local kind = stanza.attr.type;
@@ -60,7 +67,7 @@ local function hear(client, stanza)
 			local jid = element.attr.jid;
 			client.device.items[jid] = element.attr.subscription ~= "remove" and read_item(element) or nil;
 		end
-		client.device.ver = query.attr.ver;
+		take_version(client.device, query.attr.ver);
 		client.pushes = client.pushes + 1;
 	elseif stanza.attr.type == "result" and stanza.attr.id == "roster" then
 		client.answer = query and "full" or "short";
@@ -69,9 +76,7 @@ local function hear(client, stanza)
 			for element in query:childtags("item") do
 				client.device.items[element.attr.jid] = read_item(element);
 			end
-			-- Prosody calls a list that was never changed 1, and so it calls the list after the first change. On 0.12 it is a number.
-			local ver = query.attr.ver and tostring(query.attr.ver);
-			client.device.ver = ver ~= "1" and ver or nil;
+			take_version(client.device, query.attr.ver);
 		end
 	elseif stanza.attr.type == "error" then
 		client.refused = stanza;

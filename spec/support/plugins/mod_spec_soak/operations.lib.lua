@@ -125,7 +125,8 @@ end
 function operations.choose(state, model)
 	while true do
 		local kind = random.pick(state, bag);
-		for _ = 1, 12 do
+		-- Few have asked for something, and they are looked for.
+		for _ = 1, kind == "approve" and 100 or 12 do
 			local op = { kind };
 			for i, argument in ipairs(kinds[kind][2]) do op[i + 1] = argument(state); end
 			if operations.is_possible(model, op)
