@@ -13,7 +13,7 @@ local function words(text)
 end
 
 local seed = tonumber(os.getenv("SOAK_SEED")) or 1;
-local operations = tonumber(os.getenv("SOAK_OPS")) or 4000;
+local operations = tonumber(os.getenv("SOAK_OPS")) or 3000;
 local without = words(os.getenv("SOAK_WITHOUT"));
 local function given(name)
 	local value = os.getenv(name);
