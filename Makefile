@@ -7,7 +7,9 @@ SOURCES = Cargo.toml Cargo.lock $(wildcard lua/mod_groups_internal/*.lua) $(shel
 # rustup puts cargo here. A shell that was open before does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build run test lint bench install clean
+OPS ?= 100000
+
+.PHONY: help build run test soak lint bench install clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -25,6 +27,12 @@ run: build ## a Prosody to try it with: demo accounts, a demo group, a group cha
 test: build ## all tests, with both Prosody versions
 	@spec/support/provision prosody test-tools
 	@spec/support/run-tests
+
+soak: build ## random histories: OPS=, SEED=, PROSODY=0.12|13, STORAGE=internal|sql|waiting, MODE=permanent|removing|keeping|virtual|both
+	@spec/support/provision prosody test-tools
+	@SPEC_PROSODY='$(PROSODY)' SPEC_STORAGE='$(if $(filter waiting,$(STORAGE)),internal,$(STORAGE))' \
+		SOAK_STORAGE='$(filter waiting,$(STORAGE))' SOAK_OPS='$(OPS)' SOAK_SEED='$(or $(SEED),$(shell date +%s))' \
+		SOAK_MODE='$(MODE)' SOAK_WITHOUT='$(WITHOUT)' spec/support/run-specs spec/soak_spec.lua
 
 lint: ## formatting, clippy, luacheck
 	@spec/support/provision lint-tools crates
