@@ -64,7 +64,8 @@ local function load_native()
 end
 
 if module:get_host_type() ~= "local" then
-	refuse("groups_internal is for the accounts of a VirtualHost, and "..host.." is none: take it out of the modules of that component");
+	refuse("groups_internal is for the accounts of a VirtualHost, and "..host.." is none: "
+		.."take it out of the modules of that component");
 end
 
 local native = load_native();
