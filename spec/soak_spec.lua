@@ -3,6 +3,9 @@
 -- The environment may say: SOAK_SEED, SOAK_OPS (operations of each run), SOAK_MODE (one of those below), SOAK_STORAGE (waiting),
 -- SOAK_WITHOUT (kinds of operations that are left out, with commas between).
 
+-- It runs only where SOAK_OPS says how much.
+if not os.getenv("SOAK_OPS") then return; end
+
 local harness = require "spec.support.harness";
 local soak = require "spec.support.soak";
 

@@ -146,6 +146,7 @@ local function set_items(store, username, items, ...)
 			-- The user has taken the contact off the list: what is below goes as well.
 			taken_off[#taken_off + 1] = { jid, state.shown[jid], state.below[jid], state.edits[jid] };
 			state.edits_changed = state.edits_changed or state.edits[jid] ~= nil;
+			if state.shown[jid] then state.digest = native.deviating_digest(state.digest, jid); end
 			state.shown[jid], state.below[jid], state.edits[jid] = nil, nil, nil;
 			stored[jid] = item;
 		elseif jid and state.shown[jid] then

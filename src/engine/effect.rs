@@ -218,8 +218,11 @@ pub struct Section {
     pub tie: Tie,
     /// How many contacts of the plan these are, after those of the sections before.
     pub contacts: usize,
-    /// Whether they are known to have accounts. One that may have none is left as it is, and reported.
+    /// Whether they are known to have accounts. One to be brought that may have none is left as it is, and reported. One to be
+    /// withdrawn that has one again is so only as far as groups had brought it.
     pub verified: bool,
+    /// Their accounts were deleted, and made again: of what groups gave the ones before, nothing stays.
+    pub anew: bool,
     /// The groups that are shared with the contacts, and their labels.
     pub groups: Vec<(String, String)>,
     /// Groups that are not shared with them any more, and take back what they have brought.

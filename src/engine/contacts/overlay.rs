@@ -79,7 +79,7 @@ pub(super) fn give_up(judge: &mut Judge, common: &Common, fact: &Fact, contact: 
 }
 
 pub(super) fn withdraw(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {
-    let stored = judge.withdraw(&common.section.left_labels, fact.stored(), contact);
+    let stored = judge.withdraw(common.section, fact.stored(), contact);
     if fact.covered { lift(stored, None) } else { Outcome::stored(stored, None) }
 }
 

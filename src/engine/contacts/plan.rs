@@ -1,6 +1,6 @@
 //! Plans: what rosters should hold, from memberships, accounts, partings and withdrawals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::engine::State;
 use crate::engine::contacts::partings::Partings;
@@ -91,7 +91,8 @@ impl State {
         let gone = withdrawals.of(user);
         // It may have been made, and added, again.
         let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
-        let gone: Vec<_> = gone.filter(|&contact| !wanted(contact)).collect();
+        let (gone, vanished): (Vec<_>, HashSet<_>) =
+            (gone.filter(|&contact| !wanted(contact)).collect(), withdrawals.of(user).collect());
         let mut planner = Planner { state: self, planned: Planned { plan, contacts: Vec::new() } };
         let mut complete = true;
         for (ties, mut contacts) in ties(directory, partings, user, scope) {
@@ -107,13 +108,17 @@ impl State {
             };
             let contacts: Vec<_> = contacts.into_iter().filter(kept).collect();
             complete &= contacts.len() == all;
-            let verified = contacts.iter().all(|&contact| accounts.is_present(contact));
-            if split && !verified {
-                let (present, others) = contacts.into_iter().partition(|&contact| accounts.is_present(contact));
-                planner.add_section(true, &ties, present);
-                planner.add_section(false, &ties, others);
-            } else {
-                planner.add_section(verified, &ties, contacts);
+            let (again, contacts): (Vec<_>, Vec<_>) =
+                contacts.into_iter().partition(|contact| vanished.contains(contact));
+            for (anew, contacts) in [(false, contacts), (true, again)] {
+                let verified = |contact: &UserKey| accounts.is_present(*contact);
+                if split && !contacts.iter().all(verified) {
+                    let (present, others) = contacts.into_iter().partition(verified);
+                    planner.add_section(true, anew, &ties, present);
+                    planner.add_section(false, anew, &ties, others);
+                } else {
+                    planner.add_section(contacts.iter().all(verified), anew, &ties, contacts);
+                }
             }
         }
         planner.add_withdrawn(user, gone);
@@ -129,7 +134,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn add_section(&mut self, verified: bool, ties: &Ties, contacts: Vec<UserKey>) {
+    fn add_section(&mut self, verified: bool, anew: bool, ties: &Ties, contacts: Vec<UserKey>) {
         let State { directory, nicknames, options, .. } = self.state;
         let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.to_string(), group.label()));
         let groups: Vec<_> = ties.shared.iter().filter_map(label).collect();
@@ -144,6 +149,7 @@ impl Planner<'_> {
             tie: if groups.is_empty() { Tie::GiveUp } else { Tie::Bring },
             contacts: contacts.len(),
             verified,
+            anew,
             groups,
             left: ties.left.iter().map(ToString::to_string).collect(),
             left_labels: ties.left.iter().filter_map(left_label).collect(),
@@ -159,8 +165,14 @@ impl Planner<'_> {
         let directory = &self.state.directory;
         let groups = directory.groups_of(owner).iter().filter_map(|&key| directory.group(key));
         let left_labels = groups.map(|group| group.label()).collect();
-        let section = Section { tie: Tie::Withdraw, contacts: contacts.len(), left_labels, ..Section::default() };
-        self.add(section, contacts);
+        let left_labels: Vec<_> = left_labels;
+        let present = |contact: &UserKey| self.state.accounts.is_present(*contact);
+        let (again, gone): (Vec<_>, Vec<_>) = contacts.into_iter().partition(present);
+        for (verified, contacts) in [(false, gone), (true, again)] {
+            let (tie, left_labels) = (Tie::Withdraw, left_labels.clone());
+            let section = Section { tie, contacts: contacts.len(), verified, left_labels, ..Section::default() };
+            self.add(section, contacts);
+        }
     }
 
     fn add(&mut self, section: Section, contacts: Vec<UserKey>) {

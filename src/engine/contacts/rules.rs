@@ -165,6 +165,9 @@ impl<'a> Judge<'a> {
         if self.adopts {
             given.extend(labels.iter().chain(&section.left_labels).cloned());
         }
+        if section.anew {
+            given.extend(self.given.iter().cloned());
+        }
         let common = Common { section, first, labels, given };
         // Those that have no item take the same step, but for the name.
         let mut usual = [None; 2];
@@ -191,9 +194,7 @@ impl<'a> Judge<'a> {
         let outcome = match (self.plan.virtual_contacts, tie) {
             (false, Tie::Bring) => self.bring(common, fact, contact, name.as_deref()),
             (false, Tie::GiveUp) => Outcome::plain(self.give_up(&common.given, fact.stored(), contact), fact),
-            (false, Tie::Withdraw) => {
-                Outcome::plain(self.withdraw(&common.section.left_labels, fact.stored(), contact), fact)
-            }
+            (false, Tie::Withdraw) => Outcome::plain(self.withdraw(common.section, fact.stored(), contact), fact),
             (true, Tie::Bring) => overlay::bring(self, common, fact, contact, name.as_deref()),
             (true, Tie::GiveUp) => overlay::give_up(self, common, fact, contact),
             (true, Tie::Withdraw) => overlay::withdraw(self, common, fact, contact),
@@ -390,13 +391,18 @@ impl<'a> Judge<'a> {
     /// the user's own, or that the user has named or put into a roster group, stays with subscription `none`, as
     /// Prosody would have it; any other goes. Without provenance, what bears a label of the user's groups counts as
     /// brought.
-    pub(super) fn withdraw(&mut self, labels: &[String], stored: Option<&Item>, contact: &str) -> Option<Item> {
+    pub(super) fn withdraw(&mut self, section: &Section, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
         let chosen = self.provenance.chosen(contact);
-        let given = |label: &String| if self.known { self.given.contains(label) } else { labels.contains(label) };
+        let given = |label: &String| {
+            if self.known { self.given.contains(label) } else { section.left_labels.contains(label) }
+        };
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let own = note.as_ref().map_or_else(|| !before.groups.iter().any(|label| goes(&label)), |note| !note.brought);
+        if own && section.verified {
+            return Some(before.clone());
+        }
         let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
@@ -407,11 +413,8 @@ impl<'a> Judge<'a> {
         if !(own || named || self.known && !item.groups.is_empty()) {
             return None;
         }
-        if item.subscription != Subscription::None {
-            // A request of the user's own may be one to a new account of that name.
-            item.subscription = Subscription::None;
-            item.ask = false;
-        }
+        item.subscription = Subscription::None;
+        item.ask = false;
         if !named {
             item.name = None;
         }

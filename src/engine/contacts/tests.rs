@@ -36,6 +36,8 @@ struct Case {
     item: Option<Item>,
     pending: bool,
     unverified: bool,
+    /// The account was deleted, and made again.
+    remade: bool,
     adopt: bool,
     /// The roster was changed in memory before.
     stale: bool,
@@ -83,7 +85,8 @@ impl Case {
         let section = Section {
             tie: self.tie,
             contacts: 1,
-            verified: !self.unverified,
+            verified: !self.unverified && self.tie == Tie::Bring || self.remade,
+            anew: self.remade,
             groups: self.groups.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect(),
             left: owned(&self.left),
             left_labels: owned(&["G"]),
@@ -326,13 +329,21 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     assert_eq!(case(item(Both, &[])), Some(item(Nothing, &[])), "one of the user's own");
     assert_eq!(case(called("Pal", item(Both, &["G"]))), Some(called("Pal", item(Nothing, &[]))));
     assert_eq!(case(item(Both, &["G", "Mine"])), Some(item(Nothing, &["Mine"])));
-    assert_eq!(case(asked(item(Nothing, &[]))), Some(asked(item(Nothing, &[]))), "a request to who comes next");
+    assert_eq!(case(asked(item(Nothing, &[]))), Some(item(Nothing, &[])), "nobody is there to be asked");
     let noted = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
     let own = withdrawn().known(noted).with(asked(item(To, &["G"]))).decide();
     assert_eq!(own.stored, Some(item(Nothing, &[])));
     assert!(own.decision.lost.is_empty(), "there is nobody to tell");
     let stripped = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true}}}"#;
     assert_eq!(withdrawn().known(stripped).with(item(Both, &[])).decide().stored, None);
+    let again = Case { remade: true, ..withdrawn() };
+    assert_eq!(again.clone().known(known).with(item(Both, &[])).decide().stored, Some(item(Both, &[])), "a new friend");
+    let request = asked(item(Nothing, &[]));
+    assert_eq!(again.clone().known(known).with(request.clone()).decide().stored, Some(request));
+    assert_eq!(again.known(known).with(item(Both, &["G"])).decide().stored, None);
+    let brought = Case { remade: true, ..brought_by(&[("h", "H")]) };
+    let brought = brought.known(r#"{"labels":{"g":"G","h":"H"}}"#).with(item(Both, &["G"])).decide();
+    assert_eq!(brought.stored, Some(item(Both, &["H"])), "nothing of the one before stays");
     // Without provenance, the labels of the user's groups tell.
     assert_eq!(withdrawn().with(item(Both, &["G"])).decide().stored, None);
     assert_eq!(withdrawn().with(item(Both, &["H"])).decide().stored, Some(item(Nothing, &["H"])));

@@ -64,7 +64,8 @@ function model:alternatives(owner, contact)
 		for _, id in ipairs(ids) do
 			for name in pairs(self.groups[id].names) do part.labels[name] = pair.labels[name] or "may"; end
 		end
-		return online and { part } or { part, item };
+		-- A reload of the module brings virtual contacts back.
+		return online and self.rules.mode ~= "virtual" and { part } or { part, item };
 	elseif pair.off == "any" or pair.loose then
 		item.sub = "any";
 		for _, id in ipairs(ids) do
