@@ -1,6 +1,7 @@
 -- Random histories of many small worlds at once: see spec/support/soak.lua. `make soak` runs more of them.
 --
--- The environment may say: SOAK_SEED, SOAK_OPS (operations of each run), SOAK_MODE (one of those below), SOAK_STORAGE (waiting),
+-- The environment may say: SOAK_SEED, SOAK_OPS (operations of each run), SOAK_MODE (one of those below), SOAK_STORAGE
+-- (waiting),
 -- SOAK_WITHOUT (kinds of operations that are left out, with commas between).
 
 -- It runs only where SOAK_OPS says how much.
@@ -39,8 +40,10 @@ if chosen_mode or chosen_storage then
 	end
 end
 
-local kinds = { "register", "enrol", "unregister", "login", "logout", "evict", "load", "name", "unname", "label", "unlabel", "take_off",
-	"request", "approve", "befriend", "unsubscribe", "cancel", "create", "rename", "delete", "add", "add_delayed", "remove", "sync",
+local kinds = { "register", "enrol", "unregister", "login", "logout", "evict", "load", "name", "unname", "label",
+	"unlabel", "take_off",
+	"request", "approve", "befriend", "unsubscribe", "cancel", "create", "rename", "delete", "add", "add_delayed",
+		"remove", "sync",
 	"check", "reload", "kill" };
 
 describe("random histories with Prosody "..harness.version, function ()

@@ -1,4 +1,5 @@
--- Random histories in a real Prosody: drives spec/support/plugins/mod_spec_soak, which plays them and knows the reference, and
+-- Random histories in a real Prosody: drives spec/support/plugins/mod_spec_soak, which plays them and knows the
+-- reference, and
 -- does what is done to a whole server: reloads, kills, switched options.
 --
 --	local soak = require "spec.support.soak";
@@ -6,7 +7,8 @@
 --	outcome.failures     array of { text =, … }: each with its shortest history, as far as it could be found in time
 --	outcome.counts       what was done: { kind = times }
 --
--- A history of one world is a plain list of operations, those of the whole server among them. What fails is played again in
+-- A history of one world is a plain list of operations, those of the whole server among them. What fails is played
+-- again in
 -- a world of its own, with fresh names and without a part of it, until no part can be spared.
 
 local socket = require "socket";
@@ -21,7 +23,8 @@ local stretch = 10;
 local copies = 5;
 local whole_server = { reload = true; kill = true; restart = true; switch = true; check = true };
 
--- --- chance: which of the things that happen to a server, in an order that the seed says ---------------------------------
+-- --- chance: which of the things that happen to a server, in an order that the seed says
+-- ---------------------------------
 
 local function chooser(seed)
 	local at = (seed * 69069 + 1) & 0xffffffff;
@@ -49,7 +52,8 @@ local function options_of(rules)
 	return { groups_remove_contacts = rules.removes; groups_contact_name = rules.naming; groups_roster_mode = rules.mode };
 end
 
--- --- one server ---------------------------------------------------------------------------------------------------------
+-- --- one server
+-- ---------------------------------------------------------------------------------------------------------
 
 local run_mt = {};
 run_mt.__index = run_mt;
@@ -101,7 +105,8 @@ local function end_server(self, how)
 	eval(self, "return soak.wake(...)", text);
 end
 
--- Waits until all work is done as far as the module says, or for a moment where it waits for something; returns what differs.
+-- Waits until all work is done as far as the module says, or for a moment where it waits for something; returns what
+-- differs.
 local function compare(self)
 	local began = socket.gettime();
 	local last_settled = false;
@@ -153,7 +158,8 @@ local function new_server(self)
 	return server;
 end
 
--- --- shrinking ------------------------------------------------------------------------------------------------------------
+-- --- shrinking
+-- ------------------------------------------------------------------------------------------------------------
 
 -- Plays a history in a few worlds of its own, so that the server has something to do; returns what went wrong, or nil.
 local function try(self, history, rules)
@@ -202,7 +208,8 @@ local function mentions(word)
 	end
 end
 
--- Leaves out all that is of one user, group or kind, and then ever smaller parts, as long as it goes wrong without them.
+-- Leaves out all that is of one user, group or kind, and then ever smaller parts, as long as it goes wrong without
+-- them.
 local function shrink(self, failure, deadline)
 	local rules = failure.rules;
 	local history, found = failure.history, false;
@@ -261,7 +268,8 @@ local function tell(self, failure, history, found)
 	local rules = {};
 	for name, value in pairs(failure.rules) do rules[#rules + 1] = name.." = "..tostring(value); end
 	table.sort(rules);
-	local lines = { ("seed %d, Prosody %s, storage %s, mode %s (%s), world %d:"):format(self.seed, harness.version, self.storage,
+	local lines = { ("seed %d, Prosody %s, storage %s, mode %s (%s), world %d:"):format(self.seed, harness.version,
+		self.storage,
 		self.mode, table.concat(rules, ", "), failure.world) };
 	for _, sentence in ipairs(eval(self, "return soak.describe(...)", history)) do
 		lines[#lines + 1] = "  "..sentence;
@@ -271,9 +279,11 @@ local function tell(self, failure, history, found)
 	return table.concat(lines, "\n");
 end
 
--- --- a run ----------------------------------------------------------------------------------------------------------------
+-- --- a run
+-- ----------------------------------------------------------------------------------------------------------------
 
--- What happens to the server between two stretches. Every other time everything is compared; in between, all else has its turn,
+-- What happens to the server between two stretches. Every other time everything is compared; in between, all else has
+-- its turn,
 -- in an order that the seed says.
 local function choose_whole(self, n)
 	if n % 2 == 0 then return { "check" }; end
@@ -291,7 +301,8 @@ local function choose_whole(self, n)
 	return table.remove(self.turns, self.int(#self.turns));
 end
 
--- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of operations),
+-- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of
+-- operations),
 -- most (failures after which it is enough), shrink (seconds for each), report (how many are shrunk).
 function soak.run(settings)
 	local self = setmetatable({

@@ -1,4 +1,5 @@
--- Clients without a network: sessions made and bound as by mod_c2s, and devices that keep a contact list with its version while
+-- Clients without a network: sessions made and bound as by mod_c2s, and devices that keep a contact list with its
+-- version while
 -- they are away, as clients with roster versioning do.
 
 local new_id = require "util.id".short;
@@ -14,7 +15,8 @@ local clients = {};
 local function read_item(element)
 	local groups = {};
 	for label in element:childtags("group") do groups[label:get_text()] = true; end
-	return { sub = element.attr.subscription; ask = element.attr.ask and true or nil; name = element.attr.name; groups = groups };
+	return { sub = element.attr.subscription; ask = element.attr.ask and true or nil; name = element.attr.name;
+		groups = groups };
 end
 
 -- An item of a roster of Prosody's, in the same form.
@@ -44,7 +46,8 @@ function clients.is_same(one, other)
 	return true;
 end
 
--- Prosody calls a list that was never changed 1, and so it calls the list after the first change: an empty one is not kept as 1. On
+-- Prosody calls a list that was never changed 1, and so it calls the list after the first change: an empty one is not
+-- kept as 1. On
 -- 0.12 it is a number.
 local function take_version(device, ver)
 	ver = ver and tostring(ver);
@@ -109,7 +112,8 @@ function clients.login(username, device, resource)
 	assert(sessionmanager.make_authenticated(session, username));
 	local ok, _, _, text = sessionmanager.bind_resource(session, resource);
 	assert(ok, text);
-	clients.send(client, st.iq({ type = "get", id = "roster" }):tag("query", { xmlns = xmlns_roster; ver = device.ver or "" }));
+	clients.send(client, st.iq({ type = "get", id = "roster" }):tag("query", { xmlns = xmlns_roster; ver = device.ver
+		or "" }));
 	assert(client.answer, "no contact list was given");
 	return client;
 end

@@ -2,8 +2,10 @@
 
 local model = module:require "subscriptions";
 
--- What a contact may be without groups: an array of alternatives, or nil for anything. An alternative is false for none, or
--- { sub = or "any", ask = true, nil or "may", names = { [name] = true } or "any", unnamed =, labels = { [label] = true or "may" }, fuzzy = }.
+-- What a contact may be without groups: an array of alternatives, or nil for anything. An alternative is false for
+-- none, or
+-- { sub = or "any", ask = true, nil or "may", names = { [name] = true } or "any", unnamed =, labels = { [label] =
+-- true or "may" }, fuzzy = }.
 function model:own_alternatives(owner, contact)
 	local pair = self:pair(owner, contact);
 	if pair.vague then return nil; end
@@ -146,7 +148,8 @@ local function sees(alternatives, way)
 	return answer;
 end
 
--- Must the owner's client have the contact online? true, false, or nil where that is left open: what a client is told when
+-- Must the owner's client have the contact online? true, false, or nil where that is left open: what a client is told
+-- when
 -- its user, or the other, takes a contact off or cancels is Prosody's affair, until the next session.
 function model:presence(owner, contact)
 	if not self:is_online(contact) then

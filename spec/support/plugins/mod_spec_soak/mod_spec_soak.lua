@@ -169,7 +169,8 @@ function soak.describe(ops)
 end
 
 function soak.store()
-	local stored = { worlds = {}; failures = state.failures; done = state.done; skipped = state.skipped; changed = state.changed };
+	local stored = { worlds = {}; failures = state.failures; done = state.done; skipped = state.skipped;
+		changed = state.changed };
 	for i, world in ipairs(state.worlds) do
 		local copy = {};
 		for key, value in pairs(world) do

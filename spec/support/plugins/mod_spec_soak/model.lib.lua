@@ -1,7 +1,9 @@
 -- The reference: what users are promised of groups and contact lists, and nothing of how the module keeps that promise.
 --
--- For each ordered pair of owner and contact it has what is the owner's own: the item that there would be without groups,
--- and the name and the groups that the owner has given the contact. On top of that, groups bring the contact as long as the
+-- For each ordered pair of owner and contact it has what is the owner's own: the item that there would be without
+-- groups,
+-- and the name and the groups that the owner has given the contact. On top of that, groups bring the contact as long
+-- as the
 -- two share one. All of it is plain data, so that it can be kept while the server is killed.
 --
 -- A pair, all fields optional:
@@ -10,10 +12,12 @@
 --   labels       the owner's own groups for it: { [label] = true or "may" }
 --   kept         labels of groups that have left the contact behind for good: { [label] = group id, or "may" }
 --   born         the item is there only since groups have left it behind
---   off          until the owner's next session: "gone", taken off the list; "part", the subscription is cut down to `off_sub`;
+--   off          until the owner's next session: "gone", taken off the list; "part", the subscription is cut down to
+-- `off_sub`;
 --                "any", changed in ways that are left open
 --   spared       the contact was taken off the list or cancelled in this session: groups do not bring it back in it
---   loose        the other has taken the owner off or cancelled in a group's despite: what groups bring may be there or not, until the
+--   loose        the other has taken the owner off or cancelled in a group's despite: what groups bring may be there
+-- or not, until the
 --                next session of either
 --   coming       it is there again, as soon as the background gets to it
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
@@ -21,7 +25,8 @@
 --   maybe_gone   the item may be there or not
 -- What is left open for good is in these:
 --   vague        what the item is when no group brings it:
---                - contacts were left behind for good while something of them was still loose, or before all lists had them;
+--                - contacts were left behind for good while something of them was still loose, or before all lists
+-- had them;
 --                - a contact that was left behind for good, was brought again, and then let go by the other rule;
 --   fuzzy        name and own groups of a virtual contact for which the user has made an item as well.
 
@@ -35,7 +40,8 @@ end
 
 -- `rules`: removes, naming ("none" or "username"), mode ("permanent" or "virtual"). `slow`: storage waits.
 function model.new(users, rules, slow)
-	local self = model.wake({ order = users; users = {}; groups = {}; pairs = {}; pending = {}; dirty = {}; unclear = {}; rules = {} });
+	local self = model.wake({ order = users; users = {}; groups = {}; pairs = {}; pending = {}; dirty = {};
+		unclear = {}; rules = {} });
 	for name, value in pairs(rules) do self.rules[name] = value; end
 	self.slow = slow;
 	self.named = rules.naming ~= "none";
@@ -80,7 +86,8 @@ function model:is_shared(owner, contact)
 	return self:shared(owner, contact)[1] ~= nil;
 end
 
--- Must the list have what this group brings? Not before sync() where a member was added with delay, and not before something
+-- Must the list have what this group brings? Not before sync() where a member was added with delay, and not before
+-- something
 -- is heard of an account.
 function model:is_sure(id, owner, contact)
 	return self.groups[id].sure[key(owner, contact)] == true;
@@ -113,7 +120,8 @@ function model:is_surely_shared(owner, contact)
 end
 
 local function clear(pair)
-	pair.sub, pair.ask, pair.name, pair.born, pair.maybe_gone, pair.vague, pair.kept_once = nil, nil, nil, nil, nil, nil, nil;
+	pair.sub, pair.ask, pair.name, pair.born, pair.maybe_gone, pair.vague, pair.kept_once = nil, nil, nil, nil, nil,
+		nil, nil;
 	pair.labels, pair.kept = {}, {};
 end
 model.clear = clear;
@@ -188,11 +196,13 @@ function model:lose_label(owner, contact, was)
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
 	for _, group in pairs(was) do
 		-- A list that nobody has looked at since may have another that the group had.
-		for name in pairs(group.sure and { [group.name] = true } or group.names) do pair.kept[name] = pair.kept[name] or "may"; end
+		for name in pairs(group.sure and { [group.name] = true } or group.names) do pair.kept[name] = pair.kept[name]
+			or "may"; end
 	end
 end
 
--- Where one of two may have the other before sync() and not the other way round, what they hear of each other is left open for the
+-- Where one of two may have the other before sync() and not the other way round, what they hear of each other is left
+-- open for the
 -- session.
 function model:note_one_sided()
 	for _, owner in ipairs(self.order) do
@@ -237,7 +247,8 @@ function model:change_sharing(change)
 	end
 end
 
--- --- groups: each answers what the function of the module is to answer ------------------------------------------------
+-- --- groups: each answers what the function of the module is to answer
+-- ------------------------------------------------
 
 function model:create(id, name)
 	if self.groups[id] then return nil, "conflict"; end
@@ -325,7 +336,8 @@ function model:sync(id)
 	self:settle_pending();
 end
 
--- --- accounts and sessions ---------------------------------------------------------------------------------------------
+-- --- accounts and sessions
+-- ---------------------------------------------------------------------------------------------
 
 -- With `heard`, the server fires an event for it; otherwise members with this account count from its first session on.
 function model:register(user, heard)

@@ -1,4 +1,5 @@
--- A world: a few users and groups of their own, beside many others in the same server, with the reference for them. What
+-- A world: a few users and groups of their own, beside many others in the same server, with the reference for them.
+-- What
 -- happens in it is done for real, then told to the reference.
 
 local usermanager = require "core.usermanager";
@@ -61,7 +62,8 @@ end
 
 local function expect(what, wanted, wanted_err, got, err)
 	if (wanted or false) ~= (got or false) or wanted_err ~= err then
-		fail("%s answers %s, %s instead of %s, %s", what, tostring(got), tostring(err), tostring(wanted), tostring(wanted_err));
+		fail("%s answers %s, %s instead of %s, %s", what, tostring(got), tostring(err), tostring(wanted),
+			tostring(wanted_err));
 	end
 end
 
@@ -99,7 +101,8 @@ local function compare_first(self, user, client)
 	local memory = clients.look_all(client.session.roster);
 	local difference = self:compare_items(client.device.items, memory);
 	if difference then
-		fail("%s logs in with version %s, is given a %s answer, and then has %s", user, tostring(client.device.ver), client.answer,
+		fail("%s logs in with version %s, is given a %s answer, and then has %s", user, tostring(client.device.ver),
+			client.answer,
 			difference);
 	end
 end
@@ -131,7 +134,8 @@ end
 local function edit(self, user, contact, change)
 	local client, jid = self.clients[user], self:jid(contact);
 	local shown = client.device.items[jid];
-	-- What groups do reaches those who are online at once: within a second, for a user is no faster, and a busy server may be at
+	-- What groups do reaches those who are online at once: within a second, for a user is no faster, and a busy server
+	-- may be at
 	-- other work first. Where storage waits, this is left to the comparison.
 	for i = 1, 21 do
 		local difference = not self.model.slow and not self.model:pair(user, contact).coming
@@ -286,7 +290,8 @@ end
 function worlds:compare_items(items, others)
 	for jid, item in pairs(items) do
 		if not others[jid] or not clients.is_same(item, others[jid]) then
-			return ("%s as %s, where Prosody has %s"):format(self:who(jid) or jid, model.describe(item), model.describe(others[jid]));
+			return ("%s as %s, where Prosody has %s"):format(self:who(jid) or jid, model.describe(item),
+				model.describe(others[jid]));
 		end
 	end
 	for jid, item in pairs(others) do
@@ -323,7 +328,8 @@ local function compare_list(self, found, where, owner, items, alternatives)
 	end
 end
 
--- Not where storage waits: mod_presence sends one stanza to one contact after the other, going through the list, and each may wait;
+-- Not where storage waits: mod_presence sends one stanza to one contact after the other, going through the list, and
+-- each may wait;
 -- meanwhile somebody else changes the list, or sends the same stanza.
 local function compare_presence(self, found, user, client)
 	if prosody.spec_waiting then return; end
@@ -376,15 +382,18 @@ local function compare_groups(self, found)
 		local members = groups().get_members(full);
 		for _, user in ipairs(operations.users) do
 			local wanted, got = group and group.members[user] or false, members[self:username(user)] ~= nil;
-			if wanted ~= got then found[#found + 1] = ("%s is %s of group %s"):format(user, got and "a member" or "no member", id); end
+			if wanted ~= got then found[#found + 1] = ("%s is %s of group %s"):format(user, got and "a member" or "no member",
+				id); end
 			of_user[user] = (of_user[user] or 0) + (wanted and 1 or 0);
 		end
 		local info = groups().get_info(full);
-		if group and info and info.name ~= group.name then found[#found + 1] = ("group %s is named %s"):format(id, info.name); end
+		if group and info and info.name ~= group.name then found[#found + 1] = ("group %s is named %s"):format(id,
+			info.name); end
 	end
 	for _, user in ipairs(operations.users) do
 		local ids = groups().get_user_groups(self:username(user));
-		if #ids ~= of_user[user] then found[#found + 1] = ("%s is in %d groups, not in %d"):format(user, #ids, of_user[user]); end
+		if #ids ~= of_user[user] then found[#found + 1] = ("%s is in %d groups, not in %d"):format(user, #ids,
+			of_user[user]); end
 	end
 end
 
