@@ -270,13 +270,14 @@ function contacts.set_provenance(metadata, provenance)
 	return before;
 end
 
--- Hands the engine's function `note` an item that a client is about to replace, and stores the provenance that it
--- returns.
+-- Hands the engine's function `note` an item that a client is about to replace, or to remove if `groups` is nil, and
+-- stores the provenance that it returns.
 function contacts.note_edit(note, roster, jid, username, groups)
 	local metadata, item, facts = roster[false], roster[jid], {};
 	if not metadata or not metadata.groups_internal or getmetatable(item) then return; end
 	if item then pack(facts, 0, ITEM, item); end
-	contacts.set_provenance(metadata, note(get_provenance(metadata), username, facts, pack_groups(groups)));
+	contacts.set_provenance(metadata, note(get_provenance(metadata), username, facts,
+		groups and pack_groups(groups)));
 end
 
 contacts.pack, contacts.take_step = pack, take_step;

@@ -355,11 +355,11 @@ module:hook("iq/self/jabber:iq:roster:query", function (event)
 	local roster = event.origin.roster;
 	local jid = item and jid_prep(item.attr.jid);
 	local contact = jid and local_user(jid);
-	if not contact or not roster or item.attr.subscription == "remove" then return; end
-	local groups = {};
+	if not contact or not roster then return; end
+	local groups = item.attr.subscription ~= "remove" and {} or nil;
 	for group in item:childtags("group") do
 		local label = group:get_text();
-		if label then groups[label] = true; end -- mod_roster passes over the others
+		if label and groups then groups[label] = true; end -- mod_roster passes over the others
 	end
 	effects.note_edit(function (...) return handle:note_edit(...); end, roster, jid, contact, groups);
 end, 10);

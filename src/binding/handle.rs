@@ -138,10 +138,10 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods.add_method(
         "note_edit",
-        |lua, this, (known, user, facts, groups): (Option<LuaString>, LuaString, LuaValue, LuaString)| {
-            let (item, groups) = roster::edited(&facts, &groups);
+        |lua, this, (known, user, facts, groups): (Option<LuaString>, LuaString, LuaValue, Option<LuaString>)| {
+            let (item, groups) = roster::edited(&facts, groups.as_ref());
             let known = known.map(|text| text.as_bytes().to_vec());
-            let revised = this.engine.note_edit(known.as_deref(), &username(&user), item.as_ref(), &groups);
+            let revised = this.engine.note_edit(known.as_deref(), &username(&user), item.as_ref(), groups.as_ref());
             revised.map(|text| roster::provenance(lua, &text)).transpose()
         },
     );

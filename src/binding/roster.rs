@@ -244,11 +244,14 @@ pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) ->
 }
 
 /// The item of a contact that a client edits, and the roster groups that it gives it.
-pub(super) fn edited(facts: &LuaValue, groups: &LuaString) -> (Option<Item>, Labels) {
+pub(super) fn edited(facts: &LuaValue, groups: Option<&LuaString>) -> (Option<Item>, Option<Labels>) {
     let item = layers(facts).unwrap_or_default().pop().map(|(_, _, item)| item);
-    let groups = groups.as_bytes();
-    let groups = groups.split(|&byte| byte == 0).filter(|group| !group.is_empty());
-    (item, groups.map(|group| String::from_utf8_lossy(group).into_owned()).collect())
+    let labels = groups.map(|groups| {
+        let groups = groups.as_bytes();
+        let groups = groups.split(|&byte| byte == 0).filter(|group| !group.is_empty());
+        groups.map(|group| String::from_utf8_lossy(group).into_owned()).collect()
+    });
+    (item, labels)
 }
 
 /// The username of a text.

@@ -207,6 +207,9 @@ pub enum Tie {
     Bring,
     /// Groups bring them no more, and take back what they have brought.
     GiveUp,
+    /// Groups bring them, but not in this session, for the user has changed them: only the labels of groups that were
+    /// left go.
+    Spare,
     /// Their accounts are gone.
     Withdraw,
 }
@@ -218,8 +221,8 @@ pub struct Section {
     pub tie: Tie,
     /// How many contacts of the plan these are, after those of the sections before.
     pub contacts: usize,
-    /// Whether they are known to have accounts. One to be brought that may have none is left as it is, and reported. One to be
-    /// withdrawn that has one again is so only as far as groups had brought it.
+    /// Whether they are known to have accounts. One to be brought that may have none is left as it is, and reported.
+    /// One to be withdrawn that has one again is so only as far as groups had brought it.
     pub verified: bool,
     /// Their accounts were deleted, and made again: of what groups gave the ones before, nothing stays.
     pub anew: bool,

@@ -78,14 +78,16 @@ impl World {
             let mut roster = table.borrow_mut();
             let before = roster.items.get(&contact).cloned();
             let cover = roster.overlay.as_ref().and_then(|overlay| overlay.covers.get(&contact)).cloned();
-            match (edit(before.clone()), cover) {
-                (Some(item), None) => {
-                    let provenance = roster.provenance.as_ref().map(|text| text.as_bytes());
-                    let facts = before.as_ref().map(Item::facts);
-                    let noted = self.engine.note_edit(provenance, &contact, facts.as_ref(), &item.groups);
-                    roster.provenance = noted.unwrap_or(roster.provenance.take());
-                    roster.items.insert(contact.clone(), item);
-                }
+            let edited = edit(before.clone());
+            if cover.is_none() {
+                let provenance = roster.provenance.as_ref().map(|text| text.as_bytes());
+                let facts = before.as_ref().map(Item::facts);
+                let groups = edited.as_ref().map(|item| &item.groups);
+                let noted = self.engine.note_edit(provenance, &contact, facts.as_ref(), groups);
+                roster.provenance = noted.unwrap_or(roster.provenance.take());
+            }
+            match (edited, cover) {
+                (Some(item), None) => drop(roster.items.insert(contact.clone(), item)),
                 (Some(item), Some((labels, below))) => {
                     let edit = roster.edits.as_ref().and_then(|edits| edits.get(&contact)).cloned();
                     let name = before.and_then(|before| before.name);

@@ -22,6 +22,7 @@ impl Engine {
             let known = call.state().directory.find_user(&username);
             let torn = known.filter(|&user| unsaved || call.state().versions.may_be_behind(user));
             let Some(user) = call.concerned(&username).or(torn) else { return Ok(Answer::Done) };
+            call.state().withdrawals.note_read(user);
             call.state().end_sparing(user, call.now());
             if call.has_account(user).await {
                 call.reconcile(user, Scope::All, torn.is_some()).await;

@@ -1,20 +1,25 @@
 //! What users do to contacts themselves, and what of it groups have to remember.
 
 use crate::engine::contacts::provenance::Provenance;
-use crate::engine::contacts::rules::note_edit;
+use crate::engine::contacts::rules::{note_edit, note_removal};
 use crate::engine::{Engine, Item, Labels, Name};
 
 impl Engine {
-    /// Notes that a client is about to replace a contact's `item`, or to add it, with these roster groups. `provenance`
-    /// is the roster's, as it is stored. Returns the new one, which may be none, if it changes.
+    /// Notes that a client is about to replace a contact's `item`, or to add it, with these roster groups, or to remove
+    /// it, with none. `provenance` is the roster's, as it is stored. Returns the new one, which may be none, if it
+    /// changes.
     pub fn note_edit(
         &self,
         provenance: Option<&[u8]>,
         contact: &Name,
         item: Option<&Item>,
-        groups: &Labels,
+        groups: Option<&Labels>,
     ) -> Option<Option<String>> {
-        self.revise(provenance, |known| note_edit(known, &contact.to_string(), item, groups))
+        let contact = contact.to_string();
+        self.revise(provenance, |known| match groups {
+            Some(groups) => note_edit(known, &contact, item, groups),
+            None => note_removal(known, &contact, item),
+        })
     }
 
     /// Notes that a user is about to change a subscription by presence: a contact that groups have given up is the

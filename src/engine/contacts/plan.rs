@@ -68,7 +68,7 @@ impl State {
     /// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
     pub(crate) fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
         let State { directory, accounts, withdrawals, .. } = self;
-        let gone = withdrawals.of(user);
+        let gone = withdrawals.in_memory(user);
         let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
         gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
     }
@@ -88,11 +88,10 @@ impl State {
             digest,
             ..Plan::default()
         };
-        let gone = withdrawals.of(user);
         // It may have been made, and added, again.
         let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
-        let (gone, vanished): (Vec<_>, HashSet<_>) =
-            (gone.filter(|&contact| !wanted(contact)).collect(), withdrawals.of(user).collect());
+        let vanished: HashSet<_> = withdrawals.in_memory(user).collect();
+        let gone: Vec<_> = withdrawals.in_memory(user).filter(|&contact| !wanted(contact)).collect();
         let mut planner = Planner { state: self, planned: Planned { plan, contacts: Vec::new() } };
         let mut complete = true;
         for (ties, mut contacts) in ties(directory, partings, user, scope) {
@@ -101,23 +100,25 @@ impl State {
                 contacts.retain(|contact| !gone.contains(contact));
             }
             let all = contacts.len();
-            let kept = |contact: &UserKey| {
-                ties.shared.is_empty()
-                    || !spared.contains(user, *contact)
-                        && (accounts.is_present(*contact) || !accounts.is_absent(*contact, now))
-            };
-            let contacts: Vec<_> = contacts.into_iter().filter(kept).collect();
+            let exists = |contact: &UserKey| accounts.is_present(*contact) || !accounts.is_absent(*contact, now);
+            let is_spared = |contact: &UserKey| !ties.shared.is_empty() && spared.contains(user, *contact);
+            contacts.retain(|contact| ties.shared.is_empty() || exists(contact));
+            let (spared, contacts): (Vec<_>, Vec<_>) = contacts.into_iter().partition(is_spared);
             complete &= contacts.len() == all;
+            if !ties.left.is_empty() && !options.virtual_contacts {
+                planner.add_section(Tie::Spare, true, false, &ties, spared);
+            }
             let (again, contacts): (Vec<_>, Vec<_>) =
                 contacts.into_iter().partition(|contact| vanished.contains(contact));
             for (anew, contacts) in [(false, contacts), (true, again)] {
+                let tie = if ties.shared.is_empty() { Tie::GiveUp } else { Tie::Bring };
                 let verified = |contact: &UserKey| accounts.is_present(*contact);
                 if split && !contacts.iter().all(verified) {
                     let (present, others) = contacts.into_iter().partition(verified);
-                    planner.add_section(true, anew, &ties, present);
-                    planner.add_section(false, anew, &ties, others);
+                    planner.add_section(tie, true, anew, &ties, present);
+                    planner.add_section(tie, false, anew, &ties, others);
                 } else {
-                    planner.add_section(contacts.iter().all(verified), anew, &ties, contacts);
+                    planner.add_section(tie, contacts.iter().all(verified), anew, &ties, contacts);
                 }
             }
         }
@@ -134,19 +135,19 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn add_section(&mut self, verified: bool, anew: bool, ties: &Ties, contacts: Vec<UserKey>) {
+    fn add_section(&mut self, tie: Tie, verified: bool, anew: bool, ties: &Ties, contacts: Vec<UserKey>) {
         let State { directory, nicknames, options, .. } = self.state;
         let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.to_string(), group.label()));
         let groups: Vec<_> = ties.shared.iter().filter_map(label).collect();
         let names = match options.naming {
-            Naming::Nickname if !groups.is_empty() => {
+            Naming::Nickname if tie == Tie::Bring => {
                 contacts.iter().map(|&contact| nicknames.name(contact, directory)).collect()
             }
             _ => Vec::new(),
         };
         let left_label = |id: &Name| directory.find(id).map(|(_, group)| group.label());
         let section = Section {
-            tie: if groups.is_empty() { Tie::GiveUp } else { Tie::Bring },
+            tie,
             contacts: contacts.len(),
             verified,
             anew,

@@ -4,7 +4,8 @@
 //! holds
 //! - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first;
 //! - *notes* on contacts that are exceptions from the rule below;
-//! - the *names* that contacts were given.
+//! - the *names* that contacts were given;
+//! - contacts that groups had brought and that the user has *removed*: they may still have the user in their lists.
 //!
 //! The rule: an item that bears a label that was given for a group was *brought*; any other is the user's *own*. So a
 //! large group costs one label, and not a mark on each contact.
@@ -34,6 +35,9 @@ pub struct Provenance {
     /// A username was given for a name once.
     #[serde(default, skip_serializing_if = "is_false")]
     usernames: bool,
+    /// By the contact's username.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    removed: Labels,
 }
 
 /// The labels given for a group, the newest first.
@@ -187,9 +191,20 @@ impl Provenance {
         self.notes.iter().filter(|(_, note)| note.released).map(|(contact, _)| contact.as_str())
     }
 
-    /// All contacts that something is noted on.
+    /// All contacts that something is noted on, and those that the user has removed.
     pub(crate) fn noted(&self) -> impl Iterator<Item = &str> {
-        self.notes.keys().map(String::as_str)
+        self.notes.keys().chain(&self.removed).map(String::as_str)
+    }
+
+    /// Notes that the user removes a contact that groups had brought.
+    pub(crate) fn note_removed(&mut self, contact: &str) {
+        self.removed.insert(contact.to_owned());
+    }
+
+    /// Notes that a contact is put into the roster.
+    pub(crate) fn put(&mut self, contact: &str) {
+        self.notes.remove(contact);
+        self.removed.remove(contact);
     }
 
     /// Notes that it is the user's choice that a contact bears a label.
@@ -222,7 +237,7 @@ impl Provenance {
 
     /// Forgets what is known of a contact: a client makes it anew.
     pub(crate) fn forget_contact(&mut self, contact: &str) {
-        self.notes.remove(contact);
+        self.put(contact);
         self.names.remove(contact);
     }
 

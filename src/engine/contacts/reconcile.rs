@@ -5,7 +5,7 @@
 use crate::engine::contacts::plan::{Planned, Scope};
 use crate::engine::contacts::provenance::Provenance;
 use crate::engine::contacts::rules::{Decision, decide, new_labels};
-use crate::engine::effect::{Comparison, Effect, Level, Reply};
+use crate::engine::effect::{Comparison, Effect, Level, Reply, Tie};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::{Name, State, display_name};
@@ -165,6 +165,14 @@ impl State {
     /// Notes what was changed in a roster in memory: what is to be saved, and what clients are to be told.
     fn note_decision(&mut self, user: UserKey, planned: &Planned, decision: &Decision, found: &Comparison, now: f64) {
         let changed = planned.resolve(&decision.changed);
+        let mut contacts = &planned.contacts[..];
+        for section in &planned.plan.sections {
+            let (here, later) = contacts.split_at(section.contacts);
+            if section.anew && section.verified && section.tie == Tie::Bring {
+                here.iter().for_each(|&contact| self.withdrawals.note_replaced(user, contact));
+            }
+            contacts = later;
+        }
         if decision.change.unsaved {
             let stored = if found.is_torn(&planned.plan) { Vec::new() } else { planned.resolve(&decision.stored) };
             self.work.note_unsaved(user, &stored, now);

@@ -195,6 +195,7 @@ impl<'a> Judge<'a> {
             (false, Tie::Bring) => self.bring(common, fact, contact, name.as_deref()),
             (false, Tie::GiveUp) => Outcome::plain(self.give_up(&common.given, fact.stored(), contact), fact),
             (false, Tie::Withdraw) => Outcome::plain(self.withdraw(common.section, fact.stored(), contact), fact),
+            (_, Tie::Spare) => Outcome::plain(self.spare(common, fact.stored(), contact), fact),
             (true, Tie::Bring) => overlay::bring(self, common, fact, contact, name.as_deref()),
             (true, Tie::GiveUp) => overlay::give_up(self, common, fact, contact),
             (true, Tie::Withdraw) => overlay::withdraw(self, common, fact, contact),
@@ -203,7 +204,7 @@ impl<'a> Judge<'a> {
         if tie == Tie::Bring && self.plan.naming == Naming::Nickname && name.is_none() && nameless {
             self.decision.unnamed.push(fact.number);
         }
-        if fact.pending && tie != Tie::GiveUp {
+        if fact.pending && matches!(tie, Tie::Bring | Tie::Withdraw) {
             self.decision.change.answered.push(fact.number);
             self.decision.quiet = true;
         }
@@ -275,7 +276,7 @@ impl<'a> Judge<'a> {
 
     /// Notes that a contact is put into the roster anew.
     fn note_put(&mut self, contact: &str, name: Option<&str>) {
-        self.provenance.set_note(contact, None);
+        self.provenance.put(contact);
         if let Some(name) = name {
             self.provenance.give_name(contact, name);
         }
@@ -295,7 +296,7 @@ impl<'a> Judge<'a> {
                 item.clone()
             }
             None => {
-                self.provenance.set_note(contact, None);
+                self.provenance.put(contact);
                 Item::default()
             }
         };
@@ -387,10 +388,26 @@ impl<'a> Judge<'a> {
         Some(item)
     }
 
+    /// Takes the labels of groups that were left off a contact that is as its user has made it for the session.
+    fn spare(&mut self, common: &Common, stored: Option<&Item>, contact: &str) -> Option<Item> {
+        let mut item = stored?.clone();
+        let chosen = self.provenance.chosen(contact);
+        let given = |id: &String, label: &String| self.provenance.given_for(id).contains(label);
+        let Section { left, groups, .. } = common.section;
+        item.groups.retain(|label| {
+            let goes = left.iter().any(|id| given(id, label)) && !groups.iter().any(|(id, _)| given(id, label));
+            !goes || chosen.contains(label)
+        });
+        Some(item)
+    }
+
     /// Withdraws a contact whose account is gone. All labels that were ever given go, but for the user's choice. One of
     /// the user's own, or that the user has named or put into a roster group, stays with subscription `none`, as
     /// Prosody would have it; any other goes. Without provenance, what bears a label of the user's groups counts as
     /// brought.
+    ///
+    /// Where there is a new account of that name, the subscription of the user's own contact stays as it is: Prosody
+    /// has ended that to the former one, and the two may have befriended each other since.
     pub(super) fn withdraw(&mut self, section: &Section, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -400,9 +417,6 @@ impl<'a> Judge<'a> {
         };
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let own = note.as_ref().map_or_else(|| !before.groups.iter().any(|label| goes(&label)), |note| !note.brought);
-        if own && section.verified {
-            return Some(before.clone());
-        }
         let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
@@ -413,8 +427,10 @@ impl<'a> Judge<'a> {
         if !(own || named || self.known && !item.groups.is_empty()) {
             return None;
         }
-        item.subscription = Subscription::None;
-        item.ask = false;
+        if !(own && section.verified) {
+            item.subscription = Subscription::None;
+            item.ask = false;
+        }
         if !named {
             item.name = None;
         }
@@ -484,6 +500,16 @@ pub(super) fn fate_of(before: Option<&Item>, after: Option<&Item>) -> Fate {
         add: after.groups.difference(&before.groups).cloned().collect(),
         drop: before.groups.difference(&after.groups).cloned().collect(),
     }
+}
+
+/// Takes into the provenance that a client removes an item. True if the provenance changes.
+pub(crate) fn note_removal(provenance: &mut Provenance, contact: &str, item: Option<&Item>) -> bool {
+    let before = provenance.clone();
+    let bears = item.is_some_and(|item| item.bears_any(&provenance.given()));
+    if provenance.note(contact).map_or(bears, |note| note.brought) {
+        provenance.note_removed(contact);
+    }
+    *provenance != before
 }
 
 /// Takes a client's edit into the provenance: the client replaces an item, or adds it. True if the provenance changes.

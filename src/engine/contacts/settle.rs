@@ -173,7 +173,9 @@ impl Call {
         let name = self.state().directory.user_name(user);
         match self.perform(Effect::LoadRoster(name.clone())).await {
             Reply::Loaded(false) => {
-                self.state().work.note_fetched(user);
+                let mut state = self.state();
+                state.withdrawals.note_read(user);
+                state.work.note_fetched(user);
                 return true;
             }
             Reply::Loaded(true) => return false,
@@ -232,7 +234,12 @@ impl Call {
     /// `fetched`: the roster is in memory because the background work has read it.
     async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool, scope: Scope, pace: Pace) {
         let kept = match self.perform(Effect::LoadRoster(name.clone())).await {
-            Reply::Loaded(kept) => kept && !fetched,
+            Reply::Loaded(kept) => {
+                if !kept {
+                    self.state().withdrawals.note_read(user);
+                }
+                kept && !fetched
+            }
             Reply::Failed(reason) => return self.fail(user, &reason).await,
             _ => return self.fail_broken(user, name).await,
         };

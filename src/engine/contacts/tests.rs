@@ -3,7 +3,7 @@
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Rename, Step, Subscription};
 use super::overlay::{Replaced, deviating_digest, take_in, virtual_version};
 use super::provenance::Provenance;
-use super::rules::{Decision, decide, new_labels, note_edit};
+use super::rules::{Decision, decide, new_labels, note_edit, note_removal};
 use crate::engine::effect::{Comparison, Naming, Plan, Section, Tie};
 
 use Subscription::{Both, From, None as Nothing, To};
@@ -422,6 +422,28 @@ fn a_clients_edit_tells_what_the_user_chose() {
     assert_eq!(edit(&chosen, Some(item(Both, &["G"])), &[]).0, noted("{}"), "and takes the choice back");
     assert_eq!(edit(&noted(r#"{"subscription":"to"}"#), None, &[]).0, known, "a contact that is added anew is own");
     assert_eq!(edit(&noted(r#"{"brought":true,"released":true}"#), Some(item(Nothing, &[])), &[]).0, known);
+}
+
+#[test]
+fn a_contact_that_a_group_had_brought_and_the_user_removes_is_remembered_until_it_is_brought_again() {
+    let removed = |known: &str, item: Item| {
+        let mut provenance = Provenance::parse(known.as_bytes(), "host").unwrap();
+        note_removal(&mut provenance, "bob", Some(&item)).then(|| provenance.to_text().unwrap_or_default())
+    };
+    let text = removed(r#"{"labels":{"g":"G"}}"#, item(Both, &["G"])).unwrap();
+    assert_eq!(Provenance::parse(text.as_bytes(), "host").unwrap().noted().collect::<Vec<_>>(), ["bob"]);
+    assert_eq!(removed(r#"{"labels":{"g":"G"}}"#, item(Both, &["Mine"])), None, "that was the user's own");
+    let again = brought_by(&[G]).known(r#"{"labels":{"g":"G"},"removed":["bob"]}"#).decide();
+    assert!(!again.text.contains("removed"), "{}", again.text);
+}
+
+#[test]
+fn a_contact_that_the_user_has_changed_for_the_session_loses_no_more_than_the_labels_of_groups_that_were_left() {
+    let known = r#"{"labels":{"g":"G","h":"H","k":"K"}}"#;
+    let spared = Case { tie: Tie::Spare, left: vec!["h"], ..brought_by(&[G]) }.known(known);
+    let outcome = spared.clone().with(item(From, &["H", "Mine", "K"])).decide();
+    assert_eq!(outcome.stored, Some(item(From, &["K", "Mine"])));
+    assert_eq!(spared.decide().stored, None, "what is off the list stays off");
 }
 
 #[test]

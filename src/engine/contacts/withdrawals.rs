@@ -6,35 +6,58 @@ use crate::engine::state::directory::UserKey;
 
 /// For each contact list, the accounts that are gone and that it may still hold.
 #[derive(Debug, Default)]
-pub(crate) struct Withdrawals(BTreeMap<UserKey, BTreeSet<UserKey>>);
+pub(crate) struct Withdrawals {
+    /// As far as storage is concerned.
+    open: BTreeMap<UserKey, BTreeSet<UserKey>>,
+    /// Those of which the list in memory holds nothing any more: groups have brought the next account of that name.
+    replaced: BTreeSet<(UserKey, UserKey)>,
+}
 
 impl Withdrawals {
     pub(crate) fn add(&mut self, owner: UserKey, gone: UserKey) {
-        self.0.entry(owner).or_default().insert(gone);
+        self.open.entry(owner).or_default().insert(gone);
+        self.replaced.remove(&(owner, gone));
     }
 
-    /// The accounts that are gone and that a user's list may still hold.
+    /// The accounts that are gone and that a user's list may still hold in storage.
     pub(crate) fn of(&self, owner: UserKey) -> impl Iterator<Item = UserKey> {
-        self.0.get(&owner).into_iter().flatten().copied()
+        self.open.get(&owner).into_iter().flatten().copied()
+    }
+
+    /// Those of them that the list in memory may hold as well.
+    pub(crate) fn in_memory(&self, owner: UserKey) -> impl Iterator<Item = UserKey> {
+        self.of(owner).filter(move |&gone| !self.replaced.contains(&(owner, gone)))
+    }
+
+    /// Notes that groups have brought the next account of that name into the list in memory.
+    pub(crate) fn note_replaced(&mut self, owner: UserKey, gone: UserKey) {
+        self.replaced.insert((owner, gone));
+    }
+
+    /// Notes that a list was read from storage.
+    pub(crate) fn note_read(&mut self, owner: UserKey) {
+        self.replaced.retain(|&(other, _)| other != owner);
     }
 
     /// Notes that a list without these accounts is in storage.
     pub(crate) fn note_done(&mut self, owner: UserKey, withdrawn: &BTreeSet<UserKey>) {
-        if let Some(open) = self.0.get_mut(&owner) {
+        if let Some(open) = self.open.get_mut(&owner) {
             open.retain(|gone| !withdrawn.contains(gone));
             if open.is_empty() {
-                self.0.remove(&owner);
+                self.open.remove(&owner);
             }
         }
+        self.replaced.retain(|&(other, gone)| other != owner || !withdrawn.contains(&gone));
     }
 
     /// Forgets a list that is gone.
     pub(crate) fn forget_roster(&mut self, owner: UserKey) {
-        self.0.remove(&owner);
+        self.open.remove(&owner);
+        self.note_read(owner);
     }
 
     /// Whose lists may still hold whom.
     pub(crate) fn all(&self) -> impl Iterator<Item = (UserKey, &BTreeSet<UserKey>)> {
-        self.0.iter().map(|(&owner, gone)| (owner, gone))
+        self.open.iter().map(|(&owner, gone)| (owner, gone))
     }
 }

@@ -65,10 +65,12 @@ impl Call {
         // With virtual contacts, storage has only the user's own contacts: Prosody itself unsubscribes.
         let stored = if self.state().stores_contacts() { &contacts[..] } else { &[] };
         let mut names = self.state().directory.names(stored);
-        let others = self.find_counterparts(&username).await;
+        let (others, own) = self.find_counterparts(&username).await;
         names.extend(others.iter().cloned());
         names.sort_unstable();
         names.dedup();
+        // Prosody itself ends the subscriptions of the user's own contacts, in the others' lists as well.
+        names.retain(|name| !own.contains(name));
         self.perform(Effect::Depart(username.clone(), names)).await;
         let others = self.withdraw_from(&username, others).await;
         for id in groups {
@@ -92,18 +94,21 @@ impl Call {
     }
 
     /// Who may have the account as a contact through groups, as its own roster tells: contacts with a label or a note.
-    async fn find_counterparts(&self, username: &Name) -> Vec<Name> {
+    /// And those of them that are the user's own contacts.
+    async fn find_counterparts(&self, username: &Name) -> (Vec<Name>, BTreeSet<Name>) {
         if !matches!(self.perform(Effect::LoadRoster(username.clone())).await, Reply::Loaded(_)) {
-            return Vec::new();
+            return Default::default();
         }
         let reply = self.perform(Effect::Compare(username.clone(), Plan::default())).await;
-        let Reply::Compared(Comparison { provenance: Some(text), .. }) = reply else { return Vec::new() };
+        let Reply::Compared(Comparison { provenance: Some(text), .. }) = reply else { return Default::default() };
         let host = self.state().host.clone();
-        let Ok(provenance) = Provenance::parse(&text.0, &host) else { return Vec::new() };
+        let Ok(provenance) = Provenance::parse(&text.0, &host) else { return Default::default() };
         let bearers = self.find_bearers(username, provenance.given()).await;
         let noted = provenance.noted().map(str::to_owned);
         let all: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).chain(noted).collect();
-        all.iter().map(|contact| Name::from(contact.as_str())).collect()
+        let is_own = |contact: &&str| provenance.note(contact).is_some_and(|note| !note.brought);
+        let own = provenance.noted().filter(is_own).map(Name::from).collect();
+        (all.iter().map(|contact| Name::from(contact.as_str())).collect(), own)
     }
 
     /// Notes what the deletion of an account leaves to do, and stores that in the marker. Returns the groups of the

@@ -156,6 +156,7 @@ function model:presence(owner, contact)
 		if self.dirty[owner][contact] or self.unclear[owner][contact] then return nil; end
 		return false;
 	end
+	if self:pair(owner, contact).unheard then return nil; end
 	local to = sees(self:alternatives(owner, contact), "to");
 	local from = sees(self:alternatives(contact, owner), "from");
 	if to and from then return true; end

@@ -23,6 +23,8 @@
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
+--   fresh        groups have just left it behind for good, which is perhaps not stored
+--   unheard      what the owner hears of the contact's presence is left open, until the next session of either
 -- What is left open for good is in these:
 --   vague        what the item is when no group brings it:
 --                - contacts were left behind for good while something of them was still loose, or before all lists
@@ -96,11 +98,15 @@ end
 -- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
 function model:reach(everybody)
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
-		for _, pair in pairs(of_owner) do pair.coming = nil; end
+		for _, pair in pairs(of_owner) do pair.coming, pair.fresh = nil, nil; end
 	end
 	for _, group in pairs(self.groups) do
 		for pair in pairs(group.sure) do
-			if everybody or self:is_online(pair:match("^%a+")) then group.reached[pair] = true; end
+			if everybody then
+				group.reached[pair] = "stored";
+			elseif self:is_online(pair:match("^%a+")) then
+				group.reached[pair] = group.reached[pair] or "memory";
+			end
 		end
 	end
 end
@@ -149,6 +155,17 @@ function model:bring(id, owner, contact)
 	for label, from in pairs(pair.kept) do
 		if from == id then pair.kept[label] = "may"; end
 	end
+	-- One list may have lacked the other when it was left behind: Prosody knows of one direction only.
+	if pair.vague then pair.unheard, self:pair(contact, owner).unheard = true, true; end
+	self:loosen_labels(id, owner, contact);
+end
+
+-- The earlier names of a group that brings a contact go, also where another group of such a name has left one behind.
+function model:loosen_labels(id, owner, contact)
+	local pair = self:pair(owner, contact);
+	for name in pairs(self.groups[id].names) do
+		if pair.kept[name] then pair.kept[name] = "may"; end
+	end
 end
 
 -- No group brings this contact any more. `was`: what the last ones were, { [id] = { name =, sure = } }.
@@ -178,7 +195,7 @@ function model:part(owner, contact, was)
 		self:pair(contact, owner).vague, self:pair(contact, owner).kept_once = true, true;
 	else
 		pair.born = pair.born or (not pair.sub and not is_marked(pair, self.slow)) or nil;
-		pair.sub, pair.ask, pair.kept_once = "both", nil, true;
+		pair.sub, pair.ask, pair.kept_once, pair.fresh = "both", nil, true, true;
 		for id, group in pairs(was) do pair.kept[group.name] = group.sure and not pair.loose_labels and id or "may"; end
 	end
 	pair.off, pair.loose, pair.loose_labels, pair.ghosts = nil, nil, nil, nil;
@@ -261,6 +278,11 @@ function model:rename(id, name)
 	if not group then return nil, "group-not-found"; end
 	if group.name ~= name then group.reached = {}; end
 	group.name, group.names[name] = name, true;
+	for _, owner in ipairs(self.order) do
+		for _, contact in ipairs(self.order) do
+			if group.members[owner] and group.members[contact] then self:loosen_labels(id, owner, contact); end
+		end
+	end
 	return true;
 end
 
@@ -383,7 +405,8 @@ function model:delete_account(user)
 		if pair.vague then -- luacheck: ignore 542
 			-- And remains so.
 		elseif pair.sub and not pair.born then
-			pair.sub, pair.ask = "none", pair.ask and not hears[owner] and "may" or nil;
+			local is_left = not hears[owner] or self.rules.mode == "virtual";
+			pair.sub, pair.ask = "none", pair.ask and is_left and "may" or nil;
 		elseif self.rules.mode ~= "virtual" and marked and (brought[owner] or pair.sub) or pair.sub and marked then
 			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
 		else
@@ -401,6 +424,7 @@ function model:login(user, device)
 	self.users[user].online = device;
 	for _, contact in ipairs(self.order) do
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
+		pair.unheard, other.unheard = nil, nil;
 		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
 		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
 		pair.loose_labels, pair.loose_name = nil, nil;
@@ -429,6 +453,14 @@ end
 -- The server dies, and comes back.
 function model:die()
 	for _, user in ipairs(self.order) do self:logout(user); end
+	for _, group in pairs(self.groups) do
+		for pair, where in pairs(group.reached) do
+			if where == "memory" then group.reached[pair] = nil; end
+		end
+	end
+	for _, of_owner in pairs(self.pairs) do
+		for _, pair in pairs(of_owner) do pair.vague = pair.vague or pair.fresh; end
+	end
 end
 
 -- Options have other values from now on; what has happened stays.
@@ -454,6 +486,8 @@ function model:convert(owner, contact, pair)
 	if is_shared and (pair.kept_once or pair.off or pair.loose or not self:is_surely_shared(owner, contact)) then
 		pair.vague = true;
 	end
+	-- What was changed for the session may be whole again.
+	if pair.off then pair.off, pair.loose = "any", true; end
 	-- Of names and groups kept for a contact that is away, nothing is said where contacts are stored.
 	if not is_shared and not pair.sub and (pair.name or next(pair.labels)) then pair.fuzzy = true; end
 end
