@@ -1,7 +1,6 @@
 //! What users do to contacts themselves, and what of it groups have to remember.
 
-use crate::engine::contacts::provenance::Provenance;
-use crate::engine::contacts::rules::{note_edit, note_removal};
+use crate::engine::contacts::provenance::{Note, Provenance};
 use crate::engine::{Engine, Item, Labels, Name};
 
 impl Engine {
@@ -34,4 +33,38 @@ impl Engine {
         let mut provenance = Provenance::parse(text?, &host).ok()?;
         revise(&mut provenance).then(|| provenance.to_text())
     }
+}
+
+/// Takes into the provenance that a client removes an item. True if the provenance changes.
+pub(crate) fn note_removal(provenance: &mut Provenance, contact: &str, item: Option<&Item>) -> bool {
+    let before = provenance.clone();
+    let bears = item.is_some_and(|item| item.bears_any(&provenance.given()));
+    if provenance.note(contact).map_or(bears, |note| note.brought) {
+        provenance.note_removed(contact);
+    }
+    *provenance != before
+}
+
+/// Takes a client's edit into the provenance: the client replaces an item, or adds it. True if the provenance changes.
+///
+/// - A contact that is added anew, or that groups have given up, is the user's own.
+/// - Where the edit takes all given labels off an item, the contact was brought all the same.
+/// - A label that the edit puts on is the user's choice; taking it off takes the choice back.
+pub(crate) fn note_edit(provenance: &mut Provenance, contact: &str, item: Option<&Item>, groups: &Labels) -> bool {
+    let before = provenance.clone();
+    let given = provenance.given();
+    if item.is_none() {
+        provenance.forget_contact(contact);
+    }
+    provenance.confirm(contact);
+    if let Some(note) = provenance.note(contact).cloned() {
+        let labels = note.labels.intersection(groups).cloned().collect();
+        provenance.set_note(contact, Some(Note { labels, ..note }));
+    } else if item.is_some_and(|item| item.bears_any(&given)) && groups.is_disjoint(&given) {
+        provenance.set_note(contact, Some(Note { brought: true, ..Note::default() }));
+    }
+    for label in groups.intersection(&given).filter(|label| !item.is_some_and(|item| item.groups.contains(*label))) {
+        provenance.note_choice(contact, item, label, &given);
+    }
+    *provenance != before
 }

@@ -180,6 +180,32 @@ pub enum Fate {
     },
 }
 
+impl Fate {
+    /// The fate that makes an item what it is to become.
+    pub(crate) fn between(before: Option<&Item>, after: Option<&Item>) -> Fate {
+        let Some(after) = after else {
+            return if before.is_some() { Fate::Remove } else { Fate::Keep };
+        };
+        if before == Some(after) {
+            return Fate::Keep;
+        }
+        let new = Item::default();
+        let is_new = before.is_none();
+        let before = before.unwrap_or(&new);
+        Fate::Alter {
+            subscription: (is_new || before.subscription != after.subscription).then_some(after.subscription),
+            ask: (before.ask != after.ask).then_some(after.ask),
+            name: match &after.name {
+                name if *name == before.name => Rename::Keep,
+                None => Rename::Clear,
+                Some(_) => Rename::Give,
+            },
+            add: after.groups.difference(&before.groups).cloned().collect(),
+            drop: before.groups.difference(&after.groups).cloned().collect(),
+        }
+    }
+}
+
 /// What becomes of what clients are shown instead of the stored item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Cover {

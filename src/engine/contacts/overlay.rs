@@ -9,8 +9,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::item::{Cover, Fact, Item, Labels, OwnEdit, Step, Subscription};
-use super::rules::{Common, Judge, Outcome, fate_of};
+use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Step, Subscription};
+use super::rules::{Common, Judge, Outcome};
 
 /// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for
 /// what groups bring, zero for nothing. It is even, for pushes that are not the last carry the number below it, and has
@@ -131,7 +131,7 @@ pub fn take_in(replaced: &Replaced) -> (Step, Item) {
     let look = look(labels, after.as_ref(), edit_after.as_ref(), given_name.as_deref());
     let look = Item { subscription: item.subscription, ask: item.ask, ..look };
     let step = Step {
-        fate: fate_of(below.as_ref(), after.as_ref()),
+        fate: Fate::between(below.as_ref(), after.as_ref()),
         cover: Cover::Show { labels: labels.clone(), groups: look.groups.clone() },
         edit: (edit_after != *edit).then_some(edit_after),
     };

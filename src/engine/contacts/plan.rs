@@ -106,19 +106,21 @@ impl State {
             let (spared, contacts): (Vec<_>, Vec<_>) = contacts.into_iter().partition(is_spared);
             complete &= contacts.len() == all;
             if !ties.left.is_empty() && !options.virtual_contacts {
-                planner.add_section(Tie::Spare, true, false, &ties, spared);
+                let section = Section { tie: Tie::Spare, verified: true, ..Section::default() };
+                planner.add_section(section, &ties, spared);
             }
             let (again, contacts): (Vec<_>, Vec<_>) =
                 contacts.into_iter().partition(|contact| vanished.contains(contact));
             for (anew, contacts) in [(false, contacts), (true, again)] {
                 let tie = if ties.shared.is_empty() { Tie::GiveUp } else { Tie::Bring };
+                let section = |verified| Section { tie, verified, anew, ..Section::default() };
                 let verified = |contact: &UserKey| accounts.is_present(*contact);
                 if split && !contacts.iter().all(verified) {
                     let (present, others) = contacts.into_iter().partition(verified);
-                    planner.add_section(tie, true, anew, &ties, present);
-                    planner.add_section(tie, false, anew, &ties, others);
+                    planner.add_section(section(true), &ties, present);
+                    planner.add_section(section(false), &ties, others);
                 } else {
-                    planner.add_section(tie, contacts.iter().all(verified), anew, &ties, contacts);
+                    planner.add_section(section(contacts.iter().all(verified)), &ties, contacts);
                 }
             }
         }
@@ -135,26 +137,24 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn add_section(&mut self, tie: Tie, verified: bool, anew: bool, ties: &Ties, contacts: Vec<UserKey>) {
+    /// Adds contacts as the section's `tie`, `verified` and `anew` say.
+    fn add_section(&mut self, section: Section, ties: &Ties, contacts: Vec<UserKey>) {
         let State { directory, nicknames, options, .. } = self.state;
         let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.to_string(), group.label()));
         let groups: Vec<_> = ties.shared.iter().filter_map(label).collect();
         let names = match options.naming {
-            Naming::Nickname if tie == Tie::Bring => {
+            Naming::Nickname if section.tie == Tie::Bring => {
                 contacts.iter().map(|&contact| nicknames.name(contact, directory)).collect()
             }
             _ => Vec::new(),
         };
         let left_label = |id: &Name| directory.find(id).map(|(_, group)| group.label());
         let section = Section {
-            tie,
-            contacts: contacts.len(),
-            verified,
-            anew,
             groups,
             left: ties.left.iter().map(ToString::to_string).collect(),
             left_labels: ties.left.iter().filter_map(left_label).collect(),
             names,
+            ..section
         };
         self.add(section, contacts);
     }
@@ -165,14 +165,12 @@ impl Planner<'_> {
         }
         let directory = &self.state.directory;
         let groups = directory.groups_of(owner).iter().filter_map(|&key| directory.group(key));
-        let left_labels = groups.map(|group| group.label()).collect();
-        let left_labels: Vec<_> = left_labels;
+        let left_labels: Vec<_> = groups.map(|group| group.label()).collect();
         let present = |contact: &UserKey| self.state.accounts.is_present(*contact);
         let (again, gone): (Vec<_>, Vec<_>) = contacts.into_iter().partition(present);
         for (verified, contacts) in [(false, gone), (true, again)] {
             let (tie, left_labels) = (Tie::Withdraw, left_labels.clone());
-            let section = Section { tie, contacts: contacts.len(), verified, left_labels, ..Section::default() };
-            self.add(section, contacts);
+            self.add(Section { tie, verified, left_labels, ..Section::default() }, contacts);
         }
     }
 
@@ -181,7 +179,7 @@ impl Planner<'_> {
             return;
         }
         self.planned.plan.contacts.extend(self.state.directory.names(&contacts));
-        self.planned.plan.sections.push(section);
+        self.planned.plan.sections.push(Section { contacts: contacts.len(), ..section });
         self.planned.contacts.extend(contacts);
     }
 }

@@ -250,7 +250,7 @@ impl<'a> Judge<'a> {
             decision.opened.extend((tie == Tie::Bring && opens).then_some(fact.number));
             decision.lost.extend((tie == Tie::GiveUp && saw && !sees).then_some(fact.number));
         }
-        let fate = fate_of(fact.stored(), stored.as_ref());
+        let fate = Fate::between(fact.stored(), stored.as_ref());
         if fate != Fate::Keep {
             decision.stored.push(fact.number);
         }
@@ -476,62 +476,4 @@ impl<'a> Judge<'a> {
         decision.provenance = self.provenance;
         self.decision
     }
-}
-
-/// The fate that makes an item what it is to become.
-pub(super) fn fate_of(before: Option<&Item>, after: Option<&Item>) -> Fate {
-    let Some(after) = after else {
-        return if before.is_some() { Fate::Remove } else { Fate::Keep };
-    };
-    if before == Some(after) {
-        return Fate::Keep;
-    }
-    let new = Item::default();
-    let is_new = before.is_none();
-    let before = before.unwrap_or(&new);
-    Fate::Alter {
-        subscription: (is_new || before.subscription != after.subscription).then_some(after.subscription),
-        ask: (before.ask != after.ask).then_some(after.ask),
-        name: match &after.name {
-            name if *name == before.name => Rename::Keep,
-            None => Rename::Clear,
-            Some(_) => Rename::Give,
-        },
-        add: after.groups.difference(&before.groups).cloned().collect(),
-        drop: before.groups.difference(&after.groups).cloned().collect(),
-    }
-}
-
-/// Takes into the provenance that a client removes an item. True if the provenance changes.
-pub(crate) fn note_removal(provenance: &mut Provenance, contact: &str, item: Option<&Item>) -> bool {
-    let before = provenance.clone();
-    let bears = item.is_some_and(|item| item.bears_any(&provenance.given()));
-    if provenance.note(contact).map_or(bears, |note| note.brought) {
-        provenance.note_removed(contact);
-    }
-    *provenance != before
-}
-
-/// Takes a client's edit into the provenance: the client replaces an item, or adds it. True if the provenance changes.
-///
-/// - A contact that is added anew, or that groups have given up, is the user's own.
-/// - Where the edit takes all given labels off an item, the contact was brought all the same.
-/// - A label that the edit puts on is the user's choice; taking it off takes the choice back.
-pub(crate) fn note_edit(provenance: &mut Provenance, contact: &str, item: Option<&Item>, groups: &Labels) -> bool {
-    let before = provenance.clone();
-    let given = provenance.given();
-    if item.is_none() {
-        provenance.forget_contact(contact);
-    }
-    provenance.confirm(contact);
-    if let Some(note) = provenance.note(contact).cloned() {
-        let labels = note.labels.intersection(groups).cloned().collect();
-        provenance.set_note(contact, Some(Note { labels, ..note }));
-    } else if item.is_some_and(|item| item.bears_any(&given)) && groups.is_disjoint(&given) {
-        provenance.set_note(contact, Some(Note { brought: true, ..Note::default() }));
-    }
-    for label in groups.intersection(&given).filter(|label| !item.is_some_and(|item| item.groups.contains(*label))) {
-        provenance.note_choice(contact, item, label, &given);
-    }
-    *provenance != before
 }

@@ -171,11 +171,9 @@ impl Call {
             return false;
         }
         let name = self.state().directory.user_name(user);
-        match self.perform(Effect::LoadRoster(name.clone())).await {
+        match self.load_roster(user, &name).await {
             Reply::Loaded(false) => {
-                let mut state = self.state();
-                state.withdrawals.note_read(user);
-                state.work.note_fetched(user);
+                self.state().work.note_fetched(user);
                 return true;
             }
             Reply::Loaded(true) => return false,
@@ -184,6 +182,15 @@ impl Call {
         }
         self.state().work.let_go(user);
         true
+    }
+
+    /// Loads a roster that is not in memory.
+    async fn load_roster(&self, user: UserKey, name: &Name) -> Reply {
+        let reply = self.perform(Effect::LoadRoster(name.clone())).await;
+        if reply == Reply::Loaded(false) {
+            self.state().withdrawals.note_read(user);
+        }
+        reply
     }
 
     /// Leaves the server its share of the time.
@@ -233,13 +240,8 @@ impl Call {
 
     /// `fetched`: the roster is in memory because the background work has read it.
     async fn settle_stored(&self, user: UserKey, name: Name, fetched: bool, scope: Scope, pace: Pace) {
-        let kept = match self.perform(Effect::LoadRoster(name.clone())).await {
-            Reply::Loaded(kept) => {
-                if !kept {
-                    self.state().withdrawals.note_read(user);
-                }
-                kept && !fetched
-            }
+        let kept = match self.load_roster(user, &name).await {
+            Reply::Loaded(kept) => kept && !fetched,
             Reply::Failed(reason) => return self.fail(user, &reason).await,
             _ => return self.fail_broken(user, name).await,
         };

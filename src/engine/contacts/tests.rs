@@ -1,9 +1,10 @@
 //! Each rule of a contact, as a case: what a roster has, what the plan says, and what becomes of it.
 
+use super::edits::{note_edit, note_removal};
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Rename, Step, Subscription};
 use super::overlay::{Replaced, deviating_digest, take_in, virtual_version};
 use super::provenance::Provenance;
-use super::rules::{Decision, decide, new_labels, note_edit, note_removal};
+use super::rules::{Decision, decide, new_labels};
 use crate::engine::effect::{Comparison, Naming, Plan, Section, Tie};
 
 use Subscription::{Both, From, None as Nothing, To};
