@@ -254,6 +254,32 @@ describe("a deleted account, "..title, function ()
 		assert.same({ [a] = world.both("G") }, world.contacts(server, b));
 	end);
 
+	it("does not leave a friendship to a new account that is made before contact lists are saved", function ()
+		local a, b = accounts(2);
+		for user, contact in pairs { [a] = b; [b] = a } do
+			world.store_roster(server, user, { [jid(contact)] = { subscription = "both"; groups = {} } });
+		end
+		world.group(server, "G", { a, b });
+		server:eval([[
+			local um, user = require "core.usermanager", ...;
+			return um.delete_user(user, host) and um.create_user(user, "secret", host)]], b);
+		world.settle(server);
+		assert.same({ [b] = "none,," }, world.contacts(server, a));
+	end);
+
+	it("takes nothing from a new account that another group brings and leaves behind", function ()
+		local a, b = accounts(2);
+		world.group(server, "G", { a, b });
+		local id = world.group(server, "K", { a });
+		world.login(server, a);
+		server:eval([[
+			local um, groups, id, user = require "core.usermanager", hosts[host].modules.groups_internal, ...;
+			return um.delete_user(user, host) and um.create_user(user, "secret", host)
+				and groups.add_member(id, user) and groups.delete(id)]], id, b);
+		world.settle(server);
+		assert.same({ [b] = world.both("K") }, world.contacts(server, a));
+	end);
+
 	it("of another host is of no concern", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "G", { a, b });
@@ -306,6 +332,17 @@ describe("an account that is deleted after a member has left, "..title, function
 		world.settle(server);
 		assert.same({ [c] = world.both("G") }, world.contacts(server, a));
 		assert.same({ [a] = world.both("G") }, world.contacts(server, c));
+	end);
+
+	it("goes from the list of a contact that it had removed from its own", function ()
+		local a, b = accounts(2);
+		call("delete", world.group(server, "G", { a, b }));
+		world.login(server, b);
+		world.take_off(server, b, a);
+		assert.is_not_nil(world.contacts(server, a)[b]);
+		server:delete_user(b);
+		world.settle(server);
+		assert.same({}, world.contacts(server, a));
 	end);
 
 	it("goes from all lists when the group is gone, also after a restart", function ()

@@ -143,6 +143,22 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({}, world.presences(server, a));
 	end);
 
+	it("loses the label also where the user has cancelled the contact's subscription for the session", function ()
+		local a, b = accounts(2);
+		local first, second = world.group(server, "First", { a, b }), world.group(server, "Second", { a, b });
+		world.login(server, a);
+		server:eval([[
+			local st, from, to = require "util.stanza", ...;
+			prosody.spec_clients.send(prosody.spec_clients.session(from), st.presence({ type = "unsubscribed"; to = to }));
+			return true]], a, jid(b));
+		call("remove_member", first, b);
+		world.settle(server);
+		assert.equal("to,,,Second", world.contacts(server, a)[b]);
+		call("remove_member", second, b);
+		world.settle(server);
+		assert.same({}, world.contacts(server, a));
+	end);
+
 	it("goes when the last of several groups gives it up", function ()
 		local a, b = accounts(2);
 		local work = world.group(server, "Work", { a, b });
