@@ -260,9 +260,13 @@ describe("a deleted account, "..title, function ()
 			world.store_roster(server, user, { [jid(contact)] = { subscription = "both"; groups = {} } });
 		end
 		world.group(server, "G", { a, b });
+		-- The list of the other is in storage only.
+		server:restart();
 		server:eval([[
 			local um, user = require "core.usermanager", ...;
-			return um.delete_user(user, host) and um.create_user(user, "secret", host)]], b);
+			assert(um.delete_user(user, host) and um.create_user(user, "secret", host));
+			module:fire_event("user-registered", { username = user, host = host, source = "spec" });
+			return true]], b);
 		world.settle(server);
 		assert.same({ [b] = "none,," }, world.contacts(server, a));
 	end);
