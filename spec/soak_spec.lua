@@ -1,8 +1,7 @@
 -- Random histories of many small worlds at once: see spec/support/soak.lua. `make soak` runs more of them.
 --
 -- The environment may say: SOAK_SEED, SOAK_OPS (operations of each run), SOAK_MODE (one of those below), SOAK_STORAGE
--- (waiting),
--- SOAK_WITHOUT (kinds of operations that are left out, with commas between).
+-- (waiting), SOAK_WITHOUT (kinds of operations that are left out, with commas between).
 
 -- It runs only where SOAK_OPS says how much.
 if not os.getenv("SOAK_OPS") then return; end
@@ -41,10 +40,8 @@ if chosen_mode or chosen_storage then
 end
 
 local kinds = { "register", "enrol", "unregister", "login", "logout", "evict", "load", "name", "unname", "label",
-	"unlabel", "take_off",
-	"request", "approve", "befriend", "unsubscribe", "cancel", "create", "rename", "delete", "add", "add_delayed",
-		"remove", "sync",
-	"check", "reload", "kill" };
+	"unlabel", "take_off", "request", "approve", "befriend", "unsubscribe", "cancel", "create", "rename", "delete", "add",
+	"add_delayed", "remove", "sync", "check", "reload", "kill" };
 
 describe("random histories with Prosody "..harness.version, function ()
 	for _, run in ipairs(runs) do

@@ -1,6 +1,5 @@
 -- Random histories in a real Prosody: drives spec/support/plugins/mod_spec_soak, which plays them and knows the
--- reference, and
--- does what is done to a whole server: reloads, kills, switched options.
+-- reference, and does what is done to a whole server: reloads, kills, switched options.
 --
 --	local soak = require "spec.support.soak";
 --	local outcome = soak.run { seed = 1, operations = 10000, mode = "permanent", storage = "internal" };
@@ -8,8 +7,7 @@
 --	outcome.counts       what was done: { kind = times }
 --
 -- A history of one world is a plain list of operations, those of the whole server among them. What fails is played
--- again in
--- a world of its own, with fresh names and without a part of it, until no part can be spared.
+-- again in a world of its own, with fresh names and without a part of it, until no part can be spared.
 
 local socket = require "socket";
 local harness = require "spec.support.harness";
@@ -23,8 +21,7 @@ local stretch = 10;
 local copies = 5;
 local whole_server = { reload = true; kill = true; restart = true; switch = true; check = true };
 
--- --- chance: which of the things that happen to a server, in an order that the seed says
--- ---------------------------------
+-- --- chance: which of the things that happen to a server, in an order that the seed says ---------------------------
 
 local function chooser(seed)
 	local at = (seed * 69069 + 1) & 0xffffffff;
@@ -52,8 +49,7 @@ local function options_of(rules)
 	return { groups_remove_contacts = rules.removes; groups_contact_name = rules.naming; groups_roster_mode = rules.mode };
 end
 
--- --- one server
--- ---------------------------------------------------------------------------------------------------------
+-- --- one server ----------------------------------------------------------------------------------------------------
 
 local run_mt = {};
 run_mt.__index = run_mt;
@@ -158,8 +154,7 @@ local function new_server(self)
 	return server;
 end
 
--- --- shrinking
--- ------------------------------------------------------------------------------------------------------------
+-- --- shrinking -----------------------------------------------------------------------------------------------------
 
 -- Plays a history in a few worlds of its own, so that the server has something to do; returns what went wrong, or nil.
 local function try(self, history, rules)
@@ -269,8 +264,7 @@ local function tell(self, failure, history, found)
 	for name, value in pairs(failure.rules) do rules[#rules + 1] = name.." = "..tostring(value); end
 	table.sort(rules);
 	local lines = { ("seed %d, Prosody %s, storage %s, mode %s (%s), world %d:"):format(self.seed, harness.version,
-		self.storage,
-		self.mode, table.concat(rules, ", "), failure.world) };
+		self.storage, self.mode, table.concat(rules, ", "), failure.world) };
 	for _, sentence in ipairs(eval(self, "return soak.describe(...)", history)) do
 		lines[#lines + 1] = "  "..sentence;
 	end
@@ -279,12 +273,10 @@ local function tell(self, failure, history, found)
 	return table.concat(lines, "\n");
 end
 
--- --- a run
--- ----------------------------------------------------------------------------------------------------------------
+-- --- a run ---------------------------------------------------------------------------------------------------------
 
 -- What happens to the server between two stretches. Every other time everything is compared; in between, all else has
--- its turn,
--- in an order that the seed says.
+-- its turn, in an order that the seed says.
 local function choose_whole(self, n)
 	if n % 2 == 0 then return { "check" }; end
 	-- These two are in each run, however short.
@@ -302,8 +294,7 @@ local function choose_whole(self, n)
 end
 
 -- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of
--- operations),
--- most (failures after which it is enough), shrink (seconds for each), report (how many are shrunk).
+-- operations), most (failures after which it is enough), shrink (seconds for each), report (how many are shrunk).
 function soak.run(settings)
 	local self = setmetatable({
 		seed = settings.seed; mode = settings.mode; storage = settings.storage or harness.storage;

@@ -1,6 +1,5 @@
 -- Clients without a network: sessions made and bound as by mod_c2s, and devices that keep a contact list with its
--- version while
--- they are away, as clients with roster versioning do.
+-- version while they are away, as clients with roster versioning do.
 
 local new_id = require "util.id".short;
 local sessionmanager = require "core.sessionmanager";
@@ -47,8 +46,7 @@ function clients.is_same(one, other)
 end
 
 -- Prosody calls a list that was never changed 1, and so it calls the list after the first change: an empty one is not
--- kept as 1. On
--- 0.12 it is a number.
+-- kept as 1. On 0.12 it is a number.
 local function take_version(device, ver)
 	ver = ver and tostring(ver);
 	device.ver = (ver ~= "1" or next(device.items)) and ver or nil;
@@ -112,8 +110,8 @@ function clients.login(username, device, resource)
 	assert(sessionmanager.make_authenticated(session, username));
 	local ok, _, _, text = sessionmanager.bind_resource(session, resource);
 	assert(ok, text);
-	clients.send(client, st.iq({ type = "get", id = "roster" }):tag("query", { xmlns = xmlns_roster; ver = device.ver
-		or "" }));
+	clients.send(client, st.iq({ type = "get", id = "roster" })
+		:tag("query", { xmlns = xmlns_roster; ver = device.ver or "" }));
 	assert(client.answer, "no contact list was given");
 	return client;
 end

@@ -4,8 +4,8 @@ local model = module:require "subscriptions";
 
 -- What a contact may be without groups: an array of alternatives, or nil for anything. An alternative is false for
 -- none, or
--- { sub = or "any", ask = true, nil or "may", names = { [name] = true } or "any", unnamed =, labels = { [label] =
--- true or "may" }, fuzzy = }.
+-- { sub = or "any", ask = true, nil or "may", names = { [name] = true } or "any", unnamed =,
+--   labels = { [label] = true or "may" }, fuzzy = }.
 function model:own_alternatives(owner, contact)
 	local pair = self:pair(owner, contact);
 	if pair.vague then return nil; end
@@ -149,8 +149,7 @@ local function sees(alternatives, way)
 end
 
 -- Must the owner's client have the contact online? true, false, or nil where that is left open: what a client is told
--- when
--- its user, or the other, takes a contact off or cancels is Prosody's affair, until the next session.
+-- when its user, or the other, takes a contact off or cancels is Prosody's affair, until the next session.
 function model:presence(owner, contact)
 	if not self:is_online(contact) then
 		if self.dirty[owner][contact] or self.unclear[owner][contact] then return nil; end

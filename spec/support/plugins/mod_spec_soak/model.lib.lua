@@ -1,10 +1,8 @@
 -- The reference: what users are promised of groups and contact lists, and nothing of how the module keeps that promise.
 --
 -- For each ordered pair of owner and contact it has what is the owner's own: the item that there would be without
--- groups,
--- and the name and the groups that the owner has given the contact. On top of that, groups bring the contact as long
--- as the
--- two share one. All of it is plain data, so that it can be kept while the server is killed.
+-- groups, and the name and the groups that the owner has given the contact. On top of that, groups bring the contact
+-- as long as the two share one. All of it is plain data, so that it can be kept while the server is killed.
 --
 -- A pair, all fields optional:
 --   sub, ask     the owner's own item: there is one if there is a subscription. `ask` may be "may": that is left open
@@ -12,13 +10,11 @@
 --   labels       the owner's own groups for it: { [label] = true or "may" }
 --   kept         labels of groups that have left the contact behind for good: { [label] = group id, or "may" }
 --   born         the item is there only since groups have left it behind
---   off          until the owner's next session: "gone", taken off the list; "part", the subscription is cut down to
--- `off_sub`;
---                "any", changed in ways that are left open
+--   off          until the owner's next session: "gone", taken off the list; "part", the subscription is cut down
+--                to `off_sub`; "any", changed in ways that are left open
 --   spared       the contact was taken off the list or cancelled in this session: groups do not bring it back in it
 --   loose        the other has taken the owner off or cancelled in a group's despite: what groups bring may be there
--- or not, until the
---                next session of either
+--                or not, until the next session of either
 --   coming       it is there again, as soon as the background gets to it
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
@@ -27,8 +23,8 @@
 --   unheard      what the owner hears of the contact's presence is left open, until the next session of either
 -- What is left open for good is in these:
 --   vague        what the item is when no group brings it:
---                - contacts were left behind for good while something of them was still loose, or before all lists
--- had them;
+--                - contacts were left behind for good while something of them was still loose, or before all
+--                  lists had them;
 --                - a contact that was left behind for good, was brought again, and then let go by the other rule;
 --   fuzzy        name and own groups of a virtual contact for which the user has made an item as well.
 
@@ -89,8 +85,7 @@ function model:is_shared(owner, contact)
 end
 
 -- Must the list have what this group brings? Not before sync() where a member was added with delay, and not before
--- something
--- is heard of an account.
+-- something is heard of an account.
 function model:is_sure(id, owner, contact)
 	return self.groups[id].sure[key(owner, contact)] == true;
 end
@@ -126,8 +121,7 @@ function model:is_surely_shared(owner, contact)
 end
 
 local function clear(pair)
-	pair.sub, pair.ask, pair.name, pair.born, pair.maybe_gone, pair.vague, pair.kept_once = nil, nil, nil, nil, nil,
-		nil, nil;
+	for _, field in ipairs { "sub", "ask", "name", "born", "maybe_gone", "vague", "kept_once" } do pair[field] = nil; end
 	pair.labels, pair.kept = {}, {};
 end
 model.clear = clear;
@@ -213,14 +207,14 @@ function model:lose_label(owner, contact, was)
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
 	for _, group in pairs(was) do
 		-- A list that nobody has looked at since may have another that the group had.
-		for name in pairs(group.sure and { [group.name] = true } or group.names) do pair.kept[name] = pair.kept[name]
-			or "may"; end
+		for name in pairs(group.sure and { [group.name] = true } or group.names) do
+			pair.kept[name] = pair.kept[name] or "may";
+		end
 	end
 end
 
 -- Where one of two may have the other before sync() and not the other way round, what they hear of each other is left
--- open for the
--- session.
+-- open for the session.
 function model:note_one_sided()
 	for _, owner in ipairs(self.order) do
 		for _, contact in ipairs(self.order) do
@@ -264,8 +258,7 @@ function model:change_sharing(change)
 	end
 end
 
--- --- groups: each answers what the function of the module is to answer
--- ------------------------------------------------
+-- --- groups: each answers what the function of the module is to answer ---------------------------------------------
 
 function model:create(id, name)
 	if self.groups[id] then return nil, "conflict"; end
@@ -358,8 +351,7 @@ function model:sync(id)
 	self:settle_pending();
 end
 
--- --- accounts and sessions
--- ---------------------------------------------------------------------------------------------
+-- --- accounts and sessions -----------------------------------------------------------------------------------------
 
 -- With `heard`, the server fires an event for it; otherwise members with this account count from its first session on.
 function model:register(user, heard)

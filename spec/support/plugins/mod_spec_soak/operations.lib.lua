@@ -1,6 +1,5 @@
 -- What may happen in a history: each operation is plain data, { kind, … }, with a sentence for it, the condition
--- under which it
--- is possible, and how likely it is.
+-- under which it is possible, and how likely it is.
 
 local random = module:require "random";
 
@@ -20,9 +19,8 @@ local function device(state) return random.int(state, 2); end
 local function milliseconds(state) return random.pick(state, { 0, 1, 5, 20, 60, 150 }); end
 
 local function nobody_asks_anew(model, one, other)
-	-- While something is taken off or cancelled in a group's despite, the two ask for nothing anew: it is left open what
-	-- Prosody
-	-- makes of it, for the other's list may have been completed, or not.
+	-- While something is taken off or cancelled in a group's despite, the two ask for nothing anew: it is left open
+	-- what Prosody makes of it, for the other's list may have been completed, or not.
 	local a, b = model:pair(one, other), model:pair(other, one);
 	return not (a.off or a.loose or b.off or b.loose);
 end
@@ -42,14 +40,16 @@ local function edits(model, op) return op[2] ~= op[3] and model:is_online(op[2])
 local kinds = {
 	register = { 5, { user }, "an account is made for %s", function (model, op) return not model:has_account(op[2]); end };
 	enrol = { 5, { user }, "%s registers", function (model, op) return not model:has_account(op[2]); end };
-	unregister = { 2, { user }, "the account of %s is deleted", function (model, op) return model:has_account(op[2]);
-		end };
+	unregister = { 2, { user }, "the account of %s is deleted", function (model, op)
+		return model:has_account(op[2]);
+	end };
 	login = { 14, { user, device }, "%s logs in with device %d", function (model, op)
 		return model:has_account(op[2]) and not model:is_online(op[2]);
 	end };
 	logout = { 7, { user }, "%s logs out", function (model, op) return model:is_online(op[2]); end };
-	evict = { 3, { user }, "Prosody's cache forgets the list of %s", function (model,
-		op) return not model:is_online(op[2]); end };
+	evict = { 3, { user }, "Prosody's cache forgets the list of %s", function (model, op)
+		return not model:is_online(op[2]);
+	end };
 	load = { 3, { user }, "the list of %s is read", function (model, op)
 		return model:has_account(op[2]) and not model:is_online(op[2]);
 	end };
@@ -116,8 +116,9 @@ local is_useless = {
 	remove = function (model, op) return not model.groups[op[2]] or not model.groups[op[2]].members[op[3]]; end;
 	sync = function (model, op) return not model.groups[op[2]]; end;
 	unname = function (model, op) return not model:pair(op[2], op[3]).name; end;
-	unlabel = function (model, op) return not model:is_shared(op[2], op[3]) and not model:pair(op[2],
-		op[3]).labels[op[4]]; end;
+	unlabel = function (model, op)
+		return not model:is_shared(op[2], op[3]) and not model:pair(op[2], op[3]).labels[op[4]];
+	end;
 	take_off = function (model, op) return not model:is_shared(op[2], op[3]) and not model:pair(op[2], op[3]).sub; end;
 };
 is_useless.unsubscribe, is_useless.cancel = is_useless.take_off, is_useless.take_off;

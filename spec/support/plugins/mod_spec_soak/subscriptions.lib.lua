@@ -1,6 +1,5 @@
 -- The reference, continued: what users make of their contacts themselves, in their lists and with requests for
--- subscription.
--- Where no group brings the contact, this is RFC 6121, as every server does it.
+-- subscription. Where no group brings the contact, this is RFC 6121, as every server does it.
 
 local model = module:require "model";
 

@@ -1,6 +1,5 @@
 -- A world: a few users and groups of their own, beside many others in the same server, with the reference for them.
--- What
--- happens in it is done for real, then told to the reference.
+-- What happens in it is done for real, then told to the reference.
 
 local usermanager = require "core.usermanager";
 local rostermanager = require "core.rostermanager";
@@ -102,8 +101,7 @@ local function compare_first(self, user, client)
 	local difference = self:compare_items(client.device.items, memory);
 	if difference then
 		fail("%s logs in with version %s, is given a %s answer, and then has %s", user, tostring(client.device.ver),
-			client.answer,
-			difference);
+			client.answer, difference);
 	end
 end
 
@@ -134,9 +132,8 @@ end
 local function edit(self, user, contact, change)
 	local client, jid = self.clients[user], self:jid(contact);
 	local shown = client.device.items[jid];
-	-- What groups do reaches those who are online at once: within a second, for a user is no faster, and a busy server
-	-- may be at
-	-- other work first. Where storage waits, this is left to the comparison.
+	-- What groups do reaches those who are online at once: within a second, for a user is no faster, and a busy
+	-- server may be at other work first. Where storage waits, this is left to the comparison.
 	for i = 1, 21 do
 		local difference = not self.model.slow and not self.model:pair(user, contact).coming
 			and self:difference(user, contact, shown);
@@ -329,8 +326,7 @@ local function compare_list(self, found, where, owner, items, alternatives)
 end
 
 -- Not where storage waits: mod_presence sends one stanza to one contact after the other, going through the list, and
--- each may wait;
--- meanwhile somebody else changes the list, or sends the same stanza.
+-- each may wait; meanwhile somebody else changes the list, or sends the same stanza.
 local function compare_presence(self, found, user, client)
 	if prosody.spec_waiting then return; end
 	for _, contact in ipairs(operations.users) do
@@ -382,18 +378,21 @@ local function compare_groups(self, found)
 		local members = groups().get_members(full);
 		for _, user in ipairs(operations.users) do
 			local wanted, got = group and group.members[user] or false, members[self:username(user)] ~= nil;
-			if wanted ~= got then found[#found + 1] = ("%s is %s of group %s"):format(user, got and "a member" or "no member",
-				id); end
+			if wanted ~= got then
+				found[#found + 1] = ("%s is %s of group %s"):format(user, got and "a member" or "no member", id);
+			end
 			of_user[user] = (of_user[user] or 0) + (wanted and 1 or 0);
 		end
 		local info = groups().get_info(full);
-		if group and info and info.name ~= group.name then found[#found + 1] = ("group %s is named %s"):format(id,
-			info.name); end
+		if group and info and info.name ~= group.name then
+			found[#found + 1] = ("group %s is named %s"):format(id, info.name);
+		end
 	end
 	for _, user in ipairs(operations.users) do
 		local ids = groups().get_user_groups(self:username(user));
-		if #ids ~= of_user[user] then found[#found + 1] = ("%s is in %d groups, not in %d"):format(user, #ids,
-			of_user[user]); end
+		if #ids ~= of_user[user] then
+			found[#found + 1] = ("%s is in %d groups, not in %d"):format(user, #ids, of_user[user]);
+		end
 	end
 end
 
