@@ -84,6 +84,33 @@ fn a_delayed_add_starts_no_work_and_a_sync_completes_it() {
 }
 
 #[test]
+fn a_member_whose_delayed_add_is_followed_by_an_ordinary_one_is_completed() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.host.accounts.insert(n("carl"));
+    world.add_delayed("g", "carl").unwrap();
+    world.settle();
+    world.add("g", "carl").unwrap();
+    world.settle();
+    world.check_contacts();
+}
+
+#[test]
+fn both_see_each_other_after_the_sync_where_one_has_had_the_other_before() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.login("ann");
+    world.host.accounts.insert(n("carl"));
+    world.add_delayed("g", "carl").unwrap();
+    world.login("carl");
+    world.settle();
+    assert_eq!((world.shown("ann", "carl"), world.shown("carl", "ann").is_some()), (None, true));
+    world.host.forget();
+    world.sync("g");
+    let presences = world.host.presences();
+    assert!(presences.contains(&("carl".into(), "ann".into())), "{presences:?}");
+    assert!(presences.contains(&("ann".into(), "carl".into())), "{presences:?}");
+}
+
+#[test]
 fn a_delayed_member_is_completed_after_a_crash_before_the_sync() {
     let mut world = World::with_group(&["ann", "bob"]);
     world.host.accounts.insert(n("carl"));

@@ -142,7 +142,8 @@ local function set_items(store, username, items, ...)
 	if not state then return store:set_keys(username, items, ...); end
 	local stored, taken_off = {}, {};
 	for jid, item in pairs(items) do
-		if item == store.remove then
+		-- What is not shown and not there is no contact: Prosody saves a request for subscription like this.
+		if item == store.remove and state.shown[jid] then
 			-- The user has taken the contact off the list: what is below goes as well.
 			taken_off[#taken_off + 1] = { jid, state.shown[jid], state.below[jid], state.edits[jid] };
 			state.edits_changed = state.edits_changed or state.edits[jid] ~= nil;

@@ -243,6 +243,7 @@ impl State {
         let now = 0.0;
         for (key, members) in open {
             self.unsettled.groups.insert(key, false);
+            self.unsettled.one_sided = true;
             self.work.enqueue(members, now);
         }
         let others: BTreeSet<_> =

@@ -39,8 +39,13 @@ impl Engine {
 pub(crate) fn note_removal(provenance: &mut Provenance, contact: &str, item: Option<&Item>) -> bool {
     let before = provenance.clone();
     let bears = item.is_some_and(|item| item.bears_any(&provenance.given()));
-    if provenance.note(contact).map_or(bears, |note| note.brought) {
+    let note = provenance.note(contact).cloned();
+    if note.as_ref().map_or(bears, |note| note.brought) {
         provenance.note_removed(contact);
+    }
+    if let Some(note) = note {
+        // What the note says of the item holds only if storage turns out to have it still.
+        provenance.set_note(contact, Some(Note { labels: Labels::new(), released: true, ..note }));
     }
     *provenance != before
 }

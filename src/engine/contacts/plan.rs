@@ -65,12 +65,11 @@ impl State {
         self.directory.changes() + self.accounts.changes + self.changes
     }
 
-    /// Accounts that are gone from a user's roster, or should be, but are members beside the user all the same.
+    /// Accounts that are gone from a user's roster, or should be, and of whose successors nothing is known.
     pub(crate) fn doubtful(&self, user: UserKey, now: f64) -> Vec<UserKey> {
-        let State { directory, accounts, withdrawals, .. } = self;
-        let gone = withdrawals.in_memory(user);
+        let State { accounts, withdrawals, .. } = self;
         let unknown = |contact: &UserKey| !accounts.is_present(*contact) && !accounts.is_absent(*contact, now);
-        gone.filter(unknown).filter(|&contact| directory.share_a_group(contact, user)).collect()
+        withdrawals.in_memory(user).filter(unknown).collect()
     }
 
     /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known

@@ -7,7 +7,7 @@ use crate::engine::contacts::provenance::Provenance;
 use crate::engine::contacts::rules::{Decision, decide, new_labels};
 use crate::engine::effect::{Comparison, Effect, Level, Reply, Tie};
 use crate::engine::operation::Call;
-use crate::engine::state::directory::UserKey;
+use crate::engine::state::directory::{GroupKey, UserKey};
 use crate::engine::{Name, State, display_name};
 
 /// How many nicknames are asked for in one go: each may be read from storage.
@@ -190,20 +190,28 @@ impl State {
         }
         for contact in planned.resolve(&decision.gained) {
             self.outbox.presences.add_once(contact, user);
+            // Where lists wait for a sync, the contact may have had the user for long.
+            if self.unsettled.one_sided {
+                self.outbox.presences.add_once(user, contact);
+            }
         }
         for contact in planned.resolve(&decision.opened) {
             self.outbox.presences.add_once(user, contact);
         }
     }
 
-    /// Queues the rosters of changed contacts if the user's groups are settled: then only somebody else can have caused
-    /// the change. A user has taken a contact off the list, and Prosody has changed the contact's roster too, which has
-    /// to be reconciled as well.
+    /// Queues the rosters of changed contacts if the groups shared with them are settled: then only somebody else can
+    /// have caused the change. A user has taken a contact off the list, and Prosody has changed the contact's roster
+    /// too, which has to be reconciled as well.
     fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
-        let unsettled = self.directory.groups_of(user).iter().any(|group| self.unsettled.groups.contains_key(group));
-        if !unsettled && !self.work.is_in_hand(user) {
-            self.doubt_contacts(user, changed, now);
+        if self.work.is_in_hand(user) {
+            return;
         }
+        let State { directory, unsettled, .. } = &*self;
+        let open = |group: &GroupKey| unsettled.groups.contains_key(group) && directory.is_member(*group, user);
+        let settled = |contact: &UserKey| !directory.groups_of(*contact).iter().any(open);
+        let doubted: Vec<_> = changed.iter().copied().filter(settled).collect();
+        self.doubt_contacts(user, &doubted, now);
     }
 
     /// Queues the rosters of contacts that groups bring a user: they may lack the user.

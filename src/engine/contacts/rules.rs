@@ -204,7 +204,8 @@ impl<'a> Judge<'a> {
         if tie == Tie::Bring && self.plan.naming == Naming::Nickname && name.is_none() && nameless {
             self.decision.unnamed.push(fact.number);
         }
-        if fact.pending && matches!(tie, Tie::Bring | Tie::Withdraw) {
+        // A request of a withdrawn contact may be the next account's.
+        if fact.pending && (tie == Tie::Bring || tie == Tie::Withdraw && !common.section.verified) {
             self.decision.change.answered.push(fact.number);
             self.decision.quiet = true;
         }
@@ -363,7 +364,7 @@ impl<'a> Judge<'a> {
         let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let left_behind = |label: &String| self.given.contains(label) && !chosen.contains(label);
-        if brought && item.groups.iter().any(left_behind) {
+        if item.groups.iter().any(left_behind) {
             return Some(item);
         }
         let named = self.provenance.is_named(contact, item.name.as_deref());
@@ -388,7 +389,8 @@ impl<'a> Judge<'a> {
         Some(item)
     }
 
-    /// Takes the labels of groups that were left off a contact that is as its user has made it for the session.
+    /// Takes the labels of groups that were left off a contact that is as its user has made it for the session. Where
+    /// these are all that it bears, a note says that it was brought.
     fn spare(&mut self, common: &Common, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let mut item = stored?.clone();
         let chosen = self.provenance.chosen(contact);
@@ -398,6 +400,10 @@ impl<'a> Judge<'a> {
             let goes = left.iter().any(|id| given(id, label)) && !groups.iter().any(|(id, _)| given(id, label));
             !goes || chosen.contains(label)
         });
+        let bore = stored.is_some_and(|item| item.bears_any(&self.given));
+        if bore && !item.bears_any(&self.given) && self.provenance.note(contact).is_none() {
+            self.provenance.set_note(contact, Some(Note { brought: true, ..Note::default() }));
+        }
         Some(item)
     }
 
@@ -406,8 +412,8 @@ impl<'a> Judge<'a> {
     /// Prosody would have it; any other goes. Without provenance, what bears a label of the user's groups counts as
     /// brought.
     ///
-    /// Where there is a new account of that name, the subscription of the user's own contact stays as it is: Prosody
-    /// has ended that to the former one, and the two may have befriended each other since.
+    /// Where there is a new account of that name, the user's own contact goes back to the subscription that is noted:
+    /// Prosody has ended that to the former one, and the two may have befriended each other since.
     pub(super) fn withdraw(&mut self, section: &Section, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -420,6 +426,7 @@ impl<'a> Judge<'a> {
         let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
+        let least = note.as_ref().filter(|note| !note.released).and_then(|note| note.subscription);
         if note.is_some() || self.provenance.has_name(contact) {
             let brought = !own;
             self.provenance.set_note(contact, Some(Note { brought, released: true, ..note.unwrap_or_default() }));
@@ -427,7 +434,9 @@ impl<'a> Judge<'a> {
         if !(own || named || self.known && !item.groups.is_empty()) {
             return None;
         }
-        if !(own && section.verified) {
+        if own && section.verified {
+            item.subscription = least.unwrap_or(Subscription::Both).common(item.subscription);
+        } else {
             item.subscription = Subscription::None;
             item.ask = false;
         }

@@ -226,6 +226,9 @@ fn a_contact_that_another_group_has_left_behind_keeps_its_subscription() {
     let known = r#"{"labels":{"g":"G","h":"H"}}"#;
     let outcome = given_up_by(&["h"]).known(known).with(item(Both, &["G", "H"])).decide();
     assert_eq!(outcome.stored, Some(item(Both, &["G"])));
+    let own = r#"{"labels":{"g":"G","h":"H"},"notes":{"bob":{"subscription":"none"}}}"#;
+    let outcome = given_up_by(&["h"]).known(own).with(item(Both, &["G", "H", "Mine"])).decide();
+    assert_eq!(outcome.stored, Some(item(Both, &["G", "Mine"])), "also one of the user's own");
     // And counts as brought when it is brought again: nothing is noted of it.
     let outcome = brought_by(&[("h", "H")]).known(known).with(item(Both, &["G"])).decide();
     assert_eq!((outcome.stored, outcome.text.as_str()), (Some(item(Both, &["G", "H"])), known));
@@ -341,6 +344,8 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     assert_eq!(again.clone().known(known).with(item(Both, &[])).decide().stored, Some(item(Both, &[])), "a new friend");
     let request = asked(item(Nothing, &[]));
     assert_eq!(again.clone().known(known).with(request.clone()).decide().stored, Some(request));
+    let noted = again.clone().known(r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"none"}}}"#);
+    assert_eq!(noted.with(item(Both, &["G", "Mine"])).decide().stored, Some(item(Nothing, &["Mine"])), "as it was");
     assert_eq!(again.known(known).with(item(Both, &["G"])).decide().stored, None);
     let brought = Case { remade: true, ..brought_by(&[("h", "H")]) };
     let brought = brought.known(r#"{"labels":{"g":"G","h":"H"}}"#).with(item(Both, &["G"])).decide();
@@ -393,6 +398,10 @@ fn a_pending_request_is_answered_by_a_group_and_not_by_one_that_lets_go() {
     assert!(outcome.decision.changed.is_empty(), "which is not pushed");
     let up = Case { pending: true, ..given_up_by(&["g"]) }.known(known).with(item(Both, &["G"])).decide();
     assert!(up.decision.change.answered.is_empty());
+    let gone = Case { pending: true, ..withdrawn() };
+    assert_eq!(gone.clone().known(known).decide().decision.change.answered, [1]);
+    let again = Case { remade: true, ..gone }.known(known).decide();
+    assert!(again.decision.change.answered.is_empty(), "it is the next account's");
 }
 
 #[test]
@@ -434,6 +443,11 @@ fn a_contact_that_a_group_had_brought_and_the_user_removes_is_remembered_until_i
     let text = removed(r#"{"labels":{"g":"G"}}"#, item(Both, &["G"])).unwrap();
     assert_eq!(Provenance::parse(text.as_bytes(), "host").unwrap().noted().collect::<Vec<_>>(), ["bob"]);
     assert_eq!(removed(r#"{"labels":{"g":"G"}}"#, item(Both, &["Mine"])), None, "that was the user's own");
+    // What it was before is of no account for a contact that the user makes of it afterwards.
+    let own = removed(r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"none"}}}"#, item(Both, &["G"])).unwrap();
+    let own: &'static str = own.leak();
+    let befriended = Case { stale: true, ..given_up_by(&["g"]) }.known(own).with(item(Both, &[]));
+    assert_eq!(befriended.decide().stored, Some(item(Both, &[])));
     let again = brought_by(&[G]).known(r#"{"labels":{"g":"G"},"removed":["bob"]}"#).decide();
     assert!(!again.text.contains("removed"), "{}", again.text);
 }
@@ -444,6 +458,10 @@ fn a_contact_that_the_user_has_changed_for_the_session_loses_no_more_than_the_la
     let spared = Case { tie: Tie::Spare, left: vec!["h"], ..brought_by(&[G]) }.known(known);
     let outcome = spared.clone().with(item(From, &["H", "Mine", "K"])).decide();
     assert_eq!(outcome.stored, Some(item(From, &["K", "Mine"])));
+    let last = spared.clone().with(item(From, &["H"])).decide();
+    let last: &'static str = last.text.leak();
+    let gone = given_up_by(&["g"]).known(last).with(item(From, &[])).decide();
+    assert_eq!(gone.stored, None, "only groups had put it there");
     assert_eq!(spared.decide().stored, None, "what is off the list stays off");
 }
 

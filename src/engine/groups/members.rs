@@ -116,6 +116,11 @@ impl Call {
         self.drop_dead_rooms(id, key, &info).await?;
         let user = self.state().directory.intern(username);
         if self.state().directory.is_member(key, user) {
+            let now = self.now();
+            let mut state = self.state();
+            if !delayed && state.unsettled.is_delayed(key) {
+                state.enqueue_group(key, now);
+            }
             return Ok(Joining { key, user, new: false });
         }
         // Ask now: a contact list can wait for an account, and would have to ask later all the same.
@@ -134,7 +139,7 @@ impl Call {
         state.partings.rejoin(id, user);
         state.work.news = true;
         if delayed {
-            state.unsettled.groups.insert(key, true);
+            state.unsettled.delay(key);
         } else if present {
             state.enqueue_group(key, now);
         } else {

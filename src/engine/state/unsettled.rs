@@ -21,6 +21,8 @@ const BUSY_PAUSE: f64 = 1.0;
 pub(crate) struct Unsettled {
     /// True for those that wait for a `sync`.
     pub(crate) groups: BTreeMap<GroupKey, bool>,
+    /// One of two members may have the other in the list and not the other way round: a `sync` was waited for.
+    pub(crate) one_sided: bool,
     /// Unsettled groups that could not be read.
     pub(crate) unread: BTreeSet<Name>,
     /// Every group was unsettled when the engine started, or its mode changed.
@@ -32,6 +34,18 @@ pub(crate) struct Unsettled {
     pub(crate) virtual_only: bool,
     /// Contacts are virtual, or were once.
     pub(crate) was_virtual: bool,
+}
+
+impl Unsettled {
+    /// Notes that a group waits for a `sync`.
+    pub(crate) fn delay(&mut self, group: GroupKey) {
+        self.groups.insert(group, true);
+        self.one_sided = true;
+    }
+
+    pub(crate) fn is_delayed(&self, group: GroupKey) -> bool {
+        self.groups.get(&group) == Some(&true)
+    }
 }
 
 impl Call {
@@ -192,6 +206,7 @@ impl State {
                 || turns.is_taken(&Place::Group(group.id.clone()))
                 || (!busy.is_empty() && group.members().any(|m| busy.contains(&m)))
         });
+        unsettled.one_sided &= !unsettled.groups.is_empty();
         unsettled.everything &= !busy.is_empty() || turns.is_taken(&Place::Restore);
         unsettled.adopting &= unsettled.everything;
         unsettled.virtual_only = options.virtual_contacts && !unsettled.everything;

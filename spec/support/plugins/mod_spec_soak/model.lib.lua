@@ -19,6 +19,8 @@
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
+--   returned     it was taken off or changed in the session before, and is back in this one
+--   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
 --   unheard      what the owner hears of the contact's presence is left open, until the next session of either
 -- What is left open for good is in these:
@@ -38,7 +40,7 @@ end
 
 -- `rules`: removes, naming ("none" or "username"), mode ("permanent" or "virtual"). `slow`: storage waits.
 function model.new(users, rules, slow)
-	local self = model.wake({ order = users; users = {}; groups = {}; pairs = {}; pending = {}; dirty = {};
+	local self = model.wake({ order = users; users = {}; groups = {}; names = {}; pairs = {}; pending = {}; dirty = {};
 		unclear = {}; rules = {} });
 	for name, value in pairs(rules) do self.rules[name] = value; end
 	self.slow = slow;
@@ -93,7 +95,9 @@ end
 -- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
 function model:reach(everybody)
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
-		for _, pair in pairs(of_owner) do pair.coming, pair.fresh = nil, nil; end
+		for _, pair in pairs(of_owner) do
+			pair.coming, pair.fresh, pair.returned, pair.converting = nil, nil, nil, nil;
+		end
 	end
 	for _, group in pairs(self.groups) do
 		for pair in pairs(group.sure) do
@@ -128,13 +132,14 @@ model.clear = clear;
 
 -- Has the owner made something of the contact? "may": that is left open.
 local function is_marked(pair, slow)
+	if pair.fuzzy then return "may"; end
 	if pair.name then return true; end
 	local marked = false;
 	for _, how in pairs(pair.labels) do
 		if how == true then return true; end
 		marked = "may";
 	end
-	return (pair.fuzzy or slow and next(pair.kept)) and "may" or marked;
+	return slow and next(pair.kept) and "may" or marked;
 end
 
 -- Another group has begun to bring this contact. Requests between the two are settled.
@@ -167,7 +172,9 @@ function model:part(owner, contact, was)
 	local pair = self:pair(owner, contact);
 	local sure = false;
 	for _, group in pairs(was) do sure = sure or group.sure; end
-	if self.rules.mode == "virtual" then
+	if pair.converting then
+		pair.vague, pair.kept_once = true, true;
+	elseif self.rules.mode == "virtual" then
 		-- The own item shows again. Name and groups are kept for when the contact comes back.
 		if pair.kept_once then pair.vague = true; end
 	elseif self.rules.removes then
@@ -181,7 +188,7 @@ function model:part(owner, contact, was)
 		else
 			clear(pair);
 		end
-	elseif pair.off or pair.loose or not sure then
+	elseif pair.off or pair.loose or pair.coming or not sure then
 		pair.vague, pair.kept_once = true, true;
 		for _, group in pairs(was) do
 			for name in pairs(group.names) do pair.kept[name] = pair.kept[name] or "may"; end
@@ -207,7 +214,8 @@ function model:lose_label(owner, contact, was)
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
 	for _, group in pairs(was) do
 		-- A list that nobody has looked at since may have another that the group had.
-		for name in pairs(group.sure and { [group.name] = true } or group.names) do
+		local is_looked_at = group.sure and not pair.off and not pair.loose;
+		for name in pairs(is_looked_at and { [group.name] = true } or group.names) do
 			pair.kept[name] = pair.kept[name] or "may";
 		end
 	end
@@ -262,7 +270,10 @@ end
 
 function model:create(id, name)
 	if self.groups[id] then return nil, "conflict"; end
-	self.groups[id] = { name = name; names = { [name] = true }; members = {}; sure = {}; reached = {}; waiting = {} };
+	-- A label that a former group of this id has left behind may count as an earlier name of this one.
+	local names = self.names[id] or {};
+	names[name], self.names[id] = true, names;
+	self.groups[id] = { name = name; names = names; members = {}; sure = {}; reached = {}; waiting = {} };
 	return id;
 end
 
@@ -394,8 +405,8 @@ function model:delete_account(user)
 		local marked = is_marked(pair, self.slow);
 		self.pending[owner][user] = nil;
 		pair.kept, pair.off, pair.loose, pair.loose_labels, pair.kept_once = {}, nil, nil, nil, nil;
-		if pair.vague then -- luacheck: ignore 542
-			-- And remains so.
+		if pair.vague or pair.converting then
+			pair.vague = true;
 		elseif pair.sub and not pair.born then
 			local is_left = not hears[owner] or self.rules.mode == "virtual";
 			pair.sub, pair.ask = "none", pair.ask and is_left and "may" or nil;
@@ -418,6 +429,7 @@ function model:login(user, device)
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
 		pair.unheard, other.unheard = nil, nil;
 		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
+		pair.returned = pair.off or pair.spared;
 		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
 		pair.loose_labels, pair.loose_name = nil, nil;
 		self.dirty[user][contact], self.unclear[user][contact] = nil, nil;
@@ -451,7 +463,11 @@ function model:die()
 		end
 	end
 	for _, of_owner in pairs(self.pairs) do
-		for _, pair in pairs(of_owner) do pair.vague = pair.vague or pair.fresh; end
+		for _, pair in pairs(of_owner) do
+			pair.vague = pair.vague or pair.fresh;
+			-- It is back with the next session, whether or not it was stored in this one.
+			if pair.returned then pair.loose, pair.returned = true, nil; end
+		end
 	end
 end
 
@@ -478,6 +494,7 @@ function model:convert(owner, contact, pair)
 	if is_shared and (pair.kept_once or pair.off or pair.loose or not self:is_surely_shared(owner, contact)) then
 		pair.vague = true;
 	end
+	pair.converting = is_shared or nil;
 	-- What was changed for the session may be whole again.
 	if pair.off then pair.off, pair.loose = "any", true; end
 	-- Of names and groups kept for a contact that is away, nothing is said where contacts are stored.

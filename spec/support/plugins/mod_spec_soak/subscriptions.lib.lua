@@ -26,6 +26,8 @@ end
 function model:edit(owner, contact, change, shown)
 	local pair = self:pair(owner, contact);
 	if not shown then
+		-- Whatever it may have been: there is none, and the item is new.
+		if pair.vague then pair.sub = nil; end
 		make_own(self, pair);
 		if not pair.fuzzy then pair.name, pair.labels, pair.kept = nil, {}, {}; end
 		pair.ask, pair.vague, pair.kept_once = nil, nil, nil;
@@ -61,6 +63,12 @@ local function turn_vague(pair, other)
 	if pair.vague or other.vague then pair.vague, other.vague = true, true; end
 end
 
+-- The other has ended something in a group's despite: what the contact's list has of it then is left open.
+local function loosen(self, contact, pair)
+	pair.loose = true;
+	if pair.off == "gone" and not self:is_online(contact) then pair.off = "any"; end
+end
+
 -- The owner takes the contact off the list.
 function model:take_off(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
@@ -70,7 +78,8 @@ function model:take_off(owner, contact)
 	if self:is_shared(owner, contact) then
 		if other.sub then other.sub = "none"; end
 		other.ask = other.ask and "may";
-		other.loose, pair.off = true, "gone";
+		loosen(self, contact, other);
+		pair.off = "gone";
 		pair.loose = nil;
 		if other.off == "part" then other.off = "any"; end
 	else
@@ -106,6 +115,8 @@ function model:request(owner, contact)
 		pair.ask = nil;
 	else
 		self.pending[contact][owner] = true;
+		-- The former account of that name may still be on its way out of the list.
+		if pair.ask and self.users[contact].unheard then pair.ask = "may"; end
 	end
 end
 
@@ -130,7 +141,8 @@ function model:unsubscribe(owner, contact)
 	lose(pair, "to");
 	lose(other, "from");
 	if self:is_shared(owner, contact) then
-		pair.off, pair.off_sub, other.loose = "part", "from", true;
+		loosen(self, contact, other);
+		pair.off, pair.off_sub = "part", "from";
 	else
 		pair.ask, self.pending[contact][owner] = nil, nil;
 	end
@@ -147,7 +159,8 @@ function model:cancel(owner, contact)
 	lose(other, "to");
 	if self:is_shared(owner, contact) then
 		other.ask = other.ask and "may";
-		pair.off, pair.off_sub, other.loose = "part", "to", true;
+		loosen(self, contact, other);
+		pair.off, pair.off_sub = "part", "to";
 	else
 		self.pending[owner][contact] = nil;
 		if had_any then other.ask = nil; end
