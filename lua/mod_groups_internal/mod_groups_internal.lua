@@ -263,12 +263,8 @@ end
 -- Returns an array of { id, jid, name, deleted? }, or nil for an unknown group.
 function get_group_chats(group_id)
 	await_groups();
-	local rooms = handle:rooms(group_id);
-	if not rooms then return nil; end
-	local info = handle:info(group_id);
-	return array(rooms):map(function (jid)
-		return effects.describe_room(jid, info.name);
-	end);
+	local chats = handle:chats(group_id);
+	return chats and array.map(chats, effects.describe_room);
 end
 
 -- Fires group-user-added for each member.

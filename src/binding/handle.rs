@@ -60,9 +60,9 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         let ids = convert::bytes(&username).map_or_else(Vec::new, |name| this.engine.groups_of(&name));
         convert::names(lua, &ids)
     });
-    methods.add_method("rooms", |lua, this, id: LuaValue| {
+    methods.add_method("chats", |lua, this, id: LuaValue| {
         let info = convert::bytes(&id).and_then(|id| this.engine.info(&id));
-        info.map(|info| convert::list(lua, info.rooms().iter().map(AsRef::as_ref))).transpose()
+        info.map(|info| convert::chats(lua, &info)).transpose()
     });
     methods.add_method("groups", |lua, this, ()| {
         let groups = this.engine.groups();

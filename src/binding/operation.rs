@@ -217,8 +217,7 @@ fn read_reply(expected: Expected, host: &str, values: LuaMultiValue) -> Reply {
     let mut values = values.into_iter();
     let first = values.next().unwrap_or(LuaValue::Nil);
     if !convert::truth(&first) {
-        let reason = values.next().and_then(|reason| convert::bytes(&reason));
-        let reason = reason.map_or("no reason given".into(), |text| String::from_utf8_lossy(&text).into_owned());
+        let reason = convert::reason(&values.next().unwrap_or(LuaValue::Nil));
         return match (expected, values.next()) {
             (Expected::Saved, version) => Reply::Unsaved(reason, version.as_ref().map_or(0, convert::version)),
             _ => Reply::Failed(reason),
