@@ -285,13 +285,13 @@ end
 effects.wrap_store = virtual.wrap;
 effects.note_edit = contacts.note_edit;
 
--- Notes that a subscription between two users of this host is about to change: that of `username` to `jid`, or the
+-- Notes that a subscription between two users of this host is about to change: that of `username` to `contact`, or the
 -- other way round.
-function effects.note_subscription(note, username, jid)
+function effects.note_subscription(handle, username, contact)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if metadata and metadata.groups_internal then
-		contacts.set_provenance(metadata, note(contacts.get_provenance(metadata), jid_node(jid)));
+		contacts.set_provenance(metadata, handle:note_subscription(metadata.groups_internal, contact));
 	end
 end
 

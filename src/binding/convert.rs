@@ -12,6 +12,14 @@ pub(super) fn bytes(value: &LuaValue) -> Option<Vec<u8>> {
     value.as_string().map(|text| text.as_bytes().to_vec())
 }
 
+/// The name in a group's record that a caller made. Reading it may throw.
+pub(super) fn name_in(record: &LuaValue) -> LuaResult<Option<Vec<u8>>> {
+    match record.as_table() {
+        Some(record) => record.get("name").map(|name| bytes(&name)),
+        None => Ok(None),
+    }
+}
+
 /// A reason as modules give it: a text, or a table with a way to become one.
 pub(super) fn reason(value: &LuaValue) -> String {
     match value {
