@@ -12,13 +12,12 @@
 --   `names`: { [jid] = its name }; `below`: { [jid] = the stored item }; `stored_version`; `digest`.
 
 local jid_node = require "util.jid".node;
-local json_encode = require "util.json".encode;
 
 local virtual_version = require "groups_internal_native".virtual_version;
 
 local host = module.host;
 local concat = table.concat;
-local getmetatable, ipairs, next, pairs, pcall = getmetatable, ipairs, next, pairs, pcall;
+local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs;
 local rawget, setmetatable, tonumber, type = rawget, setmetatable, tonumber, type;
 
 local contacts = {};
@@ -111,12 +110,12 @@ local function pack(facts, number, layer, item)
 	facts[n + 5] = pack_groups(item.groups);
 end
 
-local function get_provenance(metadata)
-	local provenance = metadata.groups_internal;
-	if type(provenance) ~= "table" then return provenance; end
-	-- As version 1.0.0 stored it.
-	local ok, text = pcall(json_encode, provenance);
-	return ok and text or "not to be encoded";
+-- Packs what there is of a contact: its item, the stored one below it, and what the user has made of it.
+local function pack_layers(facts, number, state, jid, item)
+	local below, edit = state.below and state.below[jid], state.edits and state.edits[jid];
+	if item then pack(facts, number, ITEM, item); end
+	if below then pack(facts, number, BELOW, below); end
+	if edit then pack(facts, number, EDIT, edit); end
 end
 
 -- Comparing
@@ -127,17 +126,13 @@ function contacts.compare(username, roster, plan, online)
 	local state = get_state(metadata);
 	if plan.reads_edits and not state.edits then return "unread"; end
 	local jids, naming, pending = plan.contacts, plan.naming, metadata.pending;
-	local shown, edits, own_jid = state.shown, state.edits, username.."@"..host;
+	local shown, own_jid = state.shown, username.."@"..host;
 	local absent, facts, covered, asking = {}, {}, {}, {};
 
 	local function report(number, jid, item, brings)
 		local found = #facts + #covered + #asking;
-		if item then pack(facts, number, ITEM, item); end
-		if shown and shown[jid] then
-			covered[#covered + 1] = number;
-			if state.below[jid] then pack(facts, number, BELOW, state.below[jid]); end
-		end
-		if edits and edits[jid] then pack(facts, number, EDIT, edits[jid]); end
+		pack_layers(facts, number, state, jid, item);
+		if shown and shown[jid] then covered[#covered + 1] = number; end
 		if pending and pending[jid] then asking[#asking + 1] = number; end
 		if brings and found == #facts + #covered + #asking then absent[#absent + 1] = number; end
 	end
@@ -163,7 +158,7 @@ function contacts.compare(username, roster, plan, online)
 	end
 	local version = metadata.version;
 	if shown then version = state.stored_version; end
-	return true, absent, facts, covered, asking, get_provenance(metadata), tonumber(version) or version,
+	return true, absent, facts, covered, asking, metadata.groups_internal, tonumber(version) or version,
 		metadata.groups_unsaved, not state.changed, online;
 end
 
@@ -270,19 +265,18 @@ function contacts.set_provenance(metadata, provenance)
 	return before;
 end
 
--- Hands the engine's function `note` an item that a client is about to replace, or to remove if `groups` is nil, and
--- stores the provenance that it returns.
-function contacts.note_edit(note, roster, jid, username, groups)
+-- Hands the engine an item that a client is about to replace, or to remove if `groups` is nil, and stores the
+-- provenance that it returns.
+function contacts.note_edit(handle, roster, jid, username, groups)
 	local metadata, item, facts = roster[false], roster[jid], {};
 	if not metadata or not metadata.groups_internal or getmetatable(item) then return; end
 	if item then pack(facts, 0, ITEM, item); end
-	contacts.set_provenance(metadata, note(get_provenance(metadata), username, facts,
-		groups and pack_groups(groups)));
+	groups = groups and pack_groups(groups);
+	contacts.set_provenance(metadata, handle:note_edit(metadata.groups_internal, username, facts, groups));
 end
 
 contacts.pack, contacts.take_step = pack, take_step;
-contacts.show_version, contacts.get_provenance = show_version, get_provenance;
-contacts.ITEM, contacts.BELOW, contacts.EDIT, contacts.SHOWN = ITEM, BELOW, EDIT, SHOWN;
-contacts.is_usual = is_usual;
+contacts.pack_layers, contacts.SHOWN = pack_layers, SHOWN;
+contacts.show_version, contacts.is_usual = show_version, is_usual;
 
 return contacts;

@@ -47,20 +47,17 @@ local function load_native()
 		package.cpath = pattern..";"..package.cpath;
 	end
 	local ok, native = pcall(require, "groups_internal_native");
-	if not ok then
-		local path = package.searchpath("groups_internal_native", package.cpath);
-		if not path then
-			refuse("groups_internal_native.so is missing in "..directory..": run 'make install', then restart Prosody");
-		end
-		refuse(path.." cannot be loaded, it must be built for ".._VERSION
-			.." on this machine: run 'make install', then restart Prosody ("..tostring(native):gsub("%s+", " ")..")");
+	local version = ok and type(native) == "table" and native.version or "unknown";
+	if version == VERSION then return native; end
+	local path = package.searchpath("groups_internal_native", package.cpath);
+	local problem = "is missing in "..directory;
+	if ok then
+		problem = "has version "..tostring(version)..", but the module has version "..VERSION;
+	elseif path then
+		problem = "cannot be loaded, it must be built for ".._VERSION.." on this machine ("
+			..tostring(native):gsub("%s+", " ")..")";
 	end
-	local version = type(native) == "table" and native.version or "unknown";
-	if version ~= VERSION then
-		refuse("groups_internal_native.so has version "..tostring(version)..", but mod_groups_internal.lua has version "
-			..VERSION..": run 'make install', then restart Prosody");
-	end
-	return native;
+	refuse((path or "groups_internal_native.so").." "..problem..": run 'make install', then restart Prosody");
 end
 
 if module:get_host_type() ~= "local" then
@@ -136,13 +133,14 @@ local function spawn(job)
 	}):run(true);
 end
 
+local function run_apart(operation, context)
+	spawn(function () run(operation, context); end);
+end
+
 -- For hooks: waits in the caller's coroutine if there is one, for what comes next relies on it.
 local function run_hook(operation, context)
-	if async.ready() then
-		run(operation, context);
-	else
-		spawn(function () run(operation, context); end);
-	end
+	local run_here = async.ready() and run or run_apart;
+	run_here(operation, context);
 end
 
 local work_timer, work_at;
@@ -158,8 +156,7 @@ function plan_work()
 	work_at = now + delay;
 	work_timer = module:add_timer(delay, function ()
 		work_timer = nil;
-		local began = monotonic();
-		spawn(function () run(handle:work(began)); end);
+		run_apart(handle:work(monotonic()));
 	end);
 end
 
@@ -190,85 +187,66 @@ end
 
 -- Functions for other modules
 
--- Returns the name in a group's record that a caller made, which may throw when it is read.
-local function get_name(info)
-	local ok, name = pcall(function () return type(info) == "table" and info.name or nil; end);
-	if ok then return name; end
-	return false;
+-- Returns a function that answers from memory, once groups are there.
+local function lookup(name)
+	return function (...)
+		await_groups();
+		return handle[name](handle, ...);
+	end
 end
 
--- Creates a group, with a chat of its own if wanted; returns its id.
-function create(info, create_default_muc, group_id)
-	local name = get_name(info);
-	if name == false then return nil, "bad-request"; end
-	return run(handle:create(name, create_default_muc, group_id));
+-- Returns a function that runs an operation to its end.
+local function operation(name)
+	return function (...)
+		local started, err = handle[name](handle, ...);
+		if not started then return nil, err; end
+		return run(started);
+	end
 end
 
--- Returns { name, muc_jid?, mucs? }, the caller's to change, or nil.
-function get_info(group_id)
-	await_groups();
-	return handle:info(group_id);
-end
+-- create(info, create_default_muc, group_id): creates a group, with a chat of its own if wanted; returns its id.
+create = operation "create";
 
--- Renames a group.
-function set_info(group_id, info)
-	return run(handle:set_info(group_id, get_name(info)));
-end
+-- get_info(group_id): returns { name, muc_jid?, mucs? }, the caller's to change, or nil.
+get_info = lookup "info";
 
--- Returns a table keyed by username.
-function get_members(group_id)
-	await_groups();
-	return handle:members(group_id);
-end
+-- set_info(group_id, info): renames a group.
+set_info = operation "set_info";
 
-function exists(group_id)
-	await_groups();
-	return handle:exists(group_id);
-end
+-- get_members(group_id): returns a table keyed by username.
+get_members = lookup "members";
 
--- Returns an array of ids.
-function get_user_groups(username)
-	await_groups();
-	return handle:groups_of(username);
-end
+-- exists(group_id)
+exists = lookup "exists";
 
-function delete(group_id)
-	return run(handle:delete(group_id));
-end
+-- get_user_groups(username): returns an array of ids.
+get_user_groups = lookup "groups_of";
 
--- Adds a user; with `delay_update`, contact lists wait for sync().
-function add_member(group_id, username, delay_update)
-	return run(handle:add_member(group_id, username, delay_update));
-end
+-- delete(group_id)
+delete = operation "delete";
 
-function remove_member(group_id, username)
-	return run(handle:remove_member(group_id, username));
-end
+-- add_member(group_id, username, delay_update): with `delay_update`, contact lists wait for sync().
+add_member = operation "add_member";
+
+-- remove_member(group_id, username)
+remove_member = operation "remove_member";
 
 -- Reconciles the contact lists of all members.
 function sync(group_id)
 	run(handle:sync(group_id));
 end
 
--- Returns { jid, name } of the new chat.
-function add_group_chat(group_id, name)
-	return run(handle:add_group_chat(group_id, name));
-end
+-- add_group_chat(group_id, name): returns { jid, name } of the new chat.
+add_group_chat = operation "add_group_chat";
 
--- Removes a chat by the node of its room.
-function remove_group_chat(group_id, muc_id)
-	return run(handle:remove_group_chat(group_id, muc_id));
-end
+-- remove_group_chat(group_id, muc_id): removes a chat by the node of its room.
+remove_group_chat = operation "remove_group_chat";
 
 -- Returns an array of { id, jid, name, deleted? }, or nil for an unknown group.
 function get_group_chats(group_id)
 	await_groups();
-	local rooms = handle:rooms(group_id);
-	if not rooms then return nil; end
-	local info = handle:info(group_id);
-	return array(rooms):map(function (jid)
-		return effects.describe_room(jid, info.name);
-	end);
+	local chats = handle:chats(group_id);
+	return chats and array.map(chats, effects.describe_room);
 end
 
 -- Fires group-user-added for each member.
@@ -288,44 +266,55 @@ function groups()
 	});
 end
 
--- Returns an array of what is wrong: { problem = "account-missing", user, groups } and
+-- check(): returns an array of what is wrong: { problem = "account-missing", user, groups } and
 -- { problem = "chat-missing", group_id, jid }.
-function check()
-	return run(handle:check());
-end
+check = operation "check";
 
--- Mends what check() reports, and returns what it was.
-function repair()
-	return run(handle:repair());
-end
+-- repair(): mends what check() reports, and returns what it was.
+repair = operation "repair";
 
--- Returns all groups and members as one string.
-function snapshot()
-	await_groups();
-	return handle:snapshot();
-end
+-- snapshot(): returns all groups and members as one string.
+snapshot = lookup "snapshot";
 
--- Makes groups and members what a snapshot() says. Refused whole if the string is damaged.
-function restore(blob)
-	local operation, err = handle:restore(blob);
-	if not operation then return nil, err; end
-	return run(operation);
-end
+-- restore(blob): makes groups and members what a snapshot() says. Refused whole if the string is damaged.
+restore = operation "restore";
 
 -- Hooks
 
-module:hook("roster-load", function (event)
+local failed = {};
+
+-- Guards a hook: Prosody's own come after it, and an error would keep the stanza, the login or the deletion from them.
+-- One error of each hook is logged until the module is loaded again: it would come with every stanza.
+local function guarded(name, act)
+	return function (event)
+		local ok, err = xpcall(act, traceback, event);
+		if ok or failed[name] then return; end
+		failed[name] = true;
+		module:log("error", "The hook on %s failed, and is passed over whenever it does. Contact lists may be out of date "
+			.."until their users log in again: report this as a bug, and restart Prosody if it goes on. %s", name, err);
+	end
+end
+
+local function hook(name, act, priority)
+	module:hook(name, guarded(name, act), priority);
+end
+
+local function hook_global(name, act, priority)
+	module:hook_global(name, guarded(name, act), priority);
+end
+
+hook("roster-load", function (event)
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
 	local metadata = event.roster[false];
 	run_hook(handle:roster_loaded(event.username, metadata and metadata.groups_unsaved or false), event);
 end);
 
-module:hook("resource-bind", function (event)
+hook("resource-bind", function (event)
 	run_hook(handle:user_appeared(event.session.username));
 end);
 
-module:hook("resource-unbind", function (event)
+hook("resource-unbind", function (event)
 	local username = event.session.username;
 	if prosody.hosts[host].sessions[username] then return; end
 	-- Prosody drops the roster with the session. What is not saved yet may not come again.
@@ -341,16 +330,8 @@ local function local_user(jid)
 	return jid_host == host and username or nil;
 end
 
--- Spares a contact that its user takes off the list: it comes back with the next session, not in this one.
-local function spare_contact(username, jid)
-	local contact = local_user(jid);
-	if contact then
-		handle:spare_contact(username, contact);
-	end
-end
-
 -- Before mod_roster replaces the item, and stores the roster's metadata with it.
-module:hook("iq/self/jabber:iq:roster:query", function (event)
+hook("iq/self/jabber:iq:roster:query", function (event)
 	local item = event.stanza.attr.type == "set" and event.stanza.tags[1]:get_child("item");
 	local roster = event.origin.roster;
 	local jid = item and jid_prep(item.attr.jid);
@@ -361,12 +342,12 @@ module:hook("iq/self/jabber:iq:roster:query", function (event)
 		local label = group:get_text();
 		if label and groups then groups[label] = true; end -- mod_roster passes over the others
 	end
-	effects.note_edit(function (...) return handle:note_edit(...); end, roster, jid, contact, groups);
+	effects.note_edit(handle, roster, jid, contact, groups);
 end, 10);
 
 -- Only rostermanager opens this store, and does so for each load and save.
 if roster_mode == "virtual" then
-	module:hook("store-opened", function (event)
+	hook("store-opened", function (event)
 		if event.store_name == "roster" then
 			event.store = effects.wrap_store(event.store, event.store_type);
 		end
@@ -375,12 +356,14 @@ end
 
 if contact_name == "nickname" then
 	effects.watch_nicknames(function (username)
-		spawn(function () run(handle:nickname_changed(username)); end);
+		run_apart(handle:nickname_changed(username));
 	end);
 end
 
-module:hook("roster-item-removed", function (event)
-	spare_contact(event.username, event.jid);
+-- A contact that its user takes off the list comes back with the next session, not in this one.
+hook("roster-item-removed", function (event)
+	local contact = local_user(event.jid);
+	if contact then handle:spare_contact(event.username, contact); end
 end, 10);
 
 -- A subscription of this user, or to this user, is about to change.
@@ -393,45 +376,44 @@ local function on_outgoing_presence(event)
 	if kind == "unsubscribe" or kind == "unsubscribed" then
 		handle:spare_contact(username, contact);
 	end
-	local function note(...) return handle:note_subscription(...); end
-	effects.note_subscription(note, username, contact.."@"..host);
-	effects.note_subscription(note, contact, username.."@"..host);
+	effects.note_subscription(handle, username, contact);
+	effects.note_subscription(handle, contact, username);
 end
-module:hook("pre-presence/bare", on_outgoing_presence, 10);
-module:hook("pre-presence/full", on_outgoing_presence, 10);
+hook("pre-presence/bare", on_outgoing_presence, 10);
+hook("pre-presence/full", on_outgoing_presence, 10);
 
-module:hook("user-registered", function (event)
+hook("user-registered", function (event)
 	run_hook(handle:user_appeared(event.username));
 end);
 
 -- An account made in the shell fires nothing else; 13 only.
-module:hook_global("user-role-changed", function (event)
+hook_global("user-role-changed", function (event)
 	if event.host == host and effects.has_account(event.username) then
 		run_hook(handle:user_appeared(event.username));
 	end
 end);
 
 -- Above mod_roster, which would unsubscribe from every contact with two saves each.
-module:hook_global("user-deleted", function (event)
+hook_global("user-deleted", function (event)
 	if event.host ~= host then return; end
 	local username = event.username;
 	run_hook(handle:account_deleted(username));
 	if not handle:is_endangered(username) then return; end
 	for i, delay in ipairs(purge_watch) do
 		module:add_timer(delay, function ()
-			spawn(function () run(handle:account_purged(username, i == #purge_watch)); end);
+			run_apart(handle:account_purged(username, i == #purge_watch));
 		end);
 	end
 end, 310);
 
 -- Below mod_roster, which reads the roster once more: a new account of that name must not be given it.
-module:hook_global("user-deleted", function (event)
+hook_global("user-deleted", function (event)
 	if event.host == host then
 		effects.release_roster(nil, event.username);
 	end
 end, -1000);
 
-module:hook_global("server-stopping", function ()
+hook_global("server-stopping", function ()
 	run_hook(handle:flush(flush_time));
 end);
 
@@ -440,20 +422,20 @@ local function watch_chat_host()
 	if not muc_host or not prosody.hosts[muc_host] then return; end
 	local chats = module:context(muc_host);
 	-- In a timer: the room may be read in the midst of an effect.
-	chats:hook("muc-room-restored", function (event)
+	chats:hook("muc-room-restored", guarded("muc-room-restored", function (event)
 		module:add_timer(0, function ()
-			spawn(function () run(handle:room_restored(event.room.jid)); end);
+			run_apart(handle:room_restored(event.room.jid));
 		end);
-	end);
-	chats:hook("muc-set-affiliation", function (event)
+	end));
+	chats:hook("muc-set-affiliation", guarded("muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then
 			handle:room_touched(event.room.jid);
 		end
-	end);
+	end));
 end
 
 watch_chat_host();
-module:hook_global("host-activated", function (activated)
+hook_global("host-activated", function (activated)
 	if activated == muc_host then
 		watch_chat_host();
 	end
@@ -470,7 +452,7 @@ end
 if prosody.start_time then
 	check_muc_host();
 else
-	module:hook_global("server-started", check_muc_host);
+	hook_global("server-started", check_muc_host);
 end
 
 function module.unload()

@@ -3,7 +3,8 @@
 local rostermanager = require "core.rostermanager";
 local usermanager = require "core.usermanager";
 local user_exists, users = usermanager.user_exists, usermanager.users;
-local jid_node, jid_split = require "util.jid".node, require "util.jid".split;
+local array = require "util.array";
+local jid_node = require "util.jid".node;
 local st = require "util.stanza";
 local add_task = require "util.timer".add_task;
 
@@ -23,49 +24,33 @@ local effects = {};
 
 -- How much garbage may be left because the collector was put off, in kilobytes, beside half of what is in use.
 local most_garbage = 8192;
+-- For how long it is put off, in seconds: where nobody waits, it collects the garbage of several rosters in one go;
+-- where clients are served, it waits for the turn of the event loop that begins with it, or an add's two.
+local in_background, while_serving = 0.02, 0.01;
 
--- For how long it is put off, in seconds, where nobody waits: it collects the garbage of several rosters in one go.
-local in_background = 0.02;
-
--- For how long where clients are served: the turn of the event loop that begins with it, or an add's two.
-local while_serving = 0.01;
-
--- The period for which the collector is put off: `memory`, which was in use when it began, and `seconds`, its length.
-local period;
-
--- A measure of what is in use without garbage.
-local in_use = math.huge;
-
-local function end_period_in(seconds)
-	local ending = period;
-	ending.seconds = seconds;
-	add_task(seconds, function ()
-		if period == ending then
-			period = nil;
-			collectgarbage("restart");
-		end
-	end);
-end
+-- The period for which the collector is put off; and a measure of what is in use without garbage.
+local period, in_use = nil, math.huge;
 
 -- Puts Lua's collector off. In the midst of a save or of pushes it would visit all memory, which takes as long as they
 -- do, and nobody is served meanwhile. When much garbage is left, it goes on.
 local function put_off_collector(seconds)
 	local memory = collectgarbage("count");
-	if period then
-		if memory > period.memory + most_garbage then
-			collectgarbage("restart");
-		end
-		if seconds < period.seconds then
-			end_period_in(seconds);
-		end
-		return;
-	end
-	in_use = min(memory, in_use * 1.01);
-	if memory < in_use * 1.5 + most_garbage and collectgarbage("isrunning") then
-		period = { memory = memory };
+	if not period then
+		in_use = min(memory, in_use * 1.01);
+		if memory >= in_use * 1.5 + most_garbage or not collectgarbage("isrunning") then return; end
 		collectgarbage("stop");
-		end_period_in(seconds);
+		period = { most = memory + most_garbage, seconds = math.huge };
+	elseif memory > period.most then
+		collectgarbage("restart");
 	end
+	if seconds >= period.seconds then return; end
+	local ending = period;
+	ending.seconds = seconds;
+	add_task(seconds, function ()
+		if period ~= ending then return; end
+		period = nil;
+		collectgarbage("restart");
+	end);
 end
 
 -- Returns the roster that Prosody would hand out without reading storage: of a session, or a cached one.
@@ -79,18 +64,15 @@ local function get_loaded(username)
 end
 
 function effects.list_rosters(_, limit)
-	local cache = host_session.roster_cache;
-	local n, usernames = cache and cache:count() or 0, {};
+	local usernames, cache = {}, host_session.roster_cache;
 	for username in pairs(host_session.sessions) do
-		n = n + 1;
-		if n > limit then return nil, "there are more"; end
+		if #usernames == limit then return nil, "there are more"; end
 		usernames[#usernames + 1] = username;
 	end
-	if n > limit then return nil, "there are more"; end
-	if cache then
-		for jid in cache:items() do
-			usernames[#usernames + 1] = jid_split(jid);
-		end
+	if not cache then return usernames; end
+	if #usernames + cache:count() > limit then return nil, "there are more"; end
+	for jid in cache:items() do
+		usernames[#usernames + 1] = jid_node(jid);
 	end
 	return usernames;
 end
@@ -101,27 +83,15 @@ function effects.has_account(username)
 end
 
 function effects.find_accounts(_, usernames)
-	local found = {};
-	for i, username in ipairs(usernames) do
-		found[i] = effects.has_account(username);
-	end
-	return found;
+	return array.map(usernames, effects.has_account);
 end
 
 function effects.find_rosters(_, usernames)
-	local found = {};
-	for i, username in ipairs(usernames) do
-		found[i] = get_loaded(username) ~= nil;
-	end
-	return found;
+	return array.map(usernames, function (username) return get_loaded(username) ~= nil; end);
 end
 
 function effects.list_accounts()
-	local usernames = {};
-	for username in users(host) do
-		usernames[#usernames + 1] = username;
-	end
-	return usernames;
+	return array.collect(users(host));
 end
 
 -- Loads a roster that the hook on loading need not reconcile.
@@ -130,7 +100,7 @@ function effects.load_roster(_, username)
 	being_settled[username] = true;
 	local ok, roster, err = pcall(rostermanager.load_roster, username, host);
 	being_settled[username] = nil;
-	if not ok then return nil, tostring(roster); end
+	if not ok then return nil, roster; end
 	if err or roster[false].broken then return "broken"; end
 	return true, was_loaded;
 end
@@ -240,12 +210,9 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	if version then
 		metadata.version = max(metadata.version, version);
 	end
-	if not called then
-		return nil, tostring(ok), get_number(metadata);
-	end
 	-- Neither yes nor a reason: Prosody does not know the account.
-	if ok == nil and save_err == nil then return "absent"; end
-	return nil, tostring(save_err), get_number(metadata);
+	if called and ok == nil and save_err == nil then return "absent"; end
+	return nil, called and save_err or ok, get_number(metadata);
 end
 
 function effects.keep_roster(username, roster)
@@ -289,23 +256,11 @@ function effects.push(_, username, jids, is_last)
 	return true, get_number(metadata) or 0;
 end
 
-local function send_presence(username, jid, stanza)
+function effects.send_presence(_, username, jids, unavailable)
 	local presence = host_session.modules.presence;
-	if presence then
+	for_each(presence and jids or {}, "send presence to", function (jid)
+		local stanza = unavailable and st.presence({ type = "unavailable" }) or nil;
 		presence.send_presence_of_available_resources(username, host, jid, nil, stanza);
-	end
-end
-
-function effects.send_presence(_, username, jids)
-	for_each(jids, "send presence to", function (jid)
-		send_presence(username, jid);
-	end);
-	return true;
-end
-
-function effects.send_unavailable(_, username, jids)
-	for_each(jids, "send unavailable presence to", function (jid)
-		send_presence(username, jid, st.presence({ type = "unavailable" }));
 	end);
 	return true;
 end
@@ -313,34 +268,30 @@ end
 -- Takes contacts out of the roster before mod_roster reads it. Nothing is saved, for the roster is about to be purged.
 function effects.depart(_, username, jids)
 	local roster, err = rostermanager.load_roster(username, host);
-	if err then return nil, tostring(err); end
-	local state, pending = virtual.shown_state(roster[false]), roster[false].pending or {};
-	for jid in pairs(state and state.shown or {}) do
-		if prosody.bare_sessions[jid] then
-			send_presence(username, jid, st.presence({ type = "unavailable" }));
-		end
+	if err then return nil, err; end
+	local state, pending, told = virtual.shown_state(roster[false]), roster[false].pending or {}, {};
+	local function tell(jid)
+		if prosody.bare_sessions[jid] then told[#told + 1] = jid; end
 	end
+	for jid in pairs(state and state.shown or {}) do tell(jid); end
 	virtual.leave(roster);
 	for _, jid in ipairs(jids) do
-		if roster[jid] and prosody.bare_sessions[jid] then
-			send_presence(username, jid, st.presence({ type = "unavailable" }));
-		end
-		roster[jid] = nil;
-		pending[jid] = nil;
+		if roster[jid] then tell(jid); end
+		roster[jid], pending[jid] = nil, nil;
 	end
-	return true;
+	return effects.send_presence(nil, username, told, true);
 end
 
 effects.wrap_store = virtual.wrap;
 effects.note_edit = contacts.note_edit;
 
--- Notes that a subscription between two users of this host is about to change: that of `username` to `jid`, or the
+-- Notes that a subscription between two users of this host is about to change: that of `username` to `contact`, or the
 -- other way round.
-function effects.note_subscription(note, username, jid)
+function effects.note_subscription(handle, username, contact)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if metadata and metadata.groups_internal then
-		contacts.set_provenance(metadata, note(contacts.get_provenance(metadata), jid_node(jid)));
+		contacts.set_provenance(metadata, handle:note_subscription(metadata.groups_internal, contact));
 	end
 end
 

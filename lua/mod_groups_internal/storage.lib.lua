@@ -1,5 +1,6 @@
 -- Effects on storage, on the log, on other modules and on time.
 
+local array = require "util.array";
 local async = require "util.async";
 local new_id = require "util.id".short;
 local add_task = require "util.timer".add_task;
@@ -21,23 +22,17 @@ function effects.has_row_writes()
 	return members_map.keyval_store == nil;
 end
 
--- Operations that wait for their turn.
+-- Resumes operations that wait for their turn.
 local waiting = {};
 
 function effects.wait()
 	if not async.ready() then
 		return nil, "the caller cannot wait";
 	end
-	local wait, done = async.waiter();
-	local function resume()
-		if waiting[resume] then
-			waiting[resume] = nil;
-			done();
-		end
-	end
-	waiting[resume] = true;
+	local wait, done = async.waiter(1, true);
+	waiting[#waiting + 1] = done;
 	-- Whoever has the turn may have died without a word.
-	add_task(1, resume);
+	add_task(1, done);
 	wait();
 	return true;
 end
@@ -45,13 +40,9 @@ end
 -- In a timer: resuming them here would nest one coroutine in the other, as many as wait.
 function effects.wake()
 	add_task(0, function ()
-		local resumes = {};
-		for resume in pairs(waiting) do
-			resumes[#resumes + 1] = resume;
-		end
-		for _, resume in ipairs(resumes) do
-			resume();
-		end
+		local resumed = waiting;
+		waiting = {};
+		for _, done in ipairs(resumed) do done(); end
 	end);
 	return true;
 end
@@ -70,21 +61,10 @@ function effects.fire(_, event, payload)
 	return true;
 end
 
-local function stored(ok, err)
-	if ok then return true; end
-	return nil, err and tostring(err) or "storage gave no reason";
-end
-
 function effects.list_groups()
 	local each, state, start = info_store:users();
-	if not each then
-		return nil, state and tostring(state) or "storage does not list its records";
-	end
-	local ids = {};
-	for id in each, state, start do
-		ids[#ids + 1] = id;
-	end
-	return ids;
+	if not each then return nil, state; end
+	return array.collect(each, state, start);
 end
 
 -- Splits a record into the names for which the empty table is stored, in one string, and the others.
@@ -109,10 +89,10 @@ end
 
 function effects.read_group(_, id)
 	local info, err = info_store:get(id);
-	if info == nil and err then return nil, tostring(err); end
+	if info == nil and err then return nil, err; end
 	local members;
 	members, err = members_store:get(id);
-	if members == nil and err then return nil, tostring(err); end
+	if members == nil and err then return nil, err; end
 	if type(members) ~= "table" then
 		return true, info;
 	end
@@ -120,25 +100,25 @@ function effects.read_group(_, id)
 end
 
 function effects.store_info(_, id, record)
-	return stored(info_store:set(id, record));
+	return info_store:set(id, record);
 end
 
 function effects.store_members(_, id, record)
-	return stored(members_store:set(id, record));
+	return members_store:set(id, record);
 end
 
 function effects.store_member(_, id, username, data)
-	return stored(members_map:set(id, username, data));
+	return members_map:set(id, username, data);
 end
 
 function effects.read_marker()
 	local marker, err = marker_store:get(nil);
-	if marker == nil and err then return nil, tostring(err); end
+	if marker == nil and err then return nil, err; end
 	return true, marker;
 end
 
 function effects.store_marker(_, marker)
-	return stored(marker_store:set(nil, marker));
+	return marker_store:set(nil, marker);
 end
 
 return effects;

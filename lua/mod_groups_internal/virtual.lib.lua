@@ -95,10 +95,8 @@ end
 -- Takes in an edit: somebody has replaced a virtual item, or changed it in place. The engine says what the edit is.
 local function take_in_edit(state, jid)
 	local facts = {};
-	contacts.pack(facts, 1, contacts.ITEM, state.roster[jid]);
+	contacts.pack_layers(facts, 1, state, jid, state.roster[jid]);
 	contacts.pack(facts, 1, contacts.SHOWN, { name = state.names[jid] });
-	if state.below[jid] then contacts.pack(facts, 1, contacts.BELOW, state.below[jid]); end
-	if state.edits[jid] then contacts.pack(facts, 1, contacts.EDIT, state.edits[jid]); end
 	local edit, name, subscription, ask = native.take_in(getmetatable(state.shown[jid]).labels, facts);
 	contacts.take_step(state.roster, state, jid, edit, name);
 	state.roster[jid].subscription, state.roster[jid].ask = subscription, ask;
@@ -187,11 +185,7 @@ function virtual.wrap(store, store_type)
 	if store.set_keys then
 		function wrapped:set_keys(...) return set_items(store, ...); end -- luacheck: ignore 212/self
 	end
-	return setmetatable(wrapped, { __index = function (_, key)
-		local value = store[key];
-		if type(value) ~= "function" then return value; end
-		return function (_, ...) return value(store, ...); end;
-	end });
+	return setmetatable(wrapped, { __index = store });
 end
 
 return virtual;

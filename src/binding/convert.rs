@@ -12,6 +12,24 @@ pub(super) fn bytes(value: &LuaValue) -> Option<Vec<u8>> {
     value.as_string().map(|text| text.as_bytes().to_vec())
 }
 
+/// The name in a group's record that a caller made. Reading it may throw.
+pub(super) fn name_in(record: &LuaValue) -> LuaResult<Option<Vec<u8>>> {
+    match record.as_table() {
+        Some(record) => record.get("name").map(|name| bytes(&name)),
+        None => Ok(None),
+    }
+}
+
+/// A reason as modules give it: a text, or a table with a way to become one.
+pub(super) fn reason(value: &LuaValue) -> String {
+    match value {
+        LuaValue::Nil => None,
+        LuaValue::String(text) => Some(text.to_string_lossy()),
+        other => other.to_string().ok(),
+    }
+    .unwrap_or_else(|| "no reason given".to_owned())
+}
+
 /// What is false in Lua is false here.
 pub(super) fn truth(value: &LuaValue) -> bool {
     !matches!(value, LuaValue::Nil | LuaValue::Boolean(false))
@@ -180,6 +198,17 @@ pub(super) fn chat(lua: &Lua, jid: &[u8], title: &[u8]) -> LuaResult<LuaTable> {
     chat.raw_set("jid", lua.create_string(jid)?)?;
     chat.raw_set("name", lua.create_string(title)?)?;
     Ok(chat)
+}
+
+/// The chats of a group, `{ id, jid, name }` each, named after the group.
+pub(super) fn chats(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
+    let list = lua.create_table()?;
+    for jid in info.rooms() {
+        let chat = chat(lua, &jid, &info.name)?;
+        chat.raw_set("id", lua.create_string(node(&jid))?)?;
+        list.raw_push(chat)?;
+    }
+    Ok(list)
 }
 
 /// An event's name and payload.

@@ -8,7 +8,7 @@ use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
 use super::roster::{self, username};
-use crate::engine::{Engine, Operation, Value};
+use crate::engine::{Engine, Error, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -60,9 +60,9 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         let ids = convert::bytes(&username).map_or_else(Vec::new, |name| this.engine.groups_of(&name));
         convert::names(lua, &ids)
     });
-    methods.add_method("rooms", |lua, this, id: LuaValue| {
+    methods.add_method("chats", |lua, this, id: LuaValue| {
         let info = convert::bytes(&id).and_then(|id| this.engine.info(&id));
-        info.map(|info| convert::list(lua, info.rooms().iter().map(AsRef::as_ref))).transpose()
+        info.map(|info| convert::chats(lua, &info)).transpose()
     });
     methods.add_method("groups", |lua, this, ()| {
         let groups = this.engine.groups();
@@ -77,13 +77,16 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
 
 fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("load", |_, this, epoch: u64| this.run(this.engine.load(epoch)));
-    methods.add_method("create", |_, this, (name, chat, id): (LuaValue, LuaValue, LuaValue)| {
-        let (name, given) = (convert::bytes(&name), convert::bytes(&id));
+    methods.add_method("create", |lua, this, (info, chat, id): (LuaValue, LuaValue, LuaValue)| {
+        let Ok(name) = convert::name_in(&info) else {
+            return (LuaValue::Nil, Error::BadRequest.as_str()).into_lua_multi(lua);
+        };
+        let given = convert::bytes(&id);
         let id = convert::truth(&id).then_some(given.as_deref());
-        this.run(this.engine.create(name.as_deref(), convert::truth(&chat), id))
+        this.run(this.engine.create(name.as_deref(), convert::truth(&chat), id))?.into_lua_multi(lua)
     });
-    methods.add_method("set_info", |_, this, (id, name): (LuaValue, LuaValue)| {
-        let (id, name) = (convert::bytes(&id), convert::bytes(&name));
+    methods.add_method("set_info", |_, this, (id, info): (LuaValue, LuaValue)| {
+        let (id, name) = (convert::bytes(&id), convert::name_in(&info).ok().flatten());
         this.run(this.engine.set_info(id.as_deref(), name.as_deref()))
     });
     methods.add_method("check", |_, this, ()| this.run(this.engine.check()));
@@ -138,15 +141,15 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods.add_method(
         "note_edit",
-        |lua, this, (known, user, facts, groups): (Option<LuaString>, LuaString, LuaValue, Option<LuaString>)| {
+        |lua, this, (known, user, facts, groups): (LuaValue, LuaString, LuaValue, Option<LuaString>)| {
             let (item, groups) = roster::edited(&facts, groups.as_ref());
-            let known = known.map(|text| text.as_bytes().to_vec());
+            let known = roster::stored_text(&known);
             let revised = this.engine.note_edit(known.as_deref(), &username(&user), item.as_ref(), groups.as_ref());
             revised.map(|text| roster::provenance(lua, &text)).transpose()
         },
     );
-    methods.add_method("note_subscription", |lua, this, (known, user): (Option<LuaString>, LuaString)| {
-        let known = known.map(|text| text.as_bytes().to_vec());
+    methods.add_method("note_subscription", |lua, this, (known, user): (LuaValue, LuaString)| {
+        let known = roster::stored_text(&known);
         let revised = this.engine.note_subscription(known.as_deref(), &username(&user));
         revised.map(|text| roster::provenance(lua, &text)).transpose()
     });

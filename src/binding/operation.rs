@@ -199,7 +199,9 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
         Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
         Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
-        Effect::SendUnavailable(user, others) => ("send_unavailable", name(user)?, jids(others)?).into_lua_multi(lua),
+        Effect::SendUnavailable(user, others) => {
+            ("send_presence", name(user)?, jids(others)?, true).into_lua_multi(lua)
+        }
         Effect::Depart(user, contacts) => ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua),
     }
 }
@@ -217,8 +219,7 @@ fn read_reply(expected: Expected, host: &str, values: LuaMultiValue) -> Reply {
     let mut values = values.into_iter();
     let first = values.next().unwrap_or(LuaValue::Nil);
     if !convert::truth(&first) {
-        let reason = values.next().and_then(|reason| convert::bytes(&reason));
-        let reason = reason.map_or("no reason given".into(), |text| String::from_utf8_lossy(&text).into_owned());
+        let reason = convert::reason(&values.next().unwrap_or(LuaValue::Nil));
         return match (expected, values.next()) {
             (Expected::Saved, version) => Reply::Unsaved(reason, version.as_ref().map_or(0, convert::version)),
             _ => Reply::Failed(reason),

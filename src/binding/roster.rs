@@ -177,10 +177,13 @@ pub(super) fn comparison(mut next: impl FnMut() -> LuaValue) -> Option<Compariso
     })
 }
 
-/// A provenance as it is stored. Anything but a text is a damaged one.
-fn stored_text(value: &LuaValue) -> Option<Vec<u8>> {
+/// A provenance as it is stored: a text, or a table, as version 1.0.0 stored it. Anything else is a damaged one.
+pub(super) fn stored_text(value: &LuaValue) -> Option<Vec<u8>> {
     match value {
         LuaValue::Nil => None,
+        LuaValue::Table(_) => {
+            Some(convert::from_lua(value).and_then(|table| table.to_json()).unwrap_or_default().into())
+        }
         value => Some(convert::bytes(value).unwrap_or_default()),
     }
 }

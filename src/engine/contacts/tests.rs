@@ -565,3 +565,19 @@ fn damaged_provenance_is_refused_whole_and_that_of_version_1_0_0_is_read() {
         r#"{"labels":{"g":["G","Old"]},"notes":{"bob":{"labels":{"G":true}}},"names":{"bob":"Bobby"},"usernames":true}"#
     );
 }
+
+#[test]
+fn a_provenance_stored_as_a_table_reads_like_its_text() {
+    use crate::engine::Value;
+    let text = |text: &str| Value::text(text.as_bytes());
+    let given = Value::table(vec![(Value::Integer(1), text("New")), (Value::Integer(2), text("Old"))]);
+    let note = Value::table(vec![(text("ask"), text("subscribe")), (text("brought"), Value::Bool(true))]);
+    let stored = Value::table(vec![
+        (text("labels"), Value::table(vec![(text("g"), given)])),
+        (text("notes"), Value::table(vec![(text("bob@host"), note)])),
+        (text("names"), Value::empty()),
+    ]);
+    let read = Provenance::parse(stored.to_json().unwrap().as_bytes(), "host").unwrap();
+    assert_eq!(read.given_for("g"), ["New", "Old"]);
+    assert!(read.note("bob").is_some_and(|note| note.ask && note.brought));
+}

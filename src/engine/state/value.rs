@@ -82,6 +82,28 @@ impl Value {
         }
     }
 
+    /// The value as JSON; nothing if there is no such form. A table with keys from 1 on is an array, any other an object.
+    pub fn to_json(&self) -> Option<String> {
+        self.json().map(|json| json.to_string())
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        Some(match self {
+            Value::Bool(flag) => (*flag).into(),
+            Value::Integer(_) | Value::Number(_) => self.as_integer()?.into(),
+            Value::Text(Text(bytes)) => std::str::from_utf8(bytes).ok()?.into(),
+            Value::Table(entries) => {
+                let is_array = (1..).zip(entries).all(|(at, (key, _))| key.as_integer() == Some(at));
+                if is_array && !entries.is_empty() {
+                    return entries.iter().map(|(_, value)| value.json()).collect::<Option<Vec<_>>>().map(Into::into);
+                }
+                let text = |key: &Value| Some(std::str::from_utf8(key.as_bytes()?).ok()?.to_owned());
+                let pairs = entries.iter().map(|(key, value)| Some((text(key)?, value.json()?)));
+                pairs.collect::<Option<serde_json::Map<_, _>>>()?.into()
+            }
+        })
+    }
+
     /// The text keys of a table: the members of a set.
     pub fn text_keys(&self) -> impl Iterator<Item = &[u8]> {
         self.entries().iter().filter_map(|(key, _)| key.as_bytes())
