@@ -459,3 +459,18 @@ fn a_deletion_that_is_cut_off_anywhere_is_finished_or_has_never_been() {
     let strikes = [Strike::CrashBefore, Strike::CrashAfter, Strike::DropBefore, Strike::DropAfter];
     cut_off_everywhere(&strikes, |engine| engine.delete(given("g")));
 }
+
+#[test]
+fn prosody_itself_unsubscribes_a_deleted_account_from_a_friend_made_since_a_group_let_go() {
+    let mut world = taking_back();
+    world.login("ann");
+    world.login("bob");
+    world.remove("g", "bob").unwrap();
+    for (user, contact) in [("ann", "bob"), ("bob", "ann")] {
+        world.edit(user, contact, |_| Some(Item::new("both")));
+    }
+    world.host.forget();
+    world.delete_account("bob");
+    let departs = |effect: &Effect| matches!(effect, Effect::Depart(_, contacts) if contacts.contains(&n("ann")));
+    assert_eq!(world.host.count(departs), 0);
+}

@@ -35,7 +35,8 @@ function virtual.leave(roster, lose)
 	end
 	roster[false].version = state.stored_version;
 	setmetatable(roster[false], { changed = state.changed });
-	return state.digest;
+	-- Zero stands for nothing, and also for a list without virtual contacts.
+	return state.digest ~= 0 and state.digest or nil;
 end
 
 -- Edits

@@ -123,6 +123,11 @@ local function do_whole(self, op)
 	local kind = op[1];
 	if kind == "reload" then
 		self.server:eval([[return assert(require "core.modulemanager".reload(host, "groups_internal")) ~= nil]]);
+		-- Where storage waits, the module is not there yet, and clients show what their lists lack.
+		local deadline = socket.gettime() + self.patience;
+		while self.storage == "waiting" and not world.is_settled(self.server) and socket.gettime() < deadline do
+			socket.sleep(0.01);
+		end
 	elseif kind == "switch" then
 		set_rules(self, op[2]);
 	elseif kind == "kill" or kind == "restart" then

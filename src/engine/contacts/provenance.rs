@@ -196,6 +196,11 @@ impl Provenance {
         self.notes.keys().chain(&self.removed).map(String::as_str)
     }
 
+    /// Whether the user has removed a contact that groups had brought.
+    pub(crate) fn is_removed(&self, contact: &str) -> bool {
+        self.removed.contains(contact)
+    }
+
     /// Notes that the user removes a contact that groups had brought.
     pub(crate) fn note_removed(&mut self, contact: &str) {
         self.removed.insert(contact.to_owned());
@@ -235,9 +240,9 @@ impl Provenance {
         self.names.contains_key(contact)
     }
 
-    /// Forgets what is known of a contact: a client makes it anew.
+    /// Forgets what is known of a contact: a client makes it anew. The contact may have the user from before.
     pub(crate) fn forget_contact(&mut self, contact: &str) {
-        self.put(contact);
+        self.notes.remove(contact);
         self.names.remove(contact);
     }
 

@@ -354,11 +354,10 @@ impl<'a> Judge<'a> {
         let chosen = self.provenance.chosen(contact);
         let goes = |label: &&String| given.contains(*label) && !chosen.contains(*label);
         let bears = before.groups.iter().any(|label| goes(&label));
-        let untouched = before.subscription == Subscription::Both && !before.ask;
         let brought = match &note {
             None if !bears => return Some(before.clone()),
             None => true,
-            Some(note) if note.released && !bears && !(self.fresh && untouched) => return Some(before.clone()),
+            Some(note) if self.is_settled(note, before, bears) => return Some(before.clone()),
             Some(note) => note.brought,
         };
         let mut item = before.clone();
@@ -387,6 +386,13 @@ impl<'a> Judge<'a> {
         }
         self.provenance.set_note(contact, Some(Note { brought, released: true, ..own }));
         Some(item)
+    }
+
+    /// Whether an item is as it was when groups gave it up, or as its user has made it since: what the note says of it
+    /// is done.
+    fn is_settled(&self, note: &Note, item: &Item, bears: bool) -> bool {
+        let untouched = item.subscription == Subscription::Both && !item.ask;
+        note.released && !bears && !(self.fresh && untouched)
     }
 
     /// Takes the labels of groups that were left off a contact that is as its user has made it for the session. Where
@@ -422,11 +428,15 @@ impl<'a> Judge<'a> {
             if self.known { self.given.contains(label) } else { section.left_labels.contains(label) }
         };
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
-        let own = note.as_ref().map_or_else(|| !before.groups.iter().any(|label| goes(&label)), |note| !note.brought);
+        let bears = before.groups.iter().any(|label| goes(&label));
+        if note.is_none() && !bears {
+            return Some(before.clone());
+        }
+        let own = note.as_ref().is_some_and(|note| !note.brought);
         let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
-        let least = note.as_ref().filter(|note| !note.released).and_then(|note| note.subscription);
+        let least = note.as_ref().filter(|note| !self.is_settled(note, before, bears)).and_then(|note| note.subscription);
         if note.is_some() || self.provenance.has_name(contact) {
             let brought = !own;
             self.provenance.set_note(contact, Some(Note { brought, released: true, ..note.unwrap_or_default() }));

@@ -30,6 +30,17 @@ impl Deletions {
     }
 }
 
+/// Whom a deletion concerns.
+#[derive(Default)]
+struct Noted {
+    /// The groups of the account.
+    groups: Vec<Name>,
+    /// The other members of these groups.
+    members: Vec<UserKey>,
+    /// Those, and whom the account has parted with, if their rosters have not been settled since.
+    contacts: Vec<UserKey>,
+}
+
 impl Engine {
     /// An account is being deleted (`user-deleted`, before Prosody purges its records): it leaves all groups and all
     /// members' contact lists.
@@ -60,10 +71,10 @@ impl Engine {
 impl Call {
     pub(crate) async fn delete_account(&self, username: Name) {
         // An account that no group knows of may have been in groups before the last start.
-        let (groups, contacts) = self.note_deletion(&username).await.unwrap_or_default();
+        let Noted { groups, members, contacts } = self.note_deletion(&username).await.unwrap_or_default();
         let virtual_contacts = self.state().options.virtual_contacts;
         // With virtual contacts, storage has only the user's own contacts: Prosody itself unsubscribes.
-        let stored = if self.state().stores_contacts() { &contacts[..] } else { &[] };
+        let stored = if self.state().stores_contacts() { &members[..] } else { &[] };
         let mut names = self.state().directory.names(stored);
         let (others, own) = self.find_counterparts(&username).await;
         names.extend(others.iter().cloned());
@@ -105,17 +116,22 @@ impl Call {
         let Ok(provenance) = Provenance::parse(&text.0, &host) else { return Default::default() };
         let bearers = self.find_bearers(username, provenance.given()).await;
         let noted = provenance.noted().map(str::to_owned);
-        let all: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).chain(noted).collect();
-        let is_own = |contact: &&str| provenance.note(contact).is_some_and(|note| !note.brought);
+        let bearers: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).collect();
+        let all: BTreeSet<_> = bearers.iter().cloned().chain(noted).collect();
+        let is_own = |contact: &&str| match provenance.note(contact) {
+            Some(note) => !note.brought,
+            // What the user has removed, and may have made anew.
+            None => !bearers.contains(*contact),
+        };
         let own = provenance.noted().filter(is_own).map(Name::from).collect();
         (all.iter().map(|contact| Name::from(contact.as_str())).collect(), own)
     }
 
-    /// Notes what the deletion of an account leaves to do, and stores that in the marker. Returns the groups of the
-    /// account, and the contacts that they brought; nothing if no group knows of the account.
-    async fn note_deletion(&self, username: &Name) -> Option<(Vec<Name>, Vec<UserKey>)> {
+    /// Notes what the deletion of an account leaves to do, and stores that in the marker. Nothing if no group
+    /// knows of the account.
+    async fn note_deletion(&self, username: &Name) -> Option<Noted> {
         let now = self.now();
-        let (groups, contacts) = {
+        let noted = {
             let mut state = self.state();
             let namesake = state.directory.find(username).map(|(key, group)| (key, group.info.clone()));
             if let Some((key, info)) = namesake {
@@ -130,10 +146,11 @@ impl Call {
             let user = state.directory.intern(username);
             let keys = state.directory.groups_of(user).to_vec();
             let groups: Vec<_> = keys.iter().filter_map(|&key| state.directory.group(key)).collect();
-            let members = groups.iter().flat_map(|group| group.members()).filter(|&m| m != user);
-            // Also those whose rosters have not been settled since a parting.
+            let members: BTreeSet<_> =
+                groups.iter().flat_map(|group| group.members()).filter(|&member| member != user).collect();
             let parted = state.partings.contacts(&state.directory, user);
-            let contacts: BTreeSet<_> = members.chain(parted.into_iter().flat_map(|(_, contacts)| contacts)).collect();
+            let parted = parted.into_iter().flat_map(|(_, contacts)| contacts);
+            let contacts: BTreeSet<_> = members.iter().copied().chain(parted).collect();
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
             state.accounts.delete(user);
             state.drop_roster(user);
@@ -148,10 +165,10 @@ impl Call {
                 }
                 state.work.enqueue(contacts.iter().copied(), now);
             }
-            (groups, contacts)
+            Noted { groups, members: members.into_iter().collect(), contacts: contacts.into_iter().collect() }
         };
         self.store_withdrawals(username).await;
-        Some((groups, contacts.into_iter().collect()))
+        Some(noted)
     }
 
     /// Notes that rosters of former members hold a deleted account, too.

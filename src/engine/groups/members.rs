@@ -74,8 +74,6 @@ impl Engine {
 struct Joining {
     key: GroupKey,
     user: UserKey,
-    /// The user was no member before.
-    new: bool,
 }
 
 /// An id that a caller gave, whether or not there is such a group.
@@ -121,7 +119,7 @@ impl Call {
             if !delayed && state.unsettled.is_delayed(key) {
                 state.enqueue_group(key, now);
             }
-            return Ok(Joining { key, user, new: false });
+            return Ok(Joining { key, user });
         }
         // Ask now: a contact list can wait for an account, and would have to ask later all the same.
         self.state().accounts.doubt(user);
@@ -145,7 +143,7 @@ impl Call {
         } else {
             state.accounts.awaiting.insert(user);
         }
-        Ok(Joining { key, user, new: true })
+        Ok(Joining { key, user })
     }
 
     /// Asks for an account, also if it was not found a moment ago.
@@ -156,10 +154,10 @@ impl Call {
 
     /// Reconciles the rosters in memory with a new member.
     async fn welcome(&self, joining: Joining) {
-        let Joining { key, user, new } = joining;
+        let Joining { key, user } = joining;
         let awaited = self.state().accounts.awaiting.contains(&user);
         if awaited {
-            if !new && self.look_for(user).await {
+            if self.look_for(user).await {
                 self.arrive(user).await;
             }
         } else {

@@ -19,6 +19,7 @@
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
+--   fading       labels that groups have taken back while others brought the contact, perhaps not yet in storage
 --   returned     it was taken off or changed in the session before, and is back in this one
 --   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
@@ -97,6 +98,7 @@ function model:reach(everybody)
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
 		for _, pair in pairs(of_owner) do
 			pair.coming, pair.fresh, pair.returned, pair.converting = nil, nil, nil, nil;
+			pair.fading = nil;
 		end
 	end
 	for _, group in pairs(self.groups) do
@@ -188,7 +190,7 @@ function model:part(owner, contact, was)
 		else
 			clear(pair);
 		end
-	elseif pair.off or pair.loose or pair.coming or not sure then
+	elseif pair.off or pair.loose or pair.coming or not sure or self:has_fading_label(pair, was) then
 		pair.vague, pair.kept_once = true, true;
 		for _, group in pairs(was) do
 			for name in pairs(group.names) do pair.kept[name] = pair.kept[name] or "may"; end
@@ -202,6 +204,14 @@ function model:part(owner, contact, was)
 	pair.off, pair.loose, pair.loose_labels, pair.ghosts = nil, nil, nil, nil;
 end
 
+-- Has a group that is called like one of these just taken its label back?
+function model:has_fading_label(pair, was) -- luacheck: ignore 212/self
+	for _, group in pairs(was) do
+		if pair.fading and pair.fading[group.name] then return true; end
+	end
+	return false;
+end
+
 -- A group among several has let go of a contact. Whether its label stays where contacts are permanent is left open.
 function model:lose_label(owner, contact, was)
 	local pair = self:pair(owner, contact);
@@ -211,12 +221,18 @@ function model:lose_label(owner, contact, was)
 			for name in pairs(group.names) do pair.ghosts[name] = true; end
 		end
 	end
+	if self.rules.mode ~= "virtual" and self.rules.removes then
+		pair.fading = pair.fading or {};
+		for _, group in pairs(was) do
+			for name in pairs(group.names) do pair.fading[name] = true; end
+		end
+	end
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
 	for _, group in pairs(was) do
 		-- A list that nobody has looked at since may have another that the group had.
 		local is_looked_at = group.sure and not pair.off and not pair.loose;
 		for name in pairs(is_looked_at and { [group.name] = true } or group.names) do
-			pair.kept[name] = pair.kept[name] or "may";
+			pair.kept[name], pair.kept_once = pair.kept[name] or "may", true;
 		end
 	end
 end
@@ -464,7 +480,10 @@ function model:die()
 	end
 	for _, of_owner in pairs(self.pairs) do
 		for _, pair in pairs(of_owner) do
-			pair.vague = pair.vague or pair.fresh;
+			if pair.fresh then
+				pair.vague = true;
+				for label in pairs(pair.kept) do pair.kept[label] = "may"; end
+			end
 			-- It is back with the next session, whether or not it was stored in this one.
 			if pair.returned then pair.loose, pair.returned = true, nil; end
 		end

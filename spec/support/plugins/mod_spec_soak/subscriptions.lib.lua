@@ -106,7 +106,11 @@ end
 -- Asked by a client, or once more by the server when the session begins.
 function model:request(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
-	if self:is_shared(owner, contact) then return; end
+	if self:is_shared(owner, contact) then
+		-- Where storage waits, the list may have lacked the contact.
+		if self.slow then pair.vague, other.vague = true, true; end
+		return;
+	end
 	turn_vague(pair, other);
 	make_own(self, pair);
 	if pair.sub == "none" or pair.sub == "from" then pair.ask = true; end
@@ -143,6 +147,7 @@ function model:unsubscribe(owner, contact)
 	if self:is_shared(owner, contact) then
 		loosen(self, contact, other);
 		pair.off, pair.off_sub = "part", "from";
+		pair.ask = pair.ask and "may";
 	else
 		pair.ask, self.pending[contact][owner] = nil, nil;
 	end
