@@ -288,8 +288,7 @@ function groups()
 	});
 end
 
--- Returns an array of what is wrong: { problem = "account-missing", user, groups } and
--- { problem = "chat-missing", group_id, jid }.
+-- Returns an array of what is wrong; README.md says which problems there are.
 function check()
 	return run(handle:check());
 end
@@ -444,6 +443,16 @@ local function watch_chat_host()
 		module:add_timer(0, function ()
 			spawn(function () run(handle:room_restored(event.room.jid)); end);
 		end);
+	end);
+	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
+	chats:hook("muc-room-pre-create", function (event)
+		run_hook(handle:room_made(event.room.jid), event);
+	end, -1500);
+	-- Another module makes a room, which mod_muc has only after this.
+	chats:hook("muc-room-created", function (event)
+		if event.stanza or not handle:is_chat(event.room.jid) then return; end
+		run_hook(handle:room_made(event.room.jid), event);
+		module:add_timer(0, function () effects.save_room(event.room); end);
 	end);
 	chats:hook("muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then

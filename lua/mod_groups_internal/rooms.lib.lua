@@ -1,5 +1,6 @@
 -- Effects on rooms. The chat host is looked up each time: it may be activated late, reloaded, or gone.
 
+local jid_bare = require "util.jid".bare;
 local jid_node = require "util.jid".node;
 local jid_prep = require "util.jid".prep;
 local new_id = require "util.id".short;
@@ -18,9 +19,9 @@ local function get_muc()
 	return muc and muc.get_room_from_jid and muc;
 end
 
--- Returns a room that is neither missing nor destroyed.
-local function get_room(muc, jid)
-	local room = muc.get_room_from_jid(jid);
+-- Returns a room that is neither missing nor destroyed. `context` may have one that is being made.
+local function get_room(muc, jid, context)
+	local room = context and context.room or muc.get_room_from_jid(jid);
 	if room and not (room._data and room._data.destroyed) then
 		return room;
 	end
@@ -28,6 +29,23 @@ end
 
 function effects.has_muc()
 	return get_muc() ~= nil and get_muc() ~= false;
+end
+
+-- Saves a room. One that is only being made is saved later.
+function effects.save_room(room)
+	if not rawget(room, "save") then return true; end
+	local ok, err = room:save(true);
+	if ok then return true; end -- on SQL a second value comes with success, too
+	return nil, err and tostring(err) or "the room cannot be saved";
+end
+local save_room = effects.save_room;
+
+-- The settings that keep others out.
+local function set_up(room)
+	room:set_public(false);
+	room:set_persistent(true);
+	room:set_members_only(true);
+	room:set_allow_member_invites(false);
 end
 
 local function discard(muc, room)
@@ -40,18 +58,15 @@ function effects.create_room(_, name)
 	if not muc then return nil, no_muc; end
 	local room, err = muc.create_room(jid_prep(new_id().."@"..muc_host));
 	if not room then return nil, err and tostring(err) or "no further room is allowed"; end
-	room:set_public(false);
-	room:set_persistent(true);
-	room:set_members_only(true);
-	room:set_allow_member_invites(false);
+	set_up(room);
 	room:set_moderated(false);
 	room:set_whois("anyone");
 	room:set_name(name);
 	local ok;
-	ok, err = room:save(true);
+	ok, err = save_room(room);
 	if not ok then
 		discard(muc, room);
-		return nil, err and tostring(err) or "the room cannot be saved";
+		return nil, err;
 	end
 	return room.jid;
 end
@@ -82,9 +97,7 @@ function effects.rename_room(_, jid, name)
 	local room = get_room(muc, jid);
 	if not room then return nil, "there is no such room"; end
 	room:set_name(name);
-	local ok, err = room:save(true);
-	if not ok then return nil, tostring(err); end
-	return true;
+	return save_room(room);
 end
 
 function effects.find_rooms(_, jids)
@@ -169,10 +182,8 @@ local function set_affiliations(room, jids, affiliation, applies)
 		end
 	end, refuse);
 	if end_batch(room, batch) then
-		local saved, save_err = room:save(true);
-		if not saved then -- on SQL a second value comes with success, too
-			return nil, tostring(save_err);
-		end
+		local saved, err = save_room(room);
+		if not saved then return nil, err; end
 	end
 	return refused;
 end
@@ -200,6 +211,46 @@ function effects.disaffiliate(_, jid, users)
 	local room = get_room(muc, jid);
 	if not room then return {}; end
 	return set_affiliations(room, users, nil, can_be_taken);
+end
+
+local settings = { "members_only", "hidden", "persistent", "allow_member_invites" };
+
+function effects.inspect_rooms(_, jids)
+	local muc = get_muc();
+	if not muc then return nil, no_muc; end
+	local found = {};
+	for i, jid in ipairs(jids) do
+		local room, on = get_room(muc, jid), {};
+		for _, setting in ipairs(room and settings or {}) do
+			if room["get_"..setting](room) then on[#on + 1] = setting; end
+		end
+		found[i] = room and table.concat(on, " ") or false;
+	end
+	return found;
+end
+
+function effects.set_up_room(context, jid, name, users)
+	local muc = get_muc();
+	if not muc then return nil, no_muc; end
+	local room = get_room(muc, jid, context);
+	if not room then return nil, "there is no such room"; end
+	if name then
+		room:set_moderated(false);
+		room:set_whois("anyone");
+		room:set_name(name);
+		if context and context.stanza then
+			room:set_affiliation(true, jid_bare(context.stanza.attr.from), nil);
+		end
+		room._data.locked = nil; -- nobody is to configure it first
+	end
+	-- Before strangers are put out.
+	local refused, err = set_affiliations(room, users, "member", is_unaffiliated);
+	if not refused then return nil, err; end
+	set_up(room);
+	local ok;
+	ok, err = save_room(room);
+	if not ok then return nil, err; end
+	return refused;
 end
 
 function effects.align_room(_, jid, users, enforce)

@@ -34,6 +34,10 @@ pub(super) fn list<'a>(lua: &Lua, items: impl ExactSizeIterator<Item = &'a [u8]>
     Ok(table)
 }
 
+fn list_of(lua: &Lua, words: &[&'static str]) -> LuaResult<LuaTable> {
+    list(lua, words.iter().map(|word| word.as_bytes()))
+}
+
 pub(super) fn names(lua: &Lua, names: &[Name]) -> LuaResult<LuaTable> {
     list(lua, names.iter().map(Name::as_bytes))
 }
@@ -146,8 +150,7 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// What was found wrong: `{ problem = "account-missing", user, groups }` and
-/// `{ problem = "chat-missing", group_id, jid }`.
+/// What was found wrong, each with what it concerns; `problem` says what it is.
 pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
     let list = lua.create_table_with_capacity(problems.len(), 0)?;
     for problem in problems {
@@ -162,6 +165,12 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
                 entry.raw_set("problem", "chat-missing")?;
                 entry.raw_set("group_id", name(lua, id)?)?;
                 entry.raw_set("jid", lua.create_string(jid)?)?;
+            }
+            Problem::ChatChanged { id, jid, settings } => {
+                entry.raw_set("problem", "chat-changed")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+                entry.raw_set("jid", lua.create_string(jid)?)?;
+                entry.raw_set("settings", list_of(lua, settings)?)?;
             }
         }
         list.raw_push(entry)?;

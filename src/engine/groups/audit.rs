@@ -10,10 +10,11 @@
 use std::collections::HashSet;
 
 use crate::engine::effect::{Effect, Level, Plan, Reply, Section, Tie};
+use crate::engine::groups::rooms::changed_settings;
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Error, Name, Operation, State};
+use crate::engine::{Answer, Engine, Error, Name, Operation, State, Text};
 
 /// How many other members' contact lists are searched for a missing account.
 const WITNESSES: usize = 3;
@@ -35,6 +36,15 @@ pub enum Problem {
         /// The room's JID.
         jid: Box<[u8]>,
     },
+    /// Somebody has changed settings of a chat's room that keep others out.
+    ChatChanged {
+        /// The group.
+        id: Name,
+        /// The room's JID.
+        jid: Box<[u8]>,
+        /// The settings that are not as the group's.
+        settings: Vec<&'static str>,
+    },
 }
 
 impl Engine {
@@ -50,7 +60,7 @@ impl Engine {
     }
 
     /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
-    /// contact lists; chats without a room leave their groups.
+    /// contact lists; chats without a room leave their groups; rooms get their settings again.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed.
@@ -66,6 +76,7 @@ impl Engine {
                         call.restore_purged(user.clone(), true).await.ok();
                     }
                     Problem::ChatMissing { id, jid } => call.drop_chat(id, jid).await?,
+                    Problem::ChatChanged { id, jid, .. } => call.set_up_room(id, jid, None).await,
                 }
             }
             Ok(Answer::Problems(problems))
@@ -90,9 +101,12 @@ impl Call {
             state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.rooms())).collect()
         };
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
-            if let Reply::Flags(found) = self.perform(Effect::FindRooms(rooms.clone())).await {
-                let gone = rooms.into_iter().zip(found).filter(|(_, found)| !found);
-                problems.extend(gone.map(|(jid, _)| Problem::ChatMissing { id: id.clone(), jid }));
+            if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
+                problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
+                    let Some(Text(has)) = has else { return Some(Problem::ChatMissing { id: id.clone(), jid }) };
+                    let settings = changed_settings(&has);
+                    (!settings.is_empty()).then(|| Problem::ChatChanged { id: id.clone(), jid, settings })
+                }));
             }
         }
         Ok(problems)
