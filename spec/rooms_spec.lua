@@ -3,9 +3,14 @@
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
-for _, enforced in ipairs { false, true } do
-	local where = ("with groups_muc_enforce = %s, Prosody %s and storage %s"):format(
-		enforced, harness.version, harness.storage);
+for _, options in ipairs {
+	{ groups_muc_enforce = false },
+	{ groups_muc_enforce = true },
+	{ groups_roster_mode = "virtual" },
+} do
+	local enforced = options.groups_muc_enforce or false;
+	local where = ("with groups_muc_enforce = %s, %s contacts, Prosody %s and storage %s"):format(
+		enforced, options.groups_roster_mode or "permanent", harness.version, harness.storage);
 
 	describe("rooms of groups "..where, function ()
 		local server, jid;
@@ -30,7 +35,7 @@ for _, enforced in ipairs { false, true } do
 		end
 
 		setup(function ()
-			server = world.new { host_options = { groups_muc_enforce = enforced } };
+			server = world.new { host_options = options };
 			server:create_user("alice", "bob", "carl", "eve");
 		end);
 
@@ -156,6 +161,25 @@ for _, enforced in ipairs { false, true } do
 			assert.same({}, occupants());
 			assert_is_the_groups();
 			world.logout(server, "eve");
+		end);
+
+		it("let a member in whom nobody else may follow, though a handler of another module throws", function ()
+			server:eval([[
+				prosody.spec_throw = function (event)
+					if event.jid == "bob@localhost" then error("on purpose"); end
+				end
+				module:context("groups.localhost"):hook("muc-pre-set-affiliation", prosody.spec_throw, 100);
+				return true]]);
+			local err = lose_and_join("alice");
+			server:eval([[
+				module:context("groups.localhost"):unhook("muc-pre-set-affiliation", prosody.spec_throw);
+				return true]]);
+			assert.is_nil(err);
+			assert.same({ "alice@localhost" }, occupants());
+			assert.same({ true, "member" }, { room("return room:get_members_only()"), affiliation("alice") });
+			call("sync", "g");
+			assert_is_the_groups();
+			world.logout(server, "alice");
 		end);
 
 		it("are the group's again when another module makes them anew", function ()

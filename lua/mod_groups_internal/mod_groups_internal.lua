@@ -444,14 +444,17 @@ local function watch_chat_host()
 			spawn(function () run(handle:room_restored(event.room.jid)); end);
 		end);
 	end);
+	-- An error must not keep anybody out of a room.
+	local function on_room_made(event)
+		local ok, err = xpcall(function () run_hook(handle:room_made(event.room.jid), event); end, traceback);
+		if not ok then module:log("error", "Error at the making of the room %s: %s", event.room.jid, err); end
+	end
 	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
-	chats:hook("muc-room-pre-create", function (event)
-		run_hook(handle:room_made(event.room.jid), event);
-	end, -1500);
+	chats:hook("muc-room-pre-create", on_room_made, -1500);
 	-- Another module makes a room, which mod_muc has only after this.
 	chats:hook("muc-room-created", function (event)
 		if event.stanza or not handle:is_chat(event.room.jid) then return; end
-		run_hook(handle:room_made(event.room.jid), event);
+		on_room_made(event);
 		module:add_timer(0, function () effects.save_room(event.room); end);
 	end);
 	chats:hook("muc-set-affiliation", function (event)

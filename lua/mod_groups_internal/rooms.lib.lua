@@ -235,6 +235,7 @@ function effects.set_up_room(context, jid, name, users)
 	local room = get_room(muc, jid, context);
 	if not room then return nil, "there is no such room"; end
 	if name then
+		set_up(room); -- first of all: what fails below must not leave an open room
 		room:set_moderated(false);
 		room:set_whois("anyone");
 		room:set_name(name);
