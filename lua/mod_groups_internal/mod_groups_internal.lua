@@ -313,12 +313,13 @@ end
 
 -- Hooks
 
+-- Below modules that bring contacts of their own at each load.
 module:hook("roster-load", function (event)
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
 	local metadata = event.roster[false];
 	run_hook(handle:roster_loaded(event.username, metadata and metadata.groups_unsaved or false), event);
-end);
+end, -1);
 
 module:hook("resource-bind", function (event)
 	run_hook(handle:user_appeared(event.session.username));
