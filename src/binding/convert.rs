@@ -172,6 +172,16 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
                 entry.raw_set("jid", lua.create_string(jid)?)?;
                 entry.raw_set("settings", list_of(lua, settings)?)?;
             }
+            Problem::MemberMisspelt { user, account, groups } => {
+                entry.raw_set("problem", "member-misspelt")?;
+                entry.raw_set("user", name(lua, user)?)?;
+                entry.raw_set("account", name(lua, account)?)?;
+                entry.raw_set("groups", names(lua, groups)?)?;
+            }
+            Problem::NameMissing { id } => {
+                entry.raw_set("problem", "name-missing")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+            }
         }
         list.raw_push(entry)?;
     }

@@ -14,7 +14,7 @@ use crate::engine::groups::rooms::changed_settings;
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Error, Name, Operation, State, Text};
+use crate::engine::{Answer, Engine, Error, Name, Operation, State, Text, display_name};
 
 /// How many other members' contact lists are searched for a missing account.
 const WITNESSES: usize = 3;
@@ -45,6 +45,20 @@ pub enum Problem {
         /// The settings that are not as the group's.
         settings: Vec<&'static str>,
     },
+    /// Members are stored under a name that is no account's, but would be in the form in which XMPP compares names.
+    MemberMisspelt {
+        /// The name as it is stored.
+        user: Name,
+        /// The name in that form.
+        account: Name,
+        /// The groups.
+        groups: Vec<Name>,
+    },
+    /// A group's record has no name.
+    NameMissing {
+        /// The group.
+        id: Name,
+    },
 }
 
 impl Engine {
@@ -60,7 +74,8 @@ impl Engine {
     }
 
     /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
-    /// contact lists; chats without a room leave their groups; rooms get their settings again.
+    /// contact lists; chats without a room leave their groups; rooms get their settings again; members get the names of
+    /// their accounts, and groups without a name their ids for one.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed.
@@ -77,6 +92,16 @@ impl Engine {
                     }
                     Problem::ChatMissing { id, jid } => call.drop_chat(id, jid).await?,
                     Problem::ChatChanged { id, jid, .. } => call.set_up_room(id, jid, None).await,
+                    Problem::MemberMisspelt { user, account, groups } => {
+                        for id in groups {
+                            call.respell_member(id, user, account).await?;
+                        }
+                    }
+                    Problem::NameMissing { id } => {
+                        if let Ok(name) = display_name(id.as_bytes()) {
+                            call.set_name(id, name).await?;
+                        }
+                    }
                 }
             }
             Ok(Answer::Problems(problems))
@@ -89,17 +114,31 @@ impl Call {
         let mut problems = Vec::new();
         let accounts = self.list_accounts().await?;
         for user in self.find_vanished(&accounts).await {
-            if self.was_seen(user, &accounts).await {
+            let (name, groups) = {
                 let state = self.state();
                 let groups = state.directory.groups_of(user).iter();
                 let groups = groups.filter_map(|&key| Some(state.directory.group(key)?.id.clone())).collect();
-                problems.push(Problem::AccountMissing { user: state.directory.user_name(user), groups });
+                (state.directory.user_name(user), groups)
+            };
+            match Name::username(name.as_bytes()) {
+                Ok(account) if account != name => {
+                    problems.push(Problem::MemberMisspelt { user: name, account, groups });
+                }
+                _ if self.was_seen(user, &accounts).await => {
+                    problems.push(Problem::AccountMissing { user: name, groups });
+                }
+                _ => {}
             }
         }
         let groups: Vec<_> = {
             let state = self.state();
             state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.rooms())).collect()
         };
+        {
+            let state = self.state();
+            let nameless = state.directory.groups().filter(|(_, group)| group.info.name.is_empty());
+            problems.extend(nameless.map(|(_, group)| Problem::NameMissing { id: group.id.clone() }));
+        }
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
             if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
                 problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
