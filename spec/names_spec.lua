@@ -165,12 +165,53 @@ describe("contacts that groups bring, with groups_contact_name nickname, "..titl
 		assert.equal(named("Bobby", "G"), contact_of(e, b));
 	end);
 
-	it("have the username if the nickname is nothing but spaces, or no text that a name can be", function ()
+	it("have the username if nothing can be seen of the nickname", function ()
 		local a, b, c = accounts(3);
 		publish_vcard(b, "  ");
-		publish_nick(c, ("n"):rep(5000));
+		publish_nick(c, "\u{202e}\u{200b}");
 		world.group(server, "G", { a, b, c });
 		assert.same({ [b] = named(b, "G"); [c] = named(c, "G") }, world.contacts(server, a));
+	end);
+
+	it("have no more of it than a short line that turns no text around", function ()
+		local a, b, c, d = accounts(4);
+		publish_vcard(b, ("n"):rep(1000000));
+		publish_nick(c, "\u{202e}Carl\n\n the \u{2067}Great\u{200f}");
+		publish_nick(d, ("ü"):rep(5000));
+		world.group(server, "G", { a, b, c, d });
+		assert.same({ [b] = named(("n"):rep(64), "G"); [c] = named("Carl the Great", "G"); [d] = named(("ü"):rep(64), "G") },
+			world.contacts(server, a));
+	end);
+
+	it("have a nickname no more that was taken back, or whose node is gone", function ()
+		for _, how in ipairs { "service:retract('http://jabber.org/protocol/nick', true, 'current')",
+			"service:delete('http://jabber.org/protocol/nick', true)" } do
+			local a, b, c = accounts(3);
+			publish_nick(b, "Bobby");
+			local id = world.group(server, "G", { a, b });
+			assert.equal(named("Bobby", "G"), contact_of(a, b));
+			server:eval([[
+				local service = hosts[host].modules.pep.get_pep_service((...));
+				return assert(]]..how..")", b);
+			assert(call("add_member", id, c));
+			world.settle(server);
+			assert.equal(named(b, "G"), contact_of(c, b), how);
+			world.login(server, a);
+			world.settle(server);
+			assert.equal(named(b, "G"), contact_of(a, b), how);
+		end
+	end);
+
+	it("have nothing of a deleted account's nickname when its name is registered anew", function ()
+		local a, b = accounts(2);
+		publish_nick(b, "Bobby");
+		local id = world.group(server, "G", { a, b });
+		server:delete_user(b);
+		world.settle(server);
+		server:create_user(b);
+		assert(call("add_member", id, b));
+		world.settle(server);
+		assert.equal(named(b, "G"), contact_of(a, b));
 	end);
 
 	it("are pushed to those online with it, within the call", function ()

@@ -3,9 +3,14 @@
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
-for _, enforced in ipairs { false, true } do
-	local where = ("with groups_muc_enforce = %s, Prosody %s and storage %s"):format(
-		enforced, harness.version, harness.storage);
+for _, options in ipairs {
+	{ groups_muc_enforce = false },
+	{ groups_muc_enforce = true },
+	{ groups_roster_mode = "virtual" },
+} do
+	local enforced = options.groups_muc_enforce or false;
+	local where = ("with groups_muc_enforce = %s, %s contacts, Prosody %s and storage %s"):format(
+		enforced, options.groups_roster_mode or "permanent", harness.version, harness.storage);
 
 	describe("rooms of groups "..where, function ()
 		local server, jid;
@@ -30,7 +35,7 @@ for _, enforced in ipairs { false, true } do
 		end
 
 		setup(function ()
-			server = world.new { host_options = { groups_muc_enforce = enforced } };
+			server = world.new { host_options = options };
 			server:create_user("alice", "bob", "carl", "eve");
 		end);
 
@@ -102,6 +107,111 @@ for _, enforced in ipairs { false, true } do
 				local jid = ...;
 				return hosts["groups.localhost"].modules.muc.get_room_from_jid(jid):get_affiliation("bob@localhost") == "member"]],
 				"the room lets bob in", 5, jid);
+		end);
+
+		-- The room is gone without a tombstone, and a user's client joins where it was. Returns the error, if any.
+		local function lose_and_join(user)
+			world.login(server, user);
+			return server:eval([[
+				local user, jid = ...;
+				local st, muc = require "util.stanza", hosts["groups.localhost"].modules.muc;
+				local room = muc.get_room_from_jid(jid);
+				if room then
+					muc.forget_room(room);
+					muc.delete_room(room);
+				end
+				local session = prosody.spec_clients.session(user);
+				session.received = {};
+				prosody.spec_clients.send(session, st.presence({ to = jid.."/"..user })
+					:tag("x", { xmlns = "http://jabber.org/protocol/muc" }));
+				for _, stanza in ipairs(session.received) do
+					if stanza.attr.type == "error" then return (select(2, stanza:get_error())); end
+				end]], user, jid);
+		end
+
+		local function occupants()
+			return room([[
+				local users = {};
+				for _, occupant in room:each_occupant() do users[#users + 1] = occupant.bare_jid; end
+				return users]]);
+		end
+
+		local function assert_is_the_groups()
+			assert.same({ true, true, true, false, "anyone", "G", false }, room([[
+				return { room:get_members_only() or false, room:get_hidden() or false, room:get_persistent() or false,
+					room:get_allow_member_invites() or false, room:get_whois(), room:get_name(),
+					room._data.locked or false }]]));
+			assert.same({ "member", "member" }, { affiliation("alice"), affiliation("bob") });
+			assert.is_nil(affiliation("eve"));
+			assert.same({}, call("check"));
+			server:wait_for([[
+				local data = require "core.storagemanager".open("groups.localhost", "config", "keyval"):get((...));
+				return data and data._data.members_only]], "storage has the room", 5, (jid:match("^[^@]+")));
+		end
+
+		it("are the group's again when a member's client makes them anew", function ()
+			assert.is_nil(lose_and_join("alice"));
+			assert.same({ "alice@localhost" }, occupants());
+			assert_is_the_groups();
+			world.logout(server, "alice");
+		end);
+
+		it("are the group's again when a stranger makes them anew, who is not let in", function ()
+			assert.equal("registration-required", lose_and_join("eve"));
+			assert.same({}, occupants());
+			assert_is_the_groups();
+			world.logout(server, "eve");
+		end);
+
+		it("let a member in whom nobody else may follow, though a handler of another module throws", function ()
+			server:eval([[
+				prosody.spec_throw = function (event)
+					if event.jid == "bob@localhost" then error("on purpose"); end
+				end
+				module:context("groups.localhost"):hook("muc-pre-set-affiliation", prosody.spec_throw, 100);
+				return true]]);
+			local err = lose_and_join("alice");
+			server:eval([[
+				module:context("groups.localhost"):unhook("muc-pre-set-affiliation", prosody.spec_throw);
+				return true]]);
+			assert.is_nil(err);
+			assert.same({ "alice@localhost" }, occupants());
+			assert.same({ true, "member" }, { room("return room:get_members_only()"), affiliation("alice") });
+			call("sync", "g");
+			assert_is_the_groups();
+			world.logout(server, "alice");
+		end);
+
+		it("are the group's again when another module makes them anew", function ()
+			room([[
+				local muc = hosts["groups.localhost"].modules.muc;
+				muc.forget_room(room);
+				muc.delete_room(room);
+				assert(muc.create_room(jid));
+				return true]]);
+			assert_is_the_groups();
+		end);
+
+		it("are reported when they let others in, and mended, who puts out whoever came in", function ()
+			for setting, value in pairs { members_only = false, hidden = false, persistent = false,
+				allow_member_invites = true } do
+				room(("room:set_%s(%s) return true"):format(setting, value));
+				local problem = { problem = "chat-changed"; group_id = "g"; jid = jid; settings = { setting } };
+				assert.same({ problem }, call("check"));
+				assert.same({ problem }, call("repair"));
+				assert_is_the_groups();
+			end
+			room("room:set_members_only(false) return true");
+			world.login(server, "eve");
+			server:eval([[
+				local jid = ...;
+				prosody.spec_clients.send(prosody.spec_clients.session("eve"), require "util.stanza".presence({ to = jid.."/eve" })
+					:tag("x", { xmlns = "http://jabber.org/protocol/muc" }));
+				return true]], jid);
+			assert.same({ "eve@localhost" }, occupants());
+			call("repair");
+			assert.same({}, occupants());
+			world.logout(server, "eve");
 		end);
 
 		it("are left as they are by a sync when nothing happened to them", function ()

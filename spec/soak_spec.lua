@@ -29,7 +29,6 @@ local chosen_mode, chosen_storage = given("SOAK_MODE"), given("SOAK_STORAGE");
 local runs = { { "permanent", harness.storage }, { "virtual", harness.storage }, { "both", harness.storage } };
 if harness.storage == "internal" then
 	runs[#runs + 1] = { "removing", "waiting" };
-	runs[#runs + 1] = { "virtual", "waiting" };
 	runs[#runs + 1] = { "keeping", "internal" };
 end
 if chosen_mode or chosen_storage then

@@ -91,6 +91,8 @@
 //! - **Partings name only who left.** Which rosters still have to be settled is known in memory. After a crash, all
 //!   rosters of the group are settled again, which does no harm. A list in the marker would be written anew with every
 //!   removal.
+//! - **Many unsettled groups** are not listed in the marker: beyond 64 it says that all are. So adding a user to a
+//!   thousand groups does not write a list of them a thousand times. A crash then costs a comparison of all rosters.
 //! - **Lua's collector**, as Prosody sets it, visits 4 MB of memory at a time, for some 7 ms, and all of it whenever it
 //!   has grown by a twentieth. A save of a large roster or a few dozen pushes start it in their midst, and take twice
 //!   as long. So the shim puts it off for 10 ms, which is what an add takes, and for 20 ms where nobody waits, unless

@@ -304,6 +304,19 @@ fn a_chat_without_a_room_is_reported_and_leaves_its_group() {
     world.check_agreement();
 }
 
+#[test]
+fn a_chat_whose_room_lets_others_in_is_reported_and_gets_its_settings_again() {
+    let mut world = World::new(&["ann"]);
+    world.create_with_chat("g", "G").unwrap();
+    let jid: Box<[u8]> = (*b"room1@chats").into();
+    world.host.rooms.get_mut(&jid[..]).unwrap().opened = true;
+    let found = [Problem::ChatChanged { id: n("g"), jid: jid.clone(), settings: vec!["members_only"] }];
+    assert_eq!(problems(&mut world, Engine::check), found);
+    assert_eq!(problems(&mut world, Engine::repair), found);
+    assert_eq!(problems(&mut world, Engine::check), []);
+    assert!(!world.host.rooms[&jid[..]].opened);
+}
+
 // Groups that have the name of an account.
 
 /// A group `sales` of ann and bob, and an account `sales`.

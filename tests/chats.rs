@@ -5,6 +5,7 @@
 mod support;
 
 use groups_internal_native::engine::{Answer, Effect, Error, Event, Options};
+use support::host::Room;
 use support::*;
 
 fn jid(room: &str) -> Box<[u8]> {
@@ -225,6 +226,21 @@ fn a_room_that_is_read_from_storage_is_aligned() {
     world.run(world.engine.room_restored(b"room1@chats")).unwrap();
     world.run(world.engine.room_restored(b"other@chats")).unwrap();
     assert_eq!((looks(&world), let_in(&world).len()), (1, 3));
+}
+
+#[test]
+fn a_room_that_is_made_anew_is_set_up_as_the_groups() {
+    let mut world = meddled_with(with_chats());
+    let made = |owner: &str| Room { opened: true, owner: Some(n(owner)), ..Room::default() };
+    for jid in [&b"room1@chats"[..], b"other@chats"] {
+        world.host.rooms.insert(jid.to_vec(), made("eve"));
+        world.run(world.engine.room_made(jid)).unwrap();
+    }
+    let rooms = &world.host.rooms;
+    let group = &rooms[&b"room1@chats"[..]];
+    assert_eq!((group.opened, group.owner.clone(), group.members.len()), (false, None, 2));
+    assert_eq!(group.name, b"G");
+    assert_eq!(rooms[&b"other@chats"[..]], made("eve"));
 }
 
 #[test]

@@ -42,6 +42,33 @@ fn data_of_the_lua_module_is_settled_once() {
 }
 
 #[test]
+fn the_marker_of_many_groups_is_not_written_with_each_of_them_and_is_complete_after_a_crash() {
+    let mut world = World::new(&["ann", "bob"]);
+    let ids: Vec<_> = (0..200).map(|number| format!("g{number}")).collect();
+    for id in &ids {
+        world.create(id, id).unwrap();
+        world.add(id, "ann").unwrap();
+    }
+    world.settle();
+    let writes = |world: &World| world.host.count(|e| matches!(e, Effect::StoreMarker(_)));
+    world.host.forget();
+    for id in &ids[..100] {
+        world.add(id, "bob").unwrap();
+    }
+    let before = writes(&world);
+    assert!(before < 70 && marker(&world).everything, "{before} writes");
+    for id in &ids[100..] {
+        world.add(id, "bob").unwrap();
+    }
+    assert_eq!(writes(&world), before);
+    world.crash();
+    world.settle();
+    world.check_contacts();
+    assert_eq!(world.stored("ann", "bob").unwrap().groups.len(), 200);
+    assert!(!marker(&world).everything && marker(&world).unsettled.is_empty());
+}
+
+#[test]
 fn the_first_settling_survives_crashes() {
     let mut world = stopped();
     from_the_lua_module(&mut world);

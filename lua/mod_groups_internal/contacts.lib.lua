@@ -85,6 +85,12 @@ local function is_usual(item, labels, kind)
 	return item.subscription == "both" and not item.ask and is_exactly(item.groups, labels);
 end
 
+-- Is it a contact that another module brings at each load and never stores, as mod_groups those of its file? It is
+-- neither the user's nor a group's.
+local function is_passing(item)
+	return item.persist == false;
+end
+
 -- Packing
 
 local function pack_groups(groups)
@@ -150,7 +156,8 @@ function contacts.compare(username, roster, plan, online)
 				local name = naming == "username" and jid_node(jid) or names and names[number - first];
 				usual = item.name == name or not name and item.name;
 			end
-			if not usual and jid ~= own_jid then
+			local passing = item and is_passing(item) and not (shown and shown[jid]);
+			if not usual and not passing and jid ~= own_jid then
 				report(number, jid, item, brings);
 			end
 		end
@@ -167,7 +174,7 @@ function contacts.find_bearers(roster, labels)
 	local jids, facts = {}, {};
 	for jid, item in pairs(roster) do
 		for i = 1, jid and #labels or 0 do
-			if item.groups and item.groups[labels[i]] then
+			if item.groups and item.groups[labels[i]] and not is_passing(item) then
 				jids[#jids + 1] = jid;
 				pack(facts, #jids, ITEM, item);
 				break;

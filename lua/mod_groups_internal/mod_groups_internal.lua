@@ -266,8 +266,7 @@ function groups()
 	});
 end
 
--- check(): returns an array of what is wrong: { problem = "account-missing", user, groups } and
--- { problem = "chat-missing", group_id, jid }.
+-- check(): returns an array of what is wrong; README.md says which problems there are.
 check = operation "check";
 
 -- repair(): mends what check() reports, and returns what it was.
@@ -303,12 +302,13 @@ local function hook_global(name, act, priority)
 	module:hook_global(name, guarded(name, act), priority);
 end
 
+-- Below modules that bring contacts of their own at each load.
 hook("roster-load", function (event)
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
 	local metadata = event.roster[false];
 	run_hook(handle:roster_loaded(event.username, metadata and metadata.groups_unsaved or false), event);
-end);
+end, -1);
 
 hook("resource-bind", function (event)
 	run_hook(handle:user_appeared(event.session.username));
@@ -426,6 +426,16 @@ local function watch_chat_host()
 		module:add_timer(0, function ()
 			run_apart(handle:room_restored(event.room.jid));
 		end);
+	end));
+	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
+	chats:hook("muc-room-pre-create", guarded("muc-room-pre-create", function (event)
+		run_hook(handle:room_made(event.room.jid), event);
+	end), -1500);
+	-- Another module makes a room, which mod_muc has only after this.
+	chats:hook("muc-room-created", guarded("muc-room-created", function (event)
+		if event.stanza or not handle:is_chat(event.room.jid) then return; end
+		run_hook(handle:room_made(event.room.jid), event);
+		module:add_timer(0, function () effects.save_room(event.room); end);
 	end));
 	chats:hook("muc-set-affiliation", guarded("muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then

@@ -1,6 +1,7 @@
 -- Effects on rooms. The chat host is looked up each time: it may be activated late, reloaded, or gone.
 
 local array = require "util.array";
+local jid_bare = require "util.jid".bare;
 local jid_prep = require "util.jid".prep;
 local new_id = require "util.id".short;
 local st = require "util.stanza";
@@ -17,9 +18,9 @@ local function get_muc()
 	return muc and muc.get_room_from_jid and muc or nil, "the chat host is not there";
 end
 
--- Returns a room that is neither missing nor destroyed.
-local function get_room(muc, jid)
-	local room = muc.get_room_from_jid(jid);
+-- Returns a room that is neither missing nor destroyed. `context` may have one that is being made.
+local function get_room(muc, jid, context)
+	local room = context and context.room or muc.get_room_from_jid(jid);
 	if room and not (room._data and room._data.destroyed) then
 		return room;
 	end
@@ -40,6 +41,23 @@ function effects.has_muc()
 	return get_muc() ~= nil;
 end
 
+-- Saves a room. One that is only being made is saved later.
+function effects.save_room(room)
+	if not rawget(room, "save") then return true; end
+	local ok, err = room:save(true);
+	if ok then return true; end -- on SQL a second value comes with success, too
+	return nil, err and tostring(err) or "the room cannot be saved";
+end
+local save_room = effects.save_room;
+
+-- The settings that keep others out.
+local function set_up(room)
+	room:set_public(false);
+	room:set_persistent(true);
+	room:set_members_only(true);
+	room:set_allow_member_invites(false);
+end
+
 local function discard(muc, room)
 	muc.forget_room(room);
 	muc.delete_room(room);
@@ -51,17 +69,14 @@ function effects.create_room(_, name)
 	local room, ok;
 	room, err = muc.create_room(jid_prep(new_id().."@"..muc_host));
 	if not room then return nil, err or "no further room is allowed"; end
-	room:set_public(false);
-	room:set_persistent(true);
-	room:set_members_only(true);
-	room:set_allow_member_invites(false);
+	set_up(room);
 	room:set_moderated(false);
 	room:set_whois("anyone");
 	room:set_name(name);
-	ok, err = room:save(true);
+	ok, err = save_room(room);
 	if ok then return room.jid; end
 	discard(muc, room);
-	return nil, err or "the room cannot be saved";
+	return nil, err;
 end
 
 function effects.discard_room(_, jid)
@@ -79,7 +94,7 @@ end);
 
 effects.rename_room = on_room(nil, function (room, name)
 	room:set_name(name);
-	return room:save(true);
+	return save_room(room);
 end);
 
 function effects.find_rooms(_, jids)
@@ -138,7 +153,7 @@ local function in_batch(room, act)
 	if next(changed) == nil and room.save == batch.save then
 		room.save, batches[room] = batch.own_save, nil;
 	end
-	if to_be_saved then return room:save(true); end
+	if to_be_saved then return save_room(room); end
 	return true;
 end
 
@@ -174,6 +189,45 @@ end);
 effects.disaffiliate = on_room({}, function (room, users)
 	return set_affiliations(room, {}, users);
 end);
+
+local settings = array { "members_only", "hidden", "persistent", "allow_member_invites" };
+
+function effects.inspect_rooms(_, jids)
+	local muc, err = get_muc();
+	if not muc then return nil, err; end
+	return array.map(jids, function (jid)
+		local room = get_room(muc, jid);
+		if not room then return false; end
+		local function is_on(setting) return room["get_"..setting](room); end
+		return array.filter(array(settings), is_on):concat(" ");
+	end);
+end
+
+function effects.set_up_room(context, jid, name, users)
+	local muc, err = get_muc();
+	if not muc then return nil, err; end
+	local room = get_room(muc, jid, context);
+	if not room then return nil, "there is no such room"; end
+	if name then
+		set_up(room); -- first of all: what fails below must not leave an open room
+		room:set_moderated(false);
+		room:set_whois("anyone");
+		room:set_name(name);
+		if context and context.stanza then
+			room:set_affiliation(true, jid_bare(context.stanza.attr.from), nil);
+		end
+		room._data.locked = nil; -- nobody is to configure it first
+	end
+	-- Before strangers are put out.
+	local refused;
+	refused, err = set_affiliations(room, users, {});
+	if not refused then return nil, err; end
+	set_up(room);
+	local ok;
+	ok, err = save_room(room);
+	if not ok then return nil, err; end
+	return refused;
+end
 
 effects.align_room = on_room(nil, function (room, users, enforce)
 	local is_member, strangers = {}, {};

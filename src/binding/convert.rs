@@ -52,6 +52,10 @@ pub(super) fn list<'a>(lua: &Lua, items: impl ExactSizeIterator<Item = &'a [u8]>
     Ok(table)
 }
 
+fn list_of(lua: &Lua, words: &[&'static str]) -> LuaResult<LuaTable> {
+    list(lua, words.iter().map(|word| word.as_bytes()))
+}
+
 pub(super) fn names(lua: &Lua, names: &[Name]) -> LuaResult<LuaTable> {
     list(lua, names.iter().map(Name::as_bytes))
 }
@@ -164,8 +168,7 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// What was found wrong: `{ problem = "account-missing", user, groups }` and
-/// `{ problem = "chat-missing", group_id, jid }`.
+/// What was found wrong, each with what it concerns; `problem` says what it is.
 pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
     let list = lua.create_table_with_capacity(problems.len(), 0)?;
     for problem in problems {
@@ -180,6 +183,22 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
                 entry.raw_set("problem", "chat-missing")?;
                 entry.raw_set("group_id", name(lua, id)?)?;
                 entry.raw_set("jid", lua.create_string(jid)?)?;
+            }
+            Problem::ChatChanged { id, jid, settings } => {
+                entry.raw_set("problem", "chat-changed")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+                entry.raw_set("jid", lua.create_string(jid)?)?;
+                entry.raw_set("settings", list_of(lua, settings)?)?;
+            }
+            Problem::MemberMisspelt { user, account, groups } => {
+                entry.raw_set("problem", "member-misspelt")?;
+                entry.raw_set("user", name(lua, user)?)?;
+                entry.raw_set("account", name(lua, account)?)?;
+                entry.raw_set("groups", names(lua, groups)?)?;
+            }
+            Problem::NameMissing { id } => {
+                entry.raw_set("problem", "name-missing")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
             }
         }
         list.raw_push(entry)?;

@@ -115,9 +115,10 @@ fn expected(effect: &Effect) -> Expected {
         Effect::ListGroups
         | Effect::ListAccounts
         | Effect::ListRosters(_)
+        | Effect::SetUpRoom(..)
         | Effect::Affiliate(..)
         | Effect::Disaffiliate(..) => Expected::Names,
-        Effect::FindNicknames(_) => Expected::Texts,
+        Effect::InspectRooms(_) | Effect::FindNicknames(_) => Expected::Texts,
         Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
             Expected::Flags
         }
@@ -166,6 +167,13 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::RenameRoom(jid, title) => ("rename_room", text(jid)?, text(title)?).into_lua_multi(lua),
         Effect::FindRooms(rooms) => {
             ("find_rooms", convert::list(lua, rooms.iter().map(AsRef::as_ref))?).into_lua_multi(lua)
+        }
+        Effect::InspectRooms(rooms) => {
+            ("inspect_rooms", convert::list(lua, rooms.iter().map(AsRef::as_ref))?).into_lua_multi(lua)
+        }
+        Effect::SetUpRoom(room, title, users) => {
+            let title = title.as_ref().map(|title| text(title)).transpose()?;
+            ("set_up_room", text(room)?, title, jids(users)?).into_lua_multi(lua)
         }
         Effect::Affiliate(room, users) => ("affiliate", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),

@@ -51,6 +51,13 @@ pub enum Effect {
     RenameRoom(Box<[u8]>, Box<[u8]>),
     /// Which of these rooms are there? `Flags`, or `Failed` when the chat host cannot say.
     FindRooms(Vec<Box<[u8]>>),
+    /// Which of the settings that a group's room has do these have? `Texts`: their names, and nothing for a room that is
+    /// not there. `Failed` when the chat host cannot say.
+    InspectRooms(Vec<Box<[u8]>>),
+    /// Make users members of a room who have no affiliation, give it the settings of a group's room, and save it. With
+    /// a name, it was made anew: it gets that name, and whoever made it loses the affiliation that came with that.
+    /// `Names`: the refused.
+    SetUpRoom(Box<[u8]>, Option<Box<[u8]>>, Vec<Name>),
     /// Make users members of a room, unless they have an affiliation already, and save it once. `Names`: the refused.
     Affiliate(Box<[u8]>, Vec<Name>),
     /// Take the affiliation of users to a room away, and save it once. `Names`: the refused.

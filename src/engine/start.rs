@@ -28,9 +28,9 @@ impl Engine {
         self.start(move |call| async move {
             call.ready().await?;
             {
-                let mut state = call.state();
-                let known: Vec<_> = users.iter().filter_map(|name| state.directory.find_user(name)).collect();
-                state.work.urgent.extend(known.into_iter().map(|user| (user, Scope::All)));
+                let State { directory, work, .. } = &mut *call.state();
+                let known = users.iter().filter_map(|name| directory.find_user(name));
+                known.for_each(|user| work.urgent.add(user, Scope::All));
             }
             call.settle_urgent().await;
             Ok(Answer::Done)

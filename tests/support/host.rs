@@ -13,6 +13,10 @@ pub struct Room {
     pub name: Vec<u8>,
     pub members: BTreeSet<Name>,
     pub destroyed: bool,
+    /// Somebody has let others in.
+    pub opened: bool,
+    /// Who has made it anew.
+    pub owner: Option<Name>,
 }
 
 /// A client that keeps its roster between sessions and asks for what is new by version.
@@ -93,6 +97,8 @@ pub fn area(effect: &Effect) -> &'static str {
         | Effect::DestroyRoom(_)
         | Effect::RenameRoom(..)
         | Effect::FindRooms(_)
+        | Effect::InspectRooms(_)
+        | Effect::SetUpRoom(..)
         | Effect::Affiliate(..)
         | Effect::AlignRoom(..)
         | Effect::Disaffiliate(..) => "chats",
@@ -211,6 +217,26 @@ impl Host {
             Effect::FindRooms(jids) => {
                 let alive = |jid: &[u8]| self.rooms.get(jid).is_some_and(|room| !room.destroyed);
                 return Some(Reply::Flags(jids.iter().map(|jid| alive(jid)).collect()));
+            }
+            Effect::InspectRooms(jids) => {
+                let settings = |jid: &[u8]| {
+                    let room = self.rooms.get(jid).filter(|room| !room.destroyed)?;
+                    Some(Text(
+                        if room.opened { &b"hidden persistent"[..] } else { b"members_only hidden persistent" }.into(),
+                    ))
+                };
+                return Some(Reply::Texts(jids.iter().map(|jid| settings(jid)).collect()));
+            }
+            Effect::SetUpRoom(jid, name, users) => {
+                let Some(room) = self.rooms.get_mut(&**jid).filter(|room| !room.destroyed) else {
+                    return Some(failed());
+                };
+                if let Some(name) = name {
+                    (room.name, room.owner) = (name.to_vec(), None);
+                }
+                room.opened = false;
+                room.members.extend(users.iter().cloned());
+                return Some(Reply::Names(Vec::new()));
             }
             Effect::Affiliate(jid, users) => {
                 let Some(room) = self.rooms.get_mut(&**jid).filter(|room| !room.destroyed) else {

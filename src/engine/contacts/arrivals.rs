@@ -197,8 +197,7 @@ impl Call {
         self.spread(&groups, user).await;
     }
 
-    /// Queues the rosters in memory of the members of these groups, for this one member, and the member's own as a
-    /// whole.
+    /// Queues the rosters in memory of the members of these groups, for this one member, and the member's own for them.
     pub(crate) async fn spread(&self, groups: &[GroupKey], user: UserKey) {
         let mut others: Vec<_> = {
             let state = self.state();
@@ -206,9 +205,12 @@ impl Call {
         };
         others.sort_unstable();
         others.dedup();
-        let scope = |owner| {
-            if owner == user { Scope::All } else { Scope::Contact(user) }
+        // The rest of the user's list has been reconciled for the other groups.
+        let own = match *groups {
+            [group] if self.state().directory.groups_of(user).len() > 1 => Scope::Group(group),
+            _ => Scope::All,
         };
+        let scope = |owner| if owner == user { own } else { Scope::Contact(user) };
         self.queue_loaded(others, scope).await;
     }
 
@@ -221,7 +223,10 @@ impl Call {
     /// Queues those of these users' rosters that are in memory for reconciliation. Returns whose they are.
     pub(crate) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
         let loaded = self.with_loaded_rosters(users).await;
-        self.state().work.urgent.extend(loaded.iter().map(|&user| (user, scope(user))));
+        {
+            let urgent = &mut self.state().work.urgent;
+            loaded.iter().for_each(|&user| urgent.add(user, scope(user)));
+        }
         loaded.into_iter().collect()
     }
 

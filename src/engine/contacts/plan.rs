@@ -13,10 +13,19 @@ use crate::engine::state::name::Name;
 pub(crate) enum Scope {
     /// All that groups bring, and take back.
     All,
+    /// The members of one group.
+    Group(GroupKey),
     /// One contact.
     Contact(UserKey),
     /// Only what is given up or withdrawn: the account itself may be gone, so nothing is brought.
     Removals,
+}
+
+impl Scope {
+    /// A scope that has all that the two have.
+    pub(crate) fn and(self, other: Scope) -> Scope {
+        if self == other { self } else { Scope::All }
+    }
 }
 
 /// What users have published as their nicknames; nothing for those who were asked and have none.
@@ -199,7 +208,8 @@ fn ties(directory: &Directory, partings: &Partings, user: UserKey, scope: Scope)
     if parted.is_empty() {
         let shared = match scope {
             Scope::All => shared_groups(directory, user),
-            Scope::Contact(contact) => shared_with(directory, user, contact),
+            Scope::Group(group) => shared_in(directory, user, group),
+            Scope::Contact(contact) => shared_with(directory, user, contact).into_iter().collect(),
             Scope::Removals => Vec::new(),
         };
         return shared.into_iter().map(|(shared, contacts)| (Ties { shared, left: Vec::new() }, contacts)).collect();
@@ -218,6 +228,7 @@ fn ties(directory: &Directory, partings: &Partings, user: UserKey, scope: Scope)
     for (contact, ties) in all {
         let concerned = match scope {
             Scope::All => true,
+            Scope::Group(group) => directory.is_member(group, contact),
             Scope::Contact(only) => contact == only,
             Scope::Removals => ties.shared.is_empty(),
         };
@@ -228,10 +239,26 @@ fn ties(directory: &Directory, partings: &Partings, user: UserKey, scope: Scope)
     sections.into_iter().collect()
 }
 
-fn shared_with(directory: &Directory, user: UserKey, contact: UserKey) -> Vec<(Vec<GroupKey>, Vec<UserKey>)> {
-    let theirs = directory.groups_of(contact);
-    let common: Vec<_> = directory.groups_of(user).iter().copied().filter(|group| theirs.contains(group)).collect();
-    if common.is_empty() || contact == user { Vec::new() } else { vec![(common, vec![contact])] }
+/// A contact by the groups that a user shares with it.
+fn shared_with(directory: &Directory, user: UserKey, contact: UserKey) -> Option<(Vec<GroupKey>, Vec<UserKey>)> {
+    let (mut few, mut many) = (directory.groups_of(user), directory.groups_of(contact));
+    if few.len() > many.len() {
+        std::mem::swap(&mut few, &mut many);
+    }
+    let common: Vec<_> = few.iter().copied().filter(|group| many.binary_search(group).is_ok()).collect();
+    (!common.is_empty() && contact != user).then(|| (common, vec![contact]))
+}
+
+/// The members of one of a user's groups, by the groups they share with the user. It costs the same whatever the number
+/// of the user's groups is.
+fn shared_in(directory: &Directory, user: UserKey, group: GroupKey) -> Vec<(Vec<GroupKey>, Vec<UserKey>)> {
+    let mut sections: BTreeMap<Vec<GroupKey>, Vec<UserKey>> = BTreeMap::new();
+    for member in directory.group(group).into_iter().flat_map(|group| group.members()) {
+        if let Some((shared, contacts)) = shared_with(directory, user, member) {
+            sections.entry(shared).or_default().extend(contacts);
+        }
+    }
+    sections.into_iter().collect()
 }
 
 /// The members of a user's groups, by the groups they share with the user. The user may be among them: the list of a

@@ -196,11 +196,6 @@ impl Provenance {
         self.notes.keys().chain(&self.removed).map(String::as_str)
     }
 
-    /// Whether the user has removed a contact that groups had brought.
-    pub(crate) fn is_removed(&self, contact: &str) -> bool {
-        self.removed.contains(contact)
-    }
-
     /// Notes that the user removes a contact that groups had brought.
     pub(crate) fn note_removed(&mut self, contact: &str) {
         self.removed.insert(contact.to_owned());

@@ -8,7 +8,8 @@ use crate::engine::contacts::rules::{Decision, decide, new_labels};
 use crate::engine::effect::{Comparison, Effect, Level, Reply, Tie};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::{GroupKey, UserKey};
-use crate::engine::{Name, State, display_name};
+use crate::engine::state::name::nickname;
+use crate::engine::{Name, State};
 
 /// How many nicknames are asked for in one go: each may be read from storage.
 const NICKNAMES_AT_ONCE: usize = 32;
@@ -151,10 +152,7 @@ impl Call {
         let reply = self.perform(Effect::FindNicknames(names)).await;
         let mut state = self.state();
         let found = if let Reply::Texts(texts) = reply { texts } else { Vec::new() };
-        let found = found.into_iter().map(|text| {
-            let text = text.filter(|text| display_name(&text.0).is_ok())?;
-            String::from_utf8(text.0.into_vec()).ok()
-        });
+        let found = found.into_iter().map(|text| nickname(&text?.0));
         users.iter().zip(found.chain(std::iter::repeat(None))).for_each(|(&user, nickname)| {
             state.nicknames.learn(user, nickname);
         });

@@ -436,7 +436,8 @@ impl<'a> Judge<'a> {
         let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
-        let least = note.as_ref().filter(|note| !self.is_settled(note, before, bears)).and_then(|note| note.subscription);
+        let least =
+            note.as_ref().filter(|note| !self.is_settled(note, before, bears)).and_then(|note| note.subscription);
         if note.is_some() || self.provenance.has_name(contact) {
             let brought = !own;
             self.provenance.set_note(contact, Some(Note { brought, released: true, ..note.unwrap_or_default() }));

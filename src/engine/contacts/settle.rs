@@ -43,6 +43,7 @@ impl Engine {
     pub fn work(&self) -> Operation {
         self.start(|call| async move {
             call.ready().await?;
+            call.state().work.credit.renew();
             call.settle_urgent().await;
             call.finish_deletions().await;
             call.settle_background().await;
@@ -87,10 +88,21 @@ impl Engine {
 impl Call {
     /// Does what cannot wait, up to the budget of this turn of the event loop: rosters in memory, then who is not seen
     /// any more, then pushes, then presence. The order is what keeps a client from hearing of someone it does not know.
+    ///
+    /// Of many calls in one turn, the first ones do it all. What later ones leave piles up for the next turn, which
+    /// reconciles each roster once: else a user who is added to many groups would be told of all of them each time.
     pub(crate) async fn settle_urgent(&self) {
-        let ends = (self.began() + URGENT_BUDGET).max(self.now() + LEAST_BUDGET);
+        let began = self.now();
+        let left = self.state().work.credit.left(URGENT_BUDGET, began);
+        let ends = (self.began() + URGENT_BUDGET).max(began + LEAST_BUDGET).min(began + left);
+        self.settle_urgent_until(ends).await;
+        let used = self.now() - began;
+        self.state().work.credit.note_use(used);
+    }
+
+    async fn settle_urgent_until(&self, ends: f64) {
         while self.now() < ends {
-            let next = self.state().work.urgent.pop_front();
+            let next = self.state().work.urgent.pop();
             if let Some((user, scope)) = next {
                 // Prosody caches rosters of users who do not exist, too.
                 if self.has_account(user).await {

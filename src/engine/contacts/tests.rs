@@ -351,7 +351,7 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     assert_eq!(brought.stored, Some(item(Both, &["H"])), "nothing of the one before stays");
     // Without provenance, the labels of the user's groups tell.
     assert_eq!(withdrawn().with(item(Both, &["G"])).decide().stored, None);
-    assert_eq!(withdrawn().with(item(Both, &["H"])).decide().stored, Some(item(Nothing, &["H"])));
+    assert_eq!(withdrawn().with(item(Both, &["H"])).decide().stored, Some(item(Both, &["H"])));
 }
 
 #[test]

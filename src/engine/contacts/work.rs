@@ -1,6 +1,6 @@
 //! Open work on rosters: which are queued, in work, failing or unsaved.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::plan::Scope;
 use crate::engine::state::directory::UserKey;
@@ -52,6 +52,72 @@ struct Open {
     warned: bool,
 }
 
+/// Rosters in memory to be reconciled at once, first come, first served, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Urgent {
+    order: VecDeque<UserKey>,
+    scopes: HashMap<UserKey, Scope>,
+}
+
+impl Urgent {
+    /// Queues a roster. If it is queued already, it keeps its place.
+    pub(crate) fn add(&mut self, user: UserKey, scope: Scope) {
+        if let Some(queued) = self.scopes.get_mut(&user) {
+            *queued = queued.and(scope);
+            return;
+        }
+        self.scopes.insert(user, scope);
+        self.order.push_back(user);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(UserKey, Scope)> {
+        let user = self.order.pop_front()?;
+        Some((user, self.scopes.remove(&user)?))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn remove(&mut self, user: UserKey) {
+        if self.scopes.remove(&user).is_some() {
+            self.order.retain(|&other| other != user);
+        }
+    }
+}
+
+/// The time that operations may use for what clients wait for, in the turns of the event loop that they are called in.
+/// It is used up by a caller that makes many calls in one turn, and comes back with time.
+#[derive(Debug, Default)]
+pub(crate) struct Credit {
+    used: f64,
+    seen: f64,
+}
+
+impl Credit {
+    /// Which part of the time that passes comes back.
+    const RETURN: f64 = 0.25;
+
+    /// The most that counts as used, in seconds: an operation that has waited for storage has not held anything up.
+    const MOST_USED: f64 = 0.05;
+
+    /// How much of `all` is left, in seconds.
+    pub(crate) fn left(&mut self, all: f64, now: f64) -> f64 {
+        self.used = (self.used - (now - self.seen).max(0.0) * Self::RETURN).max(0.0);
+        self.seen = now;
+        all - self.used
+    }
+
+    pub(crate) fn note_use(&mut self, seconds: f64) {
+        self.used = (self.used + seconds.max(0.0)).min(Self::MOST_USED);
+    }
+
+    /// Gives all back: a new turn of the event loop has begun.
+    pub(crate) fn renew(&mut self) {
+        self.used = 0.0;
+    }
+}
+
 /// The open work on all rosters. What of it must survive a crash is in the marker; the rest follows from it.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
@@ -63,7 +129,9 @@ pub(crate) struct Work {
     /// Those of whose damaged provenance the log was told.
     damaged: BTreeSet<UserKey>,
     /// Rosters in memory to be reconciled at once, in turn.
-    pub(crate) urgent: VecDeque<(UserKey, Scope)>,
+    pub(crate) urgent: Urgent,
+    /// How much time callers' operations still have for that.
+    pub(crate) credit: Credit,
     /// Something has happened since the settled groups were last struck off the marker.
     pub(crate) news: bool,
     /// When the background work goes on, in seconds.
@@ -140,7 +208,7 @@ impl Work {
     pub(crate) fn busy(&self) -> BTreeSet<UserKey> {
         let busy = |open: &Open| open.stage != Stage::Idle || open.unsaved.is_some();
         let open = self.open.iter().filter(|(_, open)| busy(open)).map(|(&user, _)| user);
-        open.chain(self.urgent.iter().map(|&(user, _)| user)).collect()
+        open.chain(self.urgent.order.iter().copied()).collect()
     }
 
     /// Notes that an operation begins to settle a roster.
@@ -261,6 +329,6 @@ impl Work {
         self.open.remove(&user);
         self.queued.remove(&user);
         self.fetched.take_if(|fetched| *fetched == user);
-        self.urgent.retain(|&(owner, _)| owner != user);
+        self.urgent.remove(user);
     }
 }

@@ -10,10 +10,11 @@
 use std::collections::HashSet;
 
 use crate::engine::effect::{Effect, Level, Plan, Reply, Section, Tie};
+use crate::engine::groups::rooms::changed_settings;
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Error, Name, Operation, State};
+use crate::engine::{Answer, Engine, Error, Name, Operation, State, Text, display_name};
 
 /// How many other members' contact lists are searched for a missing account.
 const WITNESSES: usize = 3;
@@ -35,6 +36,29 @@ pub enum Problem {
         /// The room's JID.
         jid: Box<[u8]>,
     },
+    /// Somebody has changed settings of a chat's room that keep others out.
+    ChatChanged {
+        /// The group.
+        id: Name,
+        /// The room's JID.
+        jid: Box<[u8]>,
+        /// The settings that are not as the group's.
+        settings: Vec<&'static str>,
+    },
+    /// Members are stored under a name that is no account's, but would be in the form in which XMPP compares names.
+    MemberMisspelt {
+        /// The name as it is stored.
+        user: Name,
+        /// The name in that form.
+        account: Name,
+        /// The groups.
+        groups: Vec<Name>,
+    },
+    /// A group's record has no name.
+    NameMissing {
+        /// The group.
+        id: Name,
+    },
 }
 
 impl Engine {
@@ -50,7 +74,8 @@ impl Engine {
     }
 
     /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
-    /// contact lists; chats without a room leave their groups.
+    /// contact lists; chats without a room leave their groups; rooms get their settings again; members get the names of
+    /// their accounts, and groups without a name their ids for one.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed.
@@ -66,6 +91,17 @@ impl Engine {
                         call.restore_purged(user.clone(), true).await.ok();
                     }
                     Problem::ChatMissing { id, jid } => call.drop_chat(id, jid).await?,
+                    Problem::ChatChanged { id, jid, .. } => call.set_up_room(id, jid, None).await,
+                    Problem::MemberMisspelt { user, account, groups } => {
+                        for id in groups {
+                            call.respell_member(id, user, account).await?;
+                        }
+                    }
+                    Problem::NameMissing { id } => {
+                        if let Ok(name) = display_name(id.as_bytes()) {
+                            call.set_name(id, name).await?;
+                        }
+                    }
                 }
             }
             Ok(Answer::Problems(problems))
@@ -78,21 +114,38 @@ impl Call {
         let mut problems = Vec::new();
         let accounts = self.list_accounts().await?;
         for user in self.find_vanished(&accounts).await {
-            if self.was_seen(user, &accounts).await {
+            let (name, groups) = {
                 let state = self.state();
                 let groups = state.directory.groups_of(user).iter();
                 let groups = groups.filter_map(|&key| Some(state.directory.group(key)?.id.clone())).collect();
-                problems.push(Problem::AccountMissing { user: state.directory.user_name(user), groups });
+                (state.directory.user_name(user), groups)
+            };
+            match Name::username(name.as_bytes()) {
+                Ok(account) if account != name => {
+                    problems.push(Problem::MemberMisspelt { user: name, account, groups });
+                }
+                _ if self.was_seen(user, &accounts).await => {
+                    problems.push(Problem::AccountMissing { user: name, groups });
+                }
+                _ => {}
             }
         }
         let groups: Vec<_> = {
             let state = self.state();
             state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.rooms())).collect()
         };
+        {
+            let state = self.state();
+            let nameless = state.directory.groups().filter(|(_, group)| group.info.name.is_empty());
+            problems.extend(nameless.map(|(_, group)| Problem::NameMissing { id: group.id.clone() }));
+        }
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
-            if let Reply::Flags(found) = self.perform(Effect::FindRooms(rooms.clone())).await {
-                let gone = rooms.into_iter().zip(found).filter(|(_, found)| !found);
-                problems.extend(gone.map(|(jid, _)| Problem::ChatMissing { id: id.clone(), jid }));
+            if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
+                problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
+                    let Some(Text(has)) = has else { return Some(Problem::ChatMissing { id: id.clone(), jid }) };
+                    let settings = changed_settings(&has);
+                    (!settings.is_empty()).then(|| Problem::ChatChanged { id: id.clone(), jid, settings })
+                }));
             }
         }
         Ok(problems)

@@ -54,12 +54,7 @@ impl Engine {
             let id = given_id(id)?;
             let name = name.unwrap_or(Err(Error::BadRequest))?;
             call.find_given(&id)?;
-            let turn = call.turn(Place::Group(id.clone())).await?;
-            let stored = call.rename(&id, name).await;
-            call.end(turn).await;
-            if let Some((info, old)) = stored? {
-                call.publish_name(&id, info, old).await;
-            }
+            call.set_name(&id, name).await?;
             Ok(Answer::Done)
         })
     }
@@ -99,6 +94,17 @@ impl Call {
         self.fire(Event::Deleted { id: id.clone(), info }).await;
         self.part(&id, None).await;
         self.settle_urgent().await;
+        Ok(())
+    }
+
+    /// Renames a group, and tells everybody.
+    pub(crate) async fn set_name(&self, id: &Name, name: Box<[u8]>) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let stored = self.rename(id, name).await;
+        self.end(turn).await;
+        if let Some((info, old)) = stored? {
+            self.publish_name(id, info, old).await;
+        }
         Ok(())
     }
 

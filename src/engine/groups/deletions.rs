@@ -73,16 +73,13 @@ impl Call {
         // An account that no group knows of may have been in groups before the last start.
         let Noted { groups, members, contacts } = self.note_deletion(&username).await.unwrap_or_default();
         let virtual_contacts = self.state().options.virtual_contacts;
-        // With virtual contacts, storage has only the user's own contacts: Prosody itself unsubscribes.
-        let stored = if self.state().stores_contacts() { &members[..] } else { &[] };
-        let mut names = self.state().directory.names(stored);
-        let (others, own) = self.find_counterparts(&username).await;
-        names.extend(others.iter().cloned());
-        names.sort_unstable();
-        names.dedup();
-        // Prosody itself ends the subscriptions of the user's own contacts, in the others' lists as well.
-        names.retain(|name| !own.contains(name));
-        self.perform(Effect::Depart(username.clone(), names)).await;
+        // Prosody itself ends the subscriptions of all contacts that stay in the list, in the others' lists as well.
+        let (others, brought) = match self.find_counterparts(&username).await {
+            Some(found) => found,
+            None if self.state().stores_contacts() => (Vec::new(), self.state().directory.names(&members)),
+            None => Default::default(),
+        };
+        self.perform(Effect::Depart(username.clone(), brought)).await;
         let others = self.withdraw_from(&username, others).await;
         for id in groups {
             if self.take_out(&id, &username, virtual_contacts).await.is_err() {
@@ -104,27 +101,28 @@ impl Call {
         }
     }
 
-    /// Who may have the account as a contact through groups, as its own roster tells: contacts with a label or a note.
-    /// And those of them that are the user's own contacts.
-    async fn find_counterparts(&self, username: &Name) -> (Vec<Name>, BTreeSet<Name>) {
+    /// Who may have the account as a contact through groups, as its own roster tells: contacts with a label or a note,
+    /// and those that the user has removed. And those of them that groups have brought. Nothing if the roster has no
+    /// provenance.
+    async fn find_counterparts(&self, username: &Name) -> Option<(Vec<Name>, Vec<Name>)> {
         if !matches!(self.perform(Effect::LoadRoster(username.clone())).await, Reply::Loaded(_)) {
-            return Default::default();
+            return None;
         }
         let reply = self.perform(Effect::Compare(username.clone(), Plan::default())).await;
-        let Reply::Compared(Comparison { provenance: Some(text), .. }) = reply else { return Default::default() };
+        let Reply::Compared(Comparison { provenance: Some(text), .. }) = reply else { return None };
         let host = self.state().host.clone();
-        let Ok(provenance) = Provenance::parse(&text.0, &host) else { return Default::default() };
+        let provenance = Provenance::parse(&text.0, &host).ok()?;
         let bearers = self.find_bearers(username, provenance.given()).await;
-        let noted = provenance.noted().map(str::to_owned);
         let bearers: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).collect();
+        let noted = provenance.noted().map(str::to_owned);
         let all: BTreeSet<_> = bearers.iter().cloned().chain(noted).collect();
-        let is_own = |contact: &&str| match provenance.note(contact) {
-            Some(note) => !note.brought,
-            // What the user has removed, and may have made anew.
-            None => !bearers.contains(*contact),
+        let is_brought = |contact: &&String| match provenance.note(contact) {
+            Some(note) => note.brought,
+            // The user may have made anew what was removed.
+            None => bearers.contains(*contact),
         };
-        let own = provenance.noted().filter(is_own).map(Name::from).collect();
-        (all.iter().map(|contact| Name::from(contact.as_str())).collect(), own)
+        let name = |contact: &String| Name::from(contact.as_str());
+        Some((all.iter().map(name).collect(), all.iter().filter(is_brought).map(name).collect()))
     }
 
     /// Notes what the deletion of an account leaves to do, and stores that in the marker. Nothing if no group

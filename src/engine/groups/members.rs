@@ -166,6 +166,31 @@ impl Call {
         self.settle_urgent().await;
     }
 
+    /// Gives a member the name of the account, in place of one that XMPP compares as the same and that is nobody's.
+    pub(crate) async fn respell_member(&self, id: &Name, stored_as: &Name, account: &Name) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let joined = self.store_joining(id, account, false).await;
+        let left = match &joined {
+            Ok(_) => self.store_leaving(id, stored_as, true).await,
+            Err(error) => Err(*error),
+        };
+        self.end(turn).await;
+        let joining = joined?;
+        let (_, info) = self.find(id)?;
+        for room in info.rooms() {
+            // The one name is not taken out: to the room, the two are the same.
+            self.align_affiliation(id, &room, account).await;
+            self.invite(&room, vec![account.clone()]).await;
+        }
+        if let Some((user, info)) = left? {
+            self.fire(Event::UserRemoved { id: id.clone(), user: stored_as.clone(), info }).await;
+            self.part(id, Some(user)).await;
+        }
+        self.fire(Event::UserAdded { id: id.clone(), user: account.clone(), info }).await;
+        self.welcome(joining).await;
+        Ok(())
+    }
+
     /// Takes a user out of a group: stored, then affiliations, then the event. `parts`: a parting follows. Returns the
     /// user, if it was a member.
     pub(crate) async fn take_out(&self, id: &Name, username: &Name, parts: bool) -> Result<Option<UserKey>, Error> {

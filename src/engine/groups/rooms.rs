@@ -3,6 +3,9 @@
 //! Each member of a group has at least the affiliation `member` in each of the group's rooms. It is given when a member
 //! or a chat is added; here, it is reconciled later: when a room is read from storage, and at a `sync`, if anything has
 //! happened to the room since. What was given by hand, a higher affiliation or a ban, stays.
+//!
+//! A room that is gone may be made anew by whoever knows its JID, and Prosody makes that one its owner and the room an
+//! open one. It is set up as the group's before anybody is in it.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +13,49 @@ use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::operation::Call;
 use crate::engine::{Answer, Engine, Name, Operation};
 
+/// The settings of a group's room, by the names that Prosody has for them, and whether they are on.
+const SETTINGS: [(&str, bool); 4] =
+    [("members_only", true), ("hidden", true), ("persistent", true), ("allow_member_invites", false)];
+
+/// The settings in which a room differs from a group's, given the names of those that are on.
+pub(crate) fn changed_settings(has: &[u8]) -> Vec<&'static str> {
+    let is_on = |name: &str| has.split(|&byte| byte == b' ').any(|word| word == name.as_bytes());
+    SETTINGS.iter().filter(|&&(name, wanted)| is_on(name) != wanted).map(|&(name, _)| name).collect()
+}
+
 impl Engine {
+    /// Sets up a room that somebody has made anew (`muc-room-pre-create`), if it is a group's.
+    pub fn room_made(&self, jid: &[u8]) -> Operation {
+        let jid: Box<[u8]> = jid.into();
+        self.start(move |call| async move {
+            call.ready().await?;
+            let group = call.state().group_of_room(&jid);
+            if let Some((id, name)) = group {
+                let room = String::from_utf8_lossy(&jid);
+                let text = "was gone and has been made anew: it is set up as the group's";
+                call.log(Level::Warn, format!("Room {room} of group {id} {text}")).await;
+                call.set_up_room(&id, &jid, Some(name)).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Whether this is the room of a group's chat.
+    pub fn is_chat(&self, jid: &[u8]) -> bool {
+        self.open_state().is_some_and(|state| state.group_of_room(jid).is_some())
+    }
+
     /// Aligns the affiliations of a room that has been read from storage (`muc-room-restored`), if it is a group's.
     pub fn room_restored(&self, jid: &[u8]) -> Operation {
         let jid: Box<[u8]> = jid.into();
         self.start(move |call| async move {
             call.ready().await?;
-            let id = {
+            let group = {
                 let mut state = call.state();
                 state.aligned.remove(&jid);
-                state.directory.groups().find(|(_, group)| group.info.has_room(&jid)).map(|(_, group)| group.id.clone())
+                state.group_of_room(&jid)
             };
-            if let Some(id) = id {
+            if let Some((id, _)) = group {
                 call.align_room(&id, &jid).await;
             }
             Ok(Answer::Done)
@@ -44,6 +78,24 @@ impl Call {
                 self.align_room(id, &jid).await;
             }
         }
+    }
+
+    /// Gives a room of a group the group's members and settings; with a name, it was made anew.
+    pub(crate) async fn set_up_room(&self, id: &Name, jid: &[u8], name: Option<Box<[u8]>>) {
+        let members = self.state().member_names(id);
+        let effect = Effect::SetUpRoom(jid.into(), name, members.iter().cloned().collect());
+        match self.perform(effect).await {
+            Reply::Names(refused) if refused.is_empty() => {
+                self.state().aligned.insert(jid.into());
+            }
+            Reply::Names(_) => {} // the next sync tries again, and says who
+            other => {
+                let room = String::from_utf8_lossy(jid);
+                let text = "cannot be given the group's settings; repair() tries again";
+                self.log(Level::Error, format!("Room {room} of group {id} {text}: {other:?}")).await;
+            }
+        }
+        self.recheck_room(id, jid, &members).await;
     }
 
     async fn align_room(&self, id: &Name, jid: &[u8]) {
@@ -94,6 +146,12 @@ fn list(names: &[Name]) -> String {
 }
 
 impl crate::engine::State {
+    /// The group that has a chat with this room: its id and name.
+    fn group_of_room(&self, jid: &[u8]) -> Option<(Name, Box<[u8]>)> {
+        let (_, group) = self.directory.groups().find(|(_, group)| group.info.has_room(jid))?;
+        Some((group.id.clone(), group.info.name.clone()))
+    }
+
     pub(crate) fn member_names(&self, id: &Name) -> BTreeSet<Name> {
         let group = self.directory.find(id).map(|(_, group)| group);
         group.into_iter().flat_map(|group| group.members()).map(|user| self.directory.user_name(user)).collect()

@@ -70,6 +70,41 @@ pub fn display_name(bytes: &[u8]) -> Result<Box<[u8]>, Error> {
     if text.chars().all(is_xml_char) { Ok(bytes.into()) } else { Err(Error::BadRequest) }
 }
 
+/// How much of a nickname others see, in characters.
+const NICKNAME_LENGTH: usize = 64;
+
+/// What others see of a nickname that a user has published: it is one line, not long, and changes nothing of the text
+/// around it. None if nothing is left.
+pub(crate) fn nickname(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let visible = |c: &char| is_xml_char(*c) && !is_invisible(*c);
+    let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(visible);
+    let mut clean = String::new();
+    for c in spaced.skip_while(|&c| c == ' ') {
+        if c != ' ' || !clean.ends_with(' ') {
+            clean.push(c);
+        }
+        // Every character takes a byte at least.
+        if clean.len() >= NICKNAME_LENGTH && clean.chars().count() >= NICKNAME_LENGTH {
+            break;
+        }
+    }
+    clean.truncate(clean.trim_end().len());
+    clean.chars().any(|c| !is_joiner(c)).then_some(clean)
+}
+
+/// Emoji and some scripts are written with these; alone, nobody sees them.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// Characters that control others, as those that turn the direction of writing, and those that nobody sees.
+fn is_invisible(c: char) -> bool {
+    let marks = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}');
+    let ranges = matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}');
+    c.is_control() || marks || ranges || c == '\u{e0001}'
+}
+
 /// The label that a group's name makes on contacts: the name without what XML cannot carry, or `fallback` if nothing is
 /// left of it. Names already in storage may be anything.
 pub(crate) fn label(name: &[u8], fallback: &[u8]) -> String {
@@ -142,6 +177,27 @@ impl<'de> Visitor<'de> for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_nickname_others_see_one_short_line_that_controls_nothing() {
+        let clean = |text: &str| nickname(text.as_bytes());
+        for (text, expected) in [
+            ("Bobby", "Bobby"),
+            ("  Bob \t\r\n  Marley ", "Bob Marley"),
+            ("\u{202e}bboB\u{202c}\u{200f}", "bboB"),
+            ("\u{2066}a\u{2069}\u{0}b\u{1b}c\u{7f}\u{85}d", "abc d"),
+            ("\u{feff}\u{200b}x", "x"),
+            ("👩\u{200d}🚀 می\u{200c}خواهم", "👩\u{200d}🚀 می\u{200c}خواهم"),
+        ] {
+            assert_eq!(clean(text).as_deref(), Some(expected), "{text:?}");
+        }
+        for nothing in ["", " \n", "\u{200e}\u{202e}", "\u{200d}\u{fe0f}"] {
+            assert_eq!(clean(nothing), None, "{nothing:?}");
+        }
+        assert_eq!(nickname(b"\xff"), None);
+        assert_eq!(clean(&"ü".repeat(500_000)), Some("ü".repeat(NICKNAME_LENGTH)));
+        assert_eq!(clean(&" ".repeat(1_000_000)), None);
+    }
 
     #[test]
     fn a_username_is_normalised_as_xmpp_does() {

@@ -16,6 +16,10 @@ const FAILURE_PAUSE: f64 = 10.0;
 /// When a marker whose turn another operation has is tried again, in seconds.
 const BUSY_PAUSE: f64 = 1.0;
 
+/// How many unsettled groups the marker lists. When there are more, it says that every group is unsettled: so a marker
+/// of many groups is written once, and not anew with each of them.
+const MOST_LISTED: usize = 64;
+
 /// Groups with members whose contact lists are not all in storage.
 #[derive(Debug, Default)]
 pub(crate) struct Unsettled {
@@ -168,14 +172,16 @@ impl State {
         }
         let open = || partings.all().filter(|_| self.stores_contacts());
         let stayed = open().filter(|(_, parting)| !parting.stayed.is_empty());
+        let listed = unsettled.groups.len() + unsettled.unread.len();
+        let everything = unsettled.everything || (listed > MOST_LISTED && self.stores_contacts());
         Marker {
             generation: versions.generation.unwrap_or(versions.next_generation),
             doubtful_before: versions.doubtful_before,
-            everything: unsettled.everything,
+            everything,
             adopting: unsettled.adopting,
             virtual_only: unsettled.virtual_only,
             was_virtual: unsettled.was_virtual,
-            unsettled: if unsettled.everything || !self.stores_contacts() {
+            unsettled: if everything || !self.stores_contacts() {
                 BTreeSet::new()
             } else {
                 unsettled.groups.keys().filter_map(id).chain(unsettled.unread.iter().cloned()).collect()

@@ -8,12 +8,13 @@ import sys
 import time
 import traceback
 
-from . import add, change, ejabberd, growth, login, processes, report, scale, settings, settled, sync, virtual
+from . import add, change, ejabberd, growth, login, many, processes, report, scale, settings, settled, sync, virtual
 
 SCENES = (
 	("One member added, one account deleted", add.rows, ("add", "add-online", "stall", "delete")),
 	("The first sync of a group", sync.rows, ("sync", "sync-wall", "sync-call")),
 	("A group that grows", growth.rows, ("growth", "growth-requests")),
+	("Users in many groups", many.rows, ("many-groups",)),
 	("Renames and removals", change.rows, ("rename", "removal")),
 	("Logins", login.rows, ("login",)),
 	("Virtual contact lists", virtual.login_rows, ("virtual-login",)),

@@ -364,6 +364,12 @@ function model:remove(id, user)
 	local group = self.groups[id];
 	if not group then return nil, "group-not-found"; end
 	self:change_sharing(function () group.members[user], group.waiting[user] = nil, nil; end);
+	-- Who was left behind for good in this group before it lets go by the other rule may go or stay.
+	for _, contact in ipairs(self.rules.mode == "permanent" and self.rules.removes and self.order or {}) do
+		for _, from in pairs(self:pair(user, contact).kept) do
+			if from == id then self:pair(user, contact).vague, self:pair(contact, user).vague = true, true; end
+		end
+	end
 	return true;
 end
 
@@ -423,9 +429,10 @@ function model:delete_account(user)
 		pair.kept, pair.off, pair.loose, pair.loose_labels, pair.kept_once = {}, nil, nil, nil, nil;
 		if pair.vague or pair.converting then
 			pair.vague = true;
-		elseif pair.sub and not pair.born then
+		elseif pair.sub and pair.born ~= true then
 			local is_left = not hears[owner] or self.rules.mode == "virtual";
 			pair.sub, pair.ask = "none", pair.ask and is_left and "may" or nil;
+			pair.maybe_gone = pair.maybe_gone or pair.born == "may" or nil;
 		elseif self.rules.mode ~= "virtual" and marked and (brought[owner] or pair.sub) or pair.sub and marked then
 			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
 		else

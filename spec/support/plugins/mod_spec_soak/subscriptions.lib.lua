@@ -133,7 +133,9 @@ function model:approve(contact, owner)
 	self.pending[contact][owner] = nil;
 	gain(other, "from");
 	if pair.ask then gain(pair, "to"); end
-	pair.ask, pair.born, other.born = nil, nil, nil;
+	pair.ask = nil;
+	-- What groups have left behind, and the users have made their own, may go with an account all the same.
+	for _, one in ipairs { pair, other } do one.born = one.born and next(one.kept) and "may" or nil; end
 end
 
 -- The owner wants to see the contact no more.

@@ -172,6 +172,21 @@ function grow(group, users)
 	return (monotonic() - start) * 1000;
 end
 
+-- Makes groups, and adds users to all of them. Returns milliseconds for the adds.
+function join_many(count, users)
+	local groups = groups_module();
+	for i = 1, count do
+		assert(groups.create({ name = "Many "..i }, false, "many"..i));
+	end
+	local start = monotonic();
+	for i = 1, count do
+		for _, user in ipairs(users) do
+			assert(groups.add_member("many"..i, user));
+		end
+	end
+	return (monotonic() - start) * 1000;
+end
+
 function add_delayed(group, users)
 	local groups = groups_module();
 	for _, user in ipairs(users) do
