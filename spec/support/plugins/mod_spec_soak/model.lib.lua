@@ -181,7 +181,7 @@ function model:part(owner, contact, was)
 		if pair.kept_once then pair.vague = true; end
 	elseif self.rules.removes then
 		local marked = is_marked(pair, self.slow);
-		if pair.kept_once then
+		if pair.kept_once or pair.vague then
 			pair.vague = true;
 		elseif pair.sub then -- luacheck: ignore 542
 			-- It goes back to what it was.
