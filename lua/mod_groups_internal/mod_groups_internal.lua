@@ -124,7 +124,8 @@ local function run(operation, context)
 	plan_work();
 	-- No nil behind a result: callers hand it on, to table.insert() for one.
 	if b == nil then return a; end
-	return a, b;
+	if d == nil then return a, b; end
+	return a, b, d;
 end
 
 -- Drives an operation, or several, where nobody waits for the outcome.
@@ -201,18 +202,18 @@ end
 function create(info, create_default_muc, group_id)
 	local name = get_name(info);
 	if name == false then return nil, "bad-request"; end
-	return run(handle:create(name, create_default_muc, group_id));
+	return run(handle:create(name, create_default_muc, group_id, info));
 end
 
--- Returns { name, muc_jid?, mucs? }, the caller's to change, or nil.
+-- Returns { name, muc_jid?, mucs?, description?, chat_membership? }, the caller's to change, or nil.
 function get_info(group_id)
 	await_groups();
 	return handle:info(group_id);
 end
 
--- Renames a group.
+-- Changes a group's name, description and chat_membership.
 function set_info(group_id, info)
-	return run(handle:set_info(group_id, get_name(info)));
+	return run(handle:set_info(group_id, get_name(info), info));
 end
 
 -- Returns a table keyed by username.
@@ -243,6 +244,20 @@ end
 
 function remove_member(group_id, username)
 	return run(handle:remove_member(group_id, username));
+end
+
+-- The same for a list of users, all or nothing. For a bad one, the third value returned is its place in the list.
+function add_members(group_id, usernames, delay_update)
+	return run(handle:add_members(group_id, usernames, delay_update));
+end
+
+function remove_members(group_id, usernames)
+	return run(handle:remove_members(group_id, usernames));
+end
+
+-- Makes these users the members.
+function set_members(group_id, usernames)
+	return run(handle:set_members(group_id, usernames));
 end
 
 -- Reconciles the contact lists of all members.

@@ -2,7 +2,7 @@
 
 use mlua::prelude::*;
 
-use crate::engine::{Event, Info, Name, Problem, Text, Value, node};
+use crate::engine::{Details, Error, Event, Info, Name, Problem, Text, Value, node};
 
 /// How deep a stored table may be nested.
 const MAX_DEPTH: usize = 32;
@@ -143,7 +143,44 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     if let Some(mucs) = &info.mucs {
         table.raw_set("mucs", list(lua, mucs.iter().map(AsRef::as_ref))?)?;
     }
+    if let Some(text) = &info.description {
+        table.raw_set("description", lua.create_string(text)?)?;
+    }
+    if info.chats_apart {
+        table.raw_set("chat_membership", false)?;
+    }
     Ok(table)
+}
+
+/// What a caller says of a group beside its name: a table with `description` and `chat_membership`, or nothing.
+pub(super) fn details(value: &LuaValue) -> Result<Details, Error> {
+    let Some(table) = value.as_table() else { return Ok(Details::default()) };
+    let field = |key: &str| table.raw_get::<LuaValue>(key).map_err(|_| Error::BadRequest);
+    let chat_membership = match field("chat_membership")? {
+        LuaValue::Nil => None,
+        LuaValue::Boolean(let_in) => Some(let_in),
+        _ => return Err(Error::BadRequest),
+    };
+    match field("description")? {
+        LuaValue::Nil => Details::given(None, chat_membership),
+        LuaValue::String(text) => Details::given(Some(&text.as_bytes()), chat_membership),
+        _ => Err(Error::BadRequest),
+    }
+}
+
+/// A list of what callers mean as strings; nothing for what is no list. A table with other keys is none: taken for an
+/// empty one, it would empty a group.
+pub(super) fn given_list(value: &LuaValue) -> Option<Vec<Option<Vec<u8>>>> {
+    let table = value.as_table()?;
+    let items: Vec<_> = (1..=table.raw_len()).map(|i| table.raw_get(i).ok().and_then(|item| bytes(&item))).collect();
+    let mut entries = 0;
+    table
+        .for_each(|_: LuaValue, _: LuaValue| {
+            entries += 1;
+            Ok(())
+        })
+        .ok()?;
+    (entries == items.len()).then_some(items)
 }
 
 /// What was found wrong: `{ problem = "account-missing", user, groups }` and

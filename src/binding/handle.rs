@@ -8,7 +8,7 @@ use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
 use super::roster::{self, username};
-use crate::engine::{Engine, Operation, Value};
+use crate::engine::{Engine, Given, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -26,6 +26,20 @@ impl Handle {
 
     fn run(&self, operation: Operation) -> LuaResult<Running> {
         Ok(Running::new(operation, Rc::clone(&self.host)))
+    }
+}
+
+impl Handle {
+    /// Starts an operation on a group and a list of users.
+    fn bulk(
+        &self,
+        id: &LuaValue,
+        users: &LuaValue,
+        start: impl FnOnce(&Engine, Given, Option<&[Given]>) -> Operation,
+    ) -> LuaResult<Running> {
+        let (id, users) = (convert::bytes(id), convert::given_list(users));
+        let users: Option<Vec<_>> = users.as_ref().map(|list| list.iter().map(Option::as_deref).collect());
+        self.run(start(&self.engine, id.as_deref(), users.as_deref()))
     }
 }
 
@@ -77,14 +91,14 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
 
 fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("load", |_, this, epoch: u64| this.run(this.engine.load(epoch)));
-    methods.add_method("create", |_, this, (name, chat, id): (LuaValue, LuaValue, LuaValue)| {
+    methods.add_method("create", |_, this, (name, chat, id, details): (LuaValue, LuaValue, LuaValue, LuaValue)| {
         let (name, given) = (convert::bytes(&name), convert::bytes(&id));
         let id = convert::truth(&id).then_some(given.as_deref());
-        this.run(this.engine.create(name.as_deref(), convert::truth(&chat), id))
+        this.run(this.engine.create_with(name.as_deref(), convert::details(&details), convert::truth(&chat), id))
     });
-    methods.add_method("set_info", |_, this, (id, name): (LuaValue, LuaValue)| {
+    methods.add_method("set_info", |_, this, (id, name, details): (LuaValue, LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::bytes(&name));
-        this.run(this.engine.set_info(id.as_deref(), name.as_deref()))
+        this.run(this.engine.set_info_with(id.as_deref(), name.as_deref(), convert::details(&details)))
     });
     methods.add_method("check", |_, this, ()| this.run(this.engine.check()));
     methods.add_method("repair", |_, this, ()| this.run(this.engine.repair()));
@@ -96,6 +110,16 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("remove_member", |_, this, (id, user): (LuaValue, LuaValue)| {
         let (id, user) = (convert::bytes(&id), convert::bytes(&user));
         this.run(this.engine.remove_member(id.as_deref(), user.as_deref()))
+    });
+    methods.add_method("add_members", |_, this, (id, users, delayed): (LuaValue, LuaValue, LuaValue)| {
+        let delayed = convert::truth(&delayed);
+        this.bulk(&id, &users, |engine, id, users| engine.add_members(id, users, delayed))
+    });
+    methods.add_method("remove_members", |_, this, (id, users): (LuaValue, LuaValue)| {
+        this.bulk(&id, &users, Engine::remove_members)
+    });
+    methods.add_method("set_members", |_, this, (id, users): (LuaValue, LuaValue)| {
+        this.bulk(&id, &users, Engine::set_members)
     });
     methods.add_method("add_group_chat", |_, this, (id, name): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::bytes(&name));

@@ -1,7 +1,8 @@
 //! Operations in Lua's hands: effects out, replies in.
 //!
 //! `operation:resume(now, ...)` returns the name of the next effect and its arguments, or nil and what the caller gets:
-//! a result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`. The values after `now` are what
+//! a result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`, or `nil, "bad-request", nil,
+//! place` where an entry of a list is at fault. The values after `now` are what
 //! the shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what [`Expected`] says.
 
 use std::rc::Rc;
@@ -99,6 +100,9 @@ impl LuaUserData for Running {
 fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMultiValue> {
     match result {
         Ok(Answer::Done) => (LuaValue::Nil, true).into_lua_multi(lua),
+        Ok(Answer::BadUsername(place)) => {
+            (LuaValue::Nil, LuaValue::Nil, Error::BadRequest.as_str(), LuaValue::Nil, place + 1).into_lua_multi(lua)
+        }
         Ok(Answer::Problems(problems)) => (LuaValue::Nil, convert::problems(lua, &problems)?).into_lua_multi(lua),
         Ok(Answer::Id(id)) => (LuaValue::Nil, convert::name(lua, &id)?).into_lua_multi(lua),
         Ok(Answer::Chat { jid, name }) => {

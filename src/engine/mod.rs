@@ -30,7 +30,7 @@
 //!
 //! `groups`, operations by subject:
 //! - `create`: creates, renames and deletes groups.
-//! - `members`: adds members and takes them out.
+//! - `members`, `bulk`: adds members and takes them out, one or many.
 //! - `partings`: notes what follows when members leave.
 //! - `chats`, `rooms`: adds and removes chats; aligns affiliations with membership.
 //! - `deletions`: deleted accounts leave their groups; a group of that name survives the purge.
@@ -71,7 +71,7 @@ pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, R
 pub use error::Error;
 pub use groups::audit::Problem;
 pub use operation::{Answer, Operation, Step, remember_panics};
-pub use state::info::{Info, node};
+pub use state::info::{Details, Info, node};
 pub use state::marker::{Copy, Marker};
 pub use state::name::{MAX_NAME_BYTES, Name, display_name};
 pub use state::snapshot::SnapshotError;

@@ -1,6 +1,7 @@
 //! Operations on groups, by what they are about.
 
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod chats;
 pub(crate) mod create;
 pub(crate) mod deletions;

@@ -47,6 +47,9 @@ impl Call {
     }
 
     async fn align_room(&self, id: &Name, jid: &[u8]) {
+        if !self.lets_members_in(id) {
+            return;
+        }
         let members = self.state().member_names(id);
         let enforce = self.state().options.enforce_affiliations;
         let reply = self.perform(Effect::AlignRoom(jid.into(), members.iter().cloned().collect(), enforce)).await;
