@@ -12,7 +12,7 @@ use crate::engine::turns::Place;
 use crate::engine::{Answer, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
 
 /// How many accounts are asked for before others have a turn of the event loop.
-const ACCOUNTS_AT_ONCE: usize = 64;
+const ACCOUNTS_AT_ONCE: usize = 8;
 
 /// What becomes of those who are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
