@@ -320,6 +320,12 @@ function snapshot()
 	return handle:snapshot();
 end
 
+-- Returns { groups, memberships, unsettled, failing, delayed }, numbers: how much there is, and how much of it is open.
+function status()
+	await_groups();
+	return handle:status();
+end
+
 -- Makes groups and members what a snapshot() says. Refused whole if the string is damaged.
 function restore(blob)
 	local operation, err = handle:restore(blob);
@@ -501,6 +507,9 @@ function module.unload()
 		end
 	end);
 end
+
+-- Companions of the functions above, in files of their own.
+shell = module:require("shell");
 
 load_groups();
 await_groups();

@@ -86,6 +86,16 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         }
         Ok(table)
     });
+    methods.add_method("status", |lua, this, ()| {
+        let status = this.engine.status();
+        let table = lua.create_table()?;
+        table.raw_set("groups", status.groups)?;
+        table.raw_set("memberships", status.memberships)?;
+        table.raw_set("unsettled", status.unsettled)?;
+        table.raw_set("failing", status.failing)?;
+        table.raw_set("delayed", status.delayed)?;
+        Ok(table)
+    });
     methods.add_method("snapshot", |lua, this, ()| lua.create_string(this.engine.snapshot()));
 }
 

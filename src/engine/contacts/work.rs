@@ -143,6 +143,11 @@ impl Work {
         open.chain(self.urgent.iter().map(|&(user, _)| user)).collect()
     }
 
+    /// How many rosters are tried again later, because they failed.
+    pub(crate) fn failing(&self) -> usize {
+        self.open.values().filter(|open| matches!(open.stage, Stage::Failing(_))).count()
+    }
+
     /// Notes that an operation begins to settle a roster.
     pub(crate) fn take_in_hand(&mut self, user: UserKey) {
         self.set_stage(user, Stage::InHand);
