@@ -101,6 +101,7 @@
 #[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
 mod binding;
 pub mod engine;
+pub mod import;
 
 #[cfg(test)]
 mod tests {

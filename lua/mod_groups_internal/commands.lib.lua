@@ -5,12 +5,17 @@ local async = require "util.async";
 local add_task = require "util.timer".add_task;
 local jid_split = require "util.jid".prepped_split;
 local new_table = require "util.human.io".table;
+local monotonic = require "util.time".monotonic;
 local usermanager = require "core.usermanager";
+
+local transfer = module:require("transfer");
 
 -- The widest table where the shell does not say how wide its window is: on 0.12, and in scripts.
 local default_width = 100;
 -- How many names an error shows.
 local names_shown = 20;
+-- How many lines of what an import changes are shown.
+local lines_shown = 50;
 -- How often progress is shown, and how long it may stand still before nobody waits any longer, in seconds.
 local progress_interval, progress_patience = 0.5, 30;
 
@@ -148,8 +153,10 @@ local function print_table(session, columns, rows)
 	for _, cells in ipairs(rows) do session.print((row(cells):gsub("%s+$", ""))); end
 end
 
-local truths = { [""] = false, ["false"] = false, no = false, ["nil"] = false, ["0"] = false, ["true"] = true, yes = true,
-	["1"] = true, muc = true, chat = true };
+local truths = {
+	[""] = false, ["false"] = false, no = false, ["nil"] = false, ["0"] = false;
+	["true"] = true, yes = true, ["1"] = true, muc = true, chat = true;
+};
 -- What of a portal's truth value behind a user comes as text. A user of such a name is given as a JID.
 local delays = { [""] = false, ["false"] = false, ["true"] = true, delay = true };
 
@@ -445,6 +452,61 @@ command("repair", "host", "yes", "Mend what check finds (--yes)", function (sess
 	if not flags.yes then return nil, not_done; end
 	return true, plural(#problems, "problem").." mended";
 end);
+
+command("export", "host group", "file=", "Print groups as JSON, one or all, or write them to --file=PATH",
+	function (session, groups, host, text, flags)
+		local id, err;
+		if text then
+			id, err = find_group(groups, host, text);
+			if not id then return nil, err; end
+		end
+		local json = groups.export_groups(id);
+		local n = id and 1 or count(groups.groups());
+		if not flags.file then
+			session.print((json:gsub("\n$", "")));
+			return true, plural(n, "group");
+		end
+		local ok;
+		ok, err = transfer.write_file(flags.file, json);
+		if not ok then return nil, "the server cannot write "..err; end
+		return true, ("%s written to %s"):format(plural(n, "group"), flags.file);
+	end);
+
+command("import", "host file", "yes", "Add what a file has: an export, mod_groups, ejabberd's srg_* (--yes)",
+	function (session, groups, _, path, flags)
+		if type(path) ~= "string" or path == "" then return nil, "which file?"; end
+		local file, err = io.open(path, "rb");
+		if not file then return nil, "the server cannot read "..err; end
+		local text = file:read("a");
+		file:close();
+		if not text then return nil, ("the server cannot read %s: it is no file"):format(path); end
+		local function show(result, what)
+			for i, line in ipairs(result[what]) do
+				if i > lines_shown then
+					session.print(("… and %d more"):format(#result[what] - lines_shown));
+					break;
+				end
+				session.print((what == "left_out" and "Left out: " or "")..line);
+			end
+		end
+		local result;
+		result, err = groups.import_groups(text, true);
+		if not result then return nil, ("%s: %s"):format(path, err); end
+		show(result, "changes");
+		show(result, "left_out");
+		if #result.changes == 0 then return true, "there is nothing to add"; end
+		local what = plural(#result.changes, "change");
+		if not flags.yes then return nil, ("%s; %s"):format(what, not_done); end
+		local shown = monotonic();
+		result, err = groups.import_groups(text, false, function (n, all)
+			if monotonic() - shown > progress_interval then
+				shown = monotonic();
+				session.print(("%d of %s done"):format(n, plural(all, "group")));
+			end
+		end);
+		if not result then return nil, err; end
+		return true, what.." made";
+	end);
 
 command("help", "host", "", "List these commands", function (session)
 	for _, entry in ipairs(list) do

@@ -509,6 +509,20 @@ function module.unload()
 end
 
 -- Companions of the functions above, in files of their own.
+
+local transfer = module:require("transfer");
+
+-- Returns groups as JSON, all of them or one.
+function export_groups(group_id)
+	return transfer.export(module.environment, host, group_id);
+end
+
+-- Adds what a text has: an export, a file of mod_groups, or what ejabberd prints. Returns { changes, left_out }, arrays
+-- for people. With `dry_run`, nothing changes.
+function import_groups(text, dry_run, on_progress)
+	return transfer.import(module.environment, host, text, dry_run, on_progress);
+end
+
 shell = module:require("shell");
 
 load_groups();

@@ -3,6 +3,7 @@
 use mlua::prelude::*;
 
 use crate::engine::{Details, Error, Event, Info, Name, Problem, Text, Value, node};
+use crate::import::Import;
 
 /// How deep a stored table may be nested.
 const MAX_DEPTH: usize = 32;
@@ -63,6 +64,34 @@ pub(super) fn jids(lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable>
         jid.extend_from_slice(host.as_bytes());
         table.raw_push(lua.create_string(&jid)?)?;
     }
+    Ok(table)
+}
+
+/// What an import has read.
+pub(super) fn import(lua: &Lua, import: Import) -> LuaResult<LuaTable> {
+    let groups = lua.create_table_with_capacity(import.groups.len(), 0)?;
+    for group in import.groups {
+        let chats = lua.create_table_with_capacity(group.chats.len(), 0)?;
+        for chat in group.chats {
+            let table = lua.create_table()?;
+            table.raw_set("jid", chat.jid)?;
+            table.raw_set("name", chat.name)?;
+            table.raw_set("default", chat.default)?;
+            chats.raw_push(table)?;
+        }
+        let table = lua.create_table()?;
+        table.raw_set("id", group.id)?;
+        table.raw_set("has_id", group.has_id)?;
+        table.raw_set("name", group.name)?;
+        table.raw_set("description", group.description)?;
+        table.raw_set("chat_membership", group.chat_membership)?;
+        table.raw_set("chats", chats)?;
+        table.raw_set("members", group.members)?;
+        groups.raw_push(table)?;
+    }
+    let table = lua.create_table()?;
+    table.raw_set("groups", groups)?;
+    table.raw_set("left_out", import.left_out)?;
     Ok(table)
 }
 
