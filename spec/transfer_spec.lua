@@ -94,7 +94,7 @@ describe("export and import with Prosody "..harness.version.." and storage "..ha
 		assert.equal(1, status);
 		assert.equal([[empty: create "Empty"
 empty: add the chat "Kitchen"
-family: create "Fam "il" ÿ" with a chat
+family: create "Fam \"il\" ÿ" with a chat
 family: add 2 members
 Error: 4 changes; nothing has changed; add --yes to do it]], output);
 		assert.is_false(other:call("exists", "family"));
