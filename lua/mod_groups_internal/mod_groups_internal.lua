@@ -524,6 +524,9 @@ function import_groups(text, dry_run, on_progress)
 end
 
 shell = module:require("shell");
+if module:get_option_boolean("groups_adhoc", false) then
+	module:require("forms");
+end
 
 load_groups();
 await_groups();
