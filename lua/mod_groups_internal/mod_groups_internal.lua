@@ -527,6 +527,9 @@ shell = module:require("shell");
 if module:get_option_boolean("groups_adhoc", false) then
 	module:require("forms");
 end
+if require "core.statsmanager".get_metric_registry() then
+	module:require("metrics")(effects);
+end
 
 load_groups();
 await_groups();
