@@ -429,6 +429,16 @@ local describe_problem = {
 	["chat-missing"] = function (problem)
 		return ("The room of a chat of %s is gone: %s"):format(problem.group_id, problem.jid);
 	end;
+	["record-differs"] = function (problem)
+		return ("Storage has the group %s otherwise than memory"):format(problem.group_id);
+	end;
+	["affiliations-differ"] = function (problem)
+		return ("Affiliations to the room %s of %s differ: %s"):format(problem.jid, problem.group_id,
+			enumerate(problem.jids));
+	end;
+	["contacts-differ"] = function (problem)
+		return ("The contact list of %s is not as the groups have it"):format(problem.user);
+	end;
 };
 
 local function print_problems(session, problems)

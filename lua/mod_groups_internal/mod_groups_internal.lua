@@ -303,8 +303,7 @@ function groups()
 	});
 end
 
--- Returns an array of what is wrong: { problem = "account-missing", user, groups } and
--- { problem = "chat-missing", group_id, jid }.
+-- Returns an array of what is wrong: { problem = "account-missing", user, groups } and others, see the README.
 function check()
 	return run(handle:check());
 end

@@ -202,6 +202,22 @@ function effects.disaffiliate(_, jid, users)
 	return set_affiliations(room, users, nil, can_be_taken);
 end
 
+-- What align_room() would change.
+function effects.compare_room(_, jid, users, enforce)
+	local muc = get_muc();
+	local room = muc and get_room(muc, jid);
+	if not room then return nil, "there is no such room"; end
+	local differing, is_member = {}, {};
+	for _, user_jid in ipairs(users) do
+		is_member[user_jid] = true;
+		if is_unaffiliated(room:get_affiliation(user_jid)) then differing[#differing + 1] = user_jid; end
+	end
+	for user_jid in room:each_affiliation("member") do
+		if enforce and not is_member[user_jid] then differing[#differing + 1] = user_jid; end
+	end
+	return differing;
+end
+
 function effects.align_room(_, jid, users, enforce)
 	local muc = get_muc();
 	if not muc then return nil, no_muc; end

@@ -229,6 +229,20 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
                 entry.raw_set("group_id", name(lua, id)?)?;
                 entry.raw_set("jid", lua.create_string(jid)?)?;
             }
+            Problem::RecordDiffers { id } => {
+                entry.raw_set("problem", "record-differs")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+            }
+            Problem::AffiliationsDiffer { id, jid, users } => {
+                entry.raw_set("problem", "affiliations-differ")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+                entry.raw_set("jid", lua.create_string(jid)?)?;
+                entry.raw_set("jids", names(lua, users)?)?;
+            }
+            Problem::ContactsDiffer { user } => {
+                entry.raw_set("problem", "contacts-differ")?;
+                entry.raw_set("user", name(lua, user)?)?;
+            }
         }
         list.raw_push(entry)?;
     }

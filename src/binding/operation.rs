@@ -120,7 +120,8 @@ fn expected(effect: &Effect) -> Expected {
         | Effect::ListAccounts
         | Effect::ListRosters(_)
         | Effect::Affiliate(..)
-        | Effect::Disaffiliate(..) => Expected::Names,
+        | Effect::Disaffiliate(..)
+        | Effect::CompareRoom(..) => Expected::Names,
         Effect::FindNicknames(_) => Expected::Texts,
         Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
             Expected::Flags
@@ -148,6 +149,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Wake => "wake".into_lua_multi(lua),
         Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
         Effect::NewId => "new_id".into_lua_multi(lua),
+        Effect::Pause => "pause".into_lua_multi(lua),
         Effect::ListGroups => "list_groups".into_lua_multi(lua),
         Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),
         Effect::StoreInfo(id, info) => {
@@ -175,6 +177,9 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::AlignRoom(room, users, enforce) => {
             ("align_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
+        }
+        Effect::CompareRoom(room, users, enforce) => {
+            ("compare_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
         }
         Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Fire(event) => {

@@ -35,6 +35,25 @@ pub enum Problem {
         /// The room's JID.
         jid: Box<[u8]>,
     },
+    /// Storage has a group otherwise than memory.
+    RecordDiffers {
+        /// The group.
+        id: Name,
+    },
+    /// Users have another affiliation to a room than the group gives them.
+    AffiliationsDiffer {
+        /// The group.
+        id: Name,
+        /// The room's JID.
+        jid: Box<[u8]>,
+        /// Their JIDs.
+        users: Vec<Name>,
+    },
+    /// A contact list is not as the groups have it.
+    ContactsDiffer {
+        /// The username.
+        user: Name,
+    },
 }
 
 impl Engine {
@@ -50,7 +69,8 @@ impl Engine {
     }
 
     /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
-    /// contact lists; chats without a room leave their groups.
+    /// contact lists; chats without a room leave their groups; storage and rooms become as memory has it, and contact
+    /// lists do so in the background.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed.
@@ -66,6 +86,15 @@ impl Engine {
                         call.restore_purged(user.clone(), true).await.ok();
                     }
                     Problem::ChatMissing { id, jid } => call.drop_chat(id, jid).await?,
+                    Problem::RecordDiffers { id } => call.store_anew(id).await?,
+                    Problem::AffiliationsDiffer { id, jid, .. } => call.align_room(id, jid).await,
+                    Problem::ContactsDiffer { user } => {
+                        let now = call.now();
+                        let mut state = call.state();
+                        if let Some(user) = state.directory.find_user(user) {
+                            state.work.enqueue([user], now);
+                        }
+                    }
                 }
             }
             Ok(Answer::Problems(problems))
@@ -89,12 +118,19 @@ impl Call {
             let state = self.state();
             state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.rooms())).collect()
         };
+        let ids: Vec<_> = groups.iter().map(|(id, _)| id.clone()).collect();
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
             if let Reply::Flags(found) = self.perform(Effect::FindRooms(rooms.clone())).await {
                 let gone = rooms.into_iter().zip(found).filter(|(_, found)| !found);
                 problems.extend(gone.map(|(jid, _)| Problem::ChatMissing { id: id.clone(), jid }));
             }
         }
+        problems.extend(self.inspect_groups(&ids).await?);
+        let users: Vec<_> = {
+            let state = self.state();
+            state.directory.members().filter(|&user| accounts.contains(&state.directory.user_name(user))).collect()
+        };
+        problems.extend(self.inspect_contacts(&users).await);
         Ok(problems)
     }
 

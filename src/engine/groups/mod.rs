@@ -5,6 +5,7 @@ pub(crate) mod bulk;
 pub(crate) mod chats;
 pub(crate) mod create;
 pub(crate) mod deletions;
+pub(crate) mod inspection;
 pub(crate) mod members;
 pub(crate) mod partings;
 pub(crate) mod rooms;

@@ -46,7 +46,7 @@ impl Call {
         }
     }
 
-    async fn align_room(&self, id: &Name, jid: &[u8]) {
+    pub(crate) async fn align_room(&self, id: &Name, jid: &[u8]) {
         if !self.lets_members_in(id) {
             return;
         }
