@@ -259,6 +259,7 @@ fn normalised<E>(name: Result<Name, E>) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
