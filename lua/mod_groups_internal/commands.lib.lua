@@ -150,7 +150,11 @@ end
 local function print_table(session, columns, rows)
 	local row = new_table(columns, session.width or default_width);
 	session.print((row():gsub("%s+$", "")));
-	for _, cells in ipairs(rows) do session.print((row(cells):gsub("%s+$", ""))); end
+	local pace = transfer.new_pacer();
+	for _, cells in ipairs(rows) do
+		session.print((row(cells):gsub("%s+$", "")));
+		pace();
+	end
 end
 
 local truths = {
@@ -174,10 +178,11 @@ local function command(name, args, flags, desc, run)
 end
 
 command("list", "host", "", "List the groups", function (session, groups, host)
-	local all, rows = groups.groups(), {};
+	local all, rows, pace = groups.groups(), {}, transfer.new_pacer();
 	for _, id in ipairs(sorted_keys(all)) do
+		pace();
 		local info = all[id];
-		local members, chats = count(groups.get_members(id)), #groups.get_group_chats(id);
+		local members, chats = count(groups.get_members(id)), #(groups.get_group_chats(id) or {});
 		rows[#rows + 1] = { id, info.name, members, chats, info.description };
 	end
 	if #rows > 0 then

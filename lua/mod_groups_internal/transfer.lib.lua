@@ -3,17 +3,23 @@
 
 local async = require "util.async";
 local encode = require "util.json".encode;
+local monotonic = require "util.time".monotonic;
 local add_task = require "util.timer".add_task;
 local native = require "groups_internal_native";
 
--- After how many groups others have their turn.
-local batch = 20;
+-- How long others wait for their turn, in seconds.
+local turn = 0.005;
 
-local function yield()
-	if not async.ready() then return; end
-	local wait, done = async.waiter();
-	add_task(0, done);
-	wait();
+-- Returns a function to be called often, which gives others their turn when it is time.
+local function new_pacer()
+	local since = monotonic();
+	return function ()
+		if monotonic() - since < turn or not async.ready() then return; end
+		local wait, done = async.waiter();
+		add_task(0, done);
+		wait();
+		since = monotonic();
+	end;
 end
 
 local function sorted_keys(map)
@@ -62,10 +68,11 @@ local function export(groups, host, group_id)
 	local ids = group_id and { group_id } or sorted_keys(groups.groups());
 	local out = { "{", ('  "format": %s,'):format(encode(native.export_format)), ('  "host": %s,'):format(encode(host)) };
 	out[#out + 1] = '  "groups": [';
-	for i, id in ipairs(ids) do
+	local pace = new_pacer();
+	for _, id in ipairs(ids) do
 		-- One that was deleted meanwhile is left out, and no comma with it: the last one is known to have none.
 		if groups.exists(id) then write_group(out, groups, id); end
-		if i % batch == 0 then yield(); end
+		pace();
 	end
 	if out[#out] == "    }," then out[#out] = "    }"; end
 	out[#out + 1] = "  ]";
@@ -169,7 +176,7 @@ local function import(groups, host, text, dry_run, on_progress)
 	if type(text) ~= "string" then return nil, "bad-request"; end
 	local read, err = native.read_groups(text, host);
 	if not read then return nil, err; end
-	local by_name = {};
+	local by_name, pace = {}, new_pacer();
 	for id, info in pairs(groups.groups()) do
 		by_name[info.name] = by_name[info.name] or {};
 		table.insert(by_name[info.name], id);
@@ -178,6 +185,7 @@ local function import(groups, host, text, dry_run, on_progress)
 	local found = {};
 	for i, source in ipairs(read.groups) do
 		local id, info = find(groups, source, by_name);
+		pace();
 		if not id then return nil, info; end
 		found[i] = id;
 	end
@@ -188,18 +196,17 @@ local function import(groups, host, text, dry_run, on_progress)
 			changes[#changes + 1] = step.text;
 			if not dry_run then
 				local ok, failure = step.act();
+				pace();
 				if not ok then
 					return nil, ("stopped at %s (%s); what came before is done, and importing again goes on"):format(step.text,
 						failure);
 				end
 			end
 		end
-		if i % batch == 0 then
-			if on_progress then on_progress(i, #read.groups); end
-			yield();
-		end
+		if on_progress then on_progress(i, #read.groups); end
+		pace();
 	end
 	return { changes = changes, left_out = read.left_out };
 end
 
-return { export = export, import = import, write_file = write_file };
+return { new_pacer = new_pacer, export = export, import = import, write_file = write_file };

@@ -18,6 +18,9 @@ use crate::engine::{Answer, Engine, Error, Name, Operation, State};
 /// How many other members' contact lists are searched for a missing account.
 const WITNESSES: usize = 3;
 
+/// How many accounts are asked for before others have their turn.
+const ACCOUNTS_AT_ONCE: usize = 32;
+
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
@@ -153,13 +156,15 @@ impl Call {
                 state.directory.members().filter(|&user| !accounts.contains(&state.directory.user_name(user)));
             missing.map(|user| (user, state.directory.user_name(user))).unzip()
         };
-        if users.is_empty() {
-            return users;
+        let mut vanished = Vec::new();
+        for (users, names) in users.chunks(ACCOUNTS_AT_ONCE).zip(names.chunks(ACCOUNTS_AT_ONCE)) {
+            self.perform(Effect::Pause).await;
+            let Reply::Flags(found) = self.perform(Effect::FindAccounts(names.to_vec())).await else {
+                return Vec::new();
+            };
+            vanished.extend(users.iter().zip(found).filter(|(_, found)| !found).map(|(&user, _)| user));
         }
-        let Reply::Flags(found) = self.perform(Effect::FindAccounts(names)).await else {
-            return Vec::new();
-        };
-        users.into_iter().zip(found).filter(|(_, found)| !found).map(|(user, _)| user).collect()
+        vanished
     }
 
     /// Whether this account existed once: another member with an account has it as a contact. With virtual contacts,
@@ -190,6 +195,7 @@ impl Call {
 
     /// Whether a user's roster, in memory or else in storage, has an item of this contact.
     async fn has_contact(&self, owner: Name, contact: &Name) -> bool {
+        self.perform(Effect::Pause).await;
         let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(owner.clone())).await else { return false };
         let section = Section { tie: Tie::GiveUp, contacts: 1, ..Section::default() };
         let plan = Plan { contacts: vec![contact.clone()], sections: vec![section], ..Plan::default() };
