@@ -39,7 +39,11 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 	end
 
 	local function settings(modules)
-		return { global_modules = modules; modules = { "groups_internal" } };
+		return {
+			global_modules = modules;
+			modules = { "groups_internal" };
+			hosts = { ["other.example"] = { modules = { "groups_internal" } } };
+		};
 	end
 
 	setup(function ()
@@ -98,7 +102,8 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.equal("no account zoe@localhost, and no group has it", (refused("user", "localhost", "zoe")));
 		-- 13 looks at the host itself.
 		assert.equal(harness.version == "13" and "Unknown host: nowhere.example"
-			or 'no host "nowhere.example" with groups; there are: localhost', (refused("list", "nowhere.example")));
+			or 'no host "nowhere.example" with groups; there are: localhost, other.example',
+			(refused("list", "nowhere.example")));
 		assert.equal("which users?", (refused("add_member", "localhost", "work")));
 		assert.matches("No account yet, so nobody sees them: zoe\n", done("add_member", "localhost", "work", "zoe"));
 	end);
@@ -163,6 +168,20 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.matches("^Error: no group", portal('groups:sync_group("localhost","none")'));
 		assert.matches("^OK", portal('groups:delete("localhost","portal","--yes")'));
 	end
+
+	it("serves each host, and says where there are groups", function ()
+		done("create", "other.example", "There", "false", "there");
+		assert.matches("1 group on other.example$", done("list", "other.example"));
+		assert.matches('^no group "there" on localhost', (refused("show", "localhost", "there")));
+		server:eval([[return assert(require "core.modulemanager".unload("other.example", "groups_internal"))]]);
+		refused("list", "other.example");
+		done("list", "localhost");
+		server:eval([[return assert(require "core.modulemanager".load("other.example", "groups_internal")) ~= nil]]);
+		done("list", "other.example");
+		if harness.version == "13" then
+			assert.matches("add_member", (server:shell("help groups")));
+		end
+	end);
 
 	it("answers the strings that portals send", check_portal);
 

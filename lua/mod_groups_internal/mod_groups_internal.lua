@@ -164,6 +164,16 @@ function plan_work()
 	end);
 end
 
+-- What is wrong, by subject, as the shell's module:list() shows it.
+local troubles = {};
+
+local function set_trouble(subject, text)
+	if troubles[subject] == text then return; end
+	troubles[subject] = text;
+	local trouble = troubles.storage or troubles.chats;
+	module:set_status(trouble and "error" or "info", trouble or "Loaded", true);
+end
+
 -- Loading
 
 local loading;
@@ -173,9 +183,10 @@ local function load_groups()
 	spawn(function ()
 		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
+			set_trouble("storage", nil);
 			run(handle:reconcile_loaded(effects.list_rosters(nil, math.huge)));
 		else
-			module:set_status("error", "Groups cannot be read from storage (see log)");
+			set_trouble("storage", "Groups cannot be read from storage (see log)");
 			module:add_timer(load_retry, load_groups);
 		end
 		loading = false;
@@ -473,19 +484,29 @@ local function watch_chat_host()
 end
 
 watch_chat_host();
-module:hook_global("host-activated", function (activated)
-	if activated == muc_host then
-		watch_chat_host();
-	end
-end);
 
 local function check_muc_host()
 	if muc_host and not effects.has_muc() then
 		module:log("error", "groups_muc_host is %q, which is no active chat host: "
 			.."add Component %q \"muc\" to the configuration", muc_host, muc_host);
-		module:set_status("error", "groups_muc_host is no active chat host");
+		set_trouble("chats", "groups_muc_host is no active chat host");
+	else
+		set_trouble("chats", nil);
 	end
 end
+
+module:hook_global("host-activated", function (activated)
+	if activated == muc_host then
+		watch_chat_host();
+		-- Its modules may be loaded after this.
+		module:add_timer(0, check_muc_host);
+	end
+end);
+module:hook_global("host-deactivated", function (deactivated)
+	if deactivated == muc_host then
+		set_trouble("chats", "groups_muc_host is no active chat host");
+	end
+end);
 
 if prosody.start_time then
 	check_muc_host();
