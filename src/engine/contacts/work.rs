@@ -143,6 +143,11 @@ impl Work {
         open.chain(self.urgent.iter().map(|&(user, _)| user)).collect()
     }
 
+    /// Whether there is anything to do about a roster.
+    pub(crate) fn is_open(&self, user: UserKey) -> bool {
+        self.open.contains_key(&user) || self.urgent.iter().any(|&(urgent, _)| urgent == user)
+    }
+
     /// How many rosters are tried again later, because they failed.
     pub(crate) fn failing(&self) -> usize {
         self.open.values().filter(|open| matches!(open.stage, Stage::Failing(_))).count()

@@ -84,7 +84,11 @@ impl Call {
             self.perform(Effect::Pause).await;
             let skip = {
                 let state = self.state();
-                !state.stores_contacts() || state.work.busy().contains(&user)
+                let open = &state.unsettled;
+                !state.stores_contacts()
+                    || open.everything
+                    || state.directory.groups_of(user).iter().any(|key| open.groups.contains_key(key))
+                    || state.work.is_open(user)
             };
             if !skip && self.contacts_differ(user).await {
                 problems.push(Problem::ContactsDiffer { user: self.state().directory.user_name(user) });
