@@ -11,7 +11,7 @@ local prosody = {
 		fields = {
 			add_host = hook,
 			command = hook,
-			environment = hook,
+			environment = { read_only = false, other_fields = true },
 			load = hook,
 			ready = hook,
 			restore = hook,

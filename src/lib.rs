@@ -29,7 +29,9 @@
 //!   - `src/engine/contacts`: contact lists: plans, the rules for one contact, open work, versions, pushes.
 //! - `src/binding`: the only place that knows mlua: the library's entry, the handles, and the conversion of values and
 //!   errors.
-//! - `lua/mod_groups_internal`: options, hooks, timers, and one small function for each effect.
+//! - [`import`]: groups as other programs write them, read. It knows nothing of the engine's state.
+//! - `lua/mod_groups_internal`: options, hooks, timers, and one small function for each effect. Beside them are the
+//!   companions, which use the module as other modules do: the shell (`shell`, `commands`), forms, metrics, transfer.
 //! - `tests`: scenarios through the engine's interface, with a host that fails, dies and interleaves as they say.
 //! - `spec`: the built library in a real Prosody.
 //!
@@ -103,6 +105,7 @@
 #[cfg(any(feature = "lua54", feature = "lua53", feature = "lua52"))]
 mod binding;
 pub mod engine;
+pub mod import;
 
 #[cfg(test)]
 mod tests {

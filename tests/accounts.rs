@@ -317,6 +317,35 @@ fn a_chat_whose_room_lets_others_in_is_reported_and_gets_its_settings_again() {
     assert!(!world.host.rooms[&jid[..]].opened);
 }
 
+#[test]
+fn what_storage_rooms_and_contact_lists_have_otherwise_is_reported_and_mended() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.settle_within(100.0);
+    world.create_with_chat("c", "C").unwrap();
+    world.add("c", "ann").unwrap();
+    world.settle_within(100.0);
+    assert_eq!(problems(&mut world, Engine::check), []);
+    let jid = world.engine.info(b"c").unwrap().rooms()[0].clone();
+    world.host.rooms.get_mut(&jid[..]).unwrap().members.clear();
+    let found = [Problem::AffiliationsDiffer { id: n("c"), jid, users: names(&["ann"]) }];
+    assert_eq!(problems(&mut world, Engine::check), found);
+    assert_eq!(problems(&mut world, Engine::repair), found);
+    assert_eq!(problems(&mut world, Engine::check), []);
+    world.check_agreement();
+    world.check_rooms();
+    world.check_contacts();
+}
+
+#[test]
+fn contact_lists_that_wait_for_a_sync_are_no_problem() {
+    let mut world = World::new(&["ann", "bob"]);
+    world.create("g", "G").unwrap();
+    world.add_delayed("g", "ann").unwrap();
+    world.add_delayed("g", "bob").unwrap();
+    world.settle();
+    assert_eq!(problems(&mut world, Engine::check), []);
+}
+
 // Groups that have the name of an account.
 
 /// A group `sales` of ann and bob, and an account `sales`.

@@ -121,7 +121,8 @@ local function run(operation, context)
 	plan_work();
 	-- No nil behind a result: callers hand it on, to table.insert() for one.
 	if b == nil then return a; end
-	return a, b;
+	if d == nil then return a, b; end
+	return a, b, d;
 end
 
 -- Drives an operation, or several, where nobody waits for the outcome.
@@ -160,6 +161,16 @@ function plan_work()
 	end);
 end
 
+-- What is wrong, by subject, as the shell's module:list() shows it.
+local troubles = {};
+
+local function set_trouble(subject, text)
+	if troubles[subject] == text then return; end
+	troubles[subject] = text;
+	local trouble = troubles.storage or troubles.chats;
+	module:set_status(trouble and "error" or "info", trouble or "Loaded", true);
+end
+
 -- Loading
 
 local loading;
@@ -169,9 +180,10 @@ local function load_groups()
 	spawn(function ()
 		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
+			set_trouble("storage", nil);
 			run(handle:reconcile_loaded(effects.list_rosters(nil, math.huge)));
 		else
-			module:set_status("error", "Groups cannot be read from storage (see log)");
+			set_trouble("storage", "Groups cannot be read from storage (see log)");
 			module:add_timer(load_retry, load_groups);
 		end
 		loading = false;
@@ -207,10 +219,10 @@ end
 -- create(info, create_default_muc, group_id): creates a group, with a chat of its own if wanted; returns its id.
 create = operation "create";
 
--- get_info(group_id): returns { name, muc_jid?, mucs? }, the caller's to change, or nil.
+-- get_info(group_id): returns { name, muc_jid?, mucs?, description?, chat_membership? }, the caller's to change.
 get_info = lookup "info";
 
--- set_info(group_id, info): renames a group.
+-- set_info(group_id, info): changes a group's name, description and chat_membership.
 set_info = operation "set_info";
 
 -- get_members(group_id): returns a table keyed by username.
@@ -230,6 +242,16 @@ add_member = operation "add_member";
 
 -- remove_member(group_id, username)
 remove_member = operation "remove_member";
+
+-- add_members(group_id, usernames, delay_update): the same for a list of users, all or nothing. For a bad one, the
+-- third value returned is its place in the list.
+add_members = operation "add_members";
+
+-- remove_members(group_id, usernames)
+remove_members = operation "remove_members";
+
+-- set_members(group_id, usernames): makes these users the members.
+set_members = operation "set_members";
 
 -- Reconciles the contact lists of all members.
 function sync(group_id)
@@ -274,6 +296,10 @@ repair = operation "repair";
 
 -- snapshot(): returns all groups and members as one string.
 snapshot = lookup "snapshot";
+
+-- status(): returns { groups, memberships, unsettled, failing, delayed }, numbers: how much there is, and how much of
+-- it is open.
+status = lookup "status";
 
 -- restore(blob): makes groups and members what a snapshot() says. Refused whole if the string is damaged.
 restore = operation "restore";
@@ -445,19 +471,29 @@ local function watch_chat_host()
 end
 
 watch_chat_host();
-hook_global("host-activated", function (activated)
-	if activated == muc_host then
-		watch_chat_host();
-	end
-end);
 
 local function check_muc_host()
 	if muc_host and not effects.has_muc() then
 		module:log("error", "groups_muc_host is %q, which is no active chat host: "
 			.."add Component %q \"muc\" to the configuration", muc_host, muc_host);
-		module:set_status("error", "groups_muc_host is no active chat host");
+		set_trouble("chats", "groups_muc_host is no active chat host");
+	else
+		set_trouble("chats", nil);
 	end
 end
+
+hook_global("host-activated", function (activated)
+	if activated == muc_host then
+		watch_chat_host();
+		-- Its modules may be loaded after this.
+		module:add_timer(0, check_muc_host);
+	end
+end);
+module:hook_global("host-deactivated", function (deactivated)
+	if deactivated == muc_host then
+		set_trouble("chats", "groups_muc_host is no active chat host");
+	end
+end);
 
 if prosody.start_time then
 	check_muc_host();
@@ -477,6 +513,29 @@ function module.unload()
 			handle:close();
 		end
 	end);
+end
+
+-- Companions of the functions above, in files of their own.
+
+local transfer = module:require("transfer");
+
+-- Returns groups as JSON, all of them or one.
+function export_groups(group_id)
+	return transfer.export(module.environment, host, group_id);
+end
+
+-- Adds what a text has: an export, a file of mod_groups, or what ejabberd prints. Returns { changes, left_out }, arrays
+-- for people. With `dry_run`, nothing changes.
+function import_groups(text, dry_run, on_progress)
+	return transfer.import(module.environment, host, text, dry_run, on_progress);
+end
+
+shell = module:require("shell");
+if module:get_option_boolean("groups_adhoc", false) then
+	module:require("forms");
+end
+if require "core.statsmanager".get_metric_registry() then
+	module:require("metrics")(effects);
 end
 
 load_groups();

@@ -190,6 +190,20 @@ effects.disaffiliate = on_room({}, function (room, users)
 	return set_affiliations(room, {}, users);
 end);
 
+-- What align_room() would change.
+effects.compare_room = on_room(nil, function (room, users, enforce)
+	local differing, is_member = {}, {};
+	for _, user_jid in ipairs(users) do
+		is_member[user_jid] = true;
+		local affiliation = room:get_affiliation(user_jid) or "none";
+		if affiliation == "none" then differing[#differing + 1] = user_jid; end
+	end
+	for user_jid in room:each_affiliation("member") do
+		if enforce and not is_member[user_jid] then differing[#differing + 1] = user_jid; end
+	end
+	return differing;
+end);
+
 local settings = array { "members_only", "hidden", "persistent", "allow_member_invites" };
 
 function effects.inspect_rooms(_, jids)

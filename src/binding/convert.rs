@@ -2,7 +2,8 @@
 
 use mlua::prelude::*;
 
-use crate::engine::{Event, Info, Name, Problem, Text, Value, node};
+use crate::engine::{Details, Error, Event, Info, Name, Problem, Text, Value, node};
+use crate::import::Import;
 
 /// How deep a stored table may be nested.
 const MAX_DEPTH: usize = 32;
@@ -88,6 +89,34 @@ pub(super) fn jids(lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable>
     Ok(table)
 }
 
+/// What an import has read.
+pub(super) fn import(lua: &Lua, import: Import) -> LuaResult<LuaTable> {
+    let groups = lua.create_table_with_capacity(import.groups.len(), 0)?;
+    for group in import.groups {
+        let chats = lua.create_table_with_capacity(group.chats.len(), 0)?;
+        for chat in group.chats {
+            let table = lua.create_table()?;
+            table.raw_set("jid", chat.jid)?;
+            table.raw_set("name", chat.name)?;
+            table.raw_set("default", chat.default)?;
+            chats.raw_push(table)?;
+        }
+        let table = lua.create_table()?;
+        table.raw_set("id", group.id)?;
+        table.raw_set("has_id", group.has_id)?;
+        table.raw_set("name", group.name)?;
+        table.raw_set("description", group.description)?;
+        table.raw_set("chat_membership", group.chat_membership)?;
+        table.raw_set("chats", chats)?;
+        table.raw_set("members", group.members)?;
+        groups.raw_push(table)?;
+    }
+    let table = lua.create_table()?;
+    table.raw_set("groups", groups)?;
+    table.raw_set("left_out", import.left_out)?;
+    Ok(table)
+}
+
 /// A stored value as Lua has it.
 pub(super) fn to_lua(lua: &Lua, value: &Value) -> LuaResult<LuaValue> {
     Ok(match value {
@@ -165,7 +194,44 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     if let Some(mucs) = &info.mucs {
         table.raw_set("mucs", list(lua, mucs.iter().map(AsRef::as_ref))?)?;
     }
+    if let Some(text) = &info.description {
+        table.raw_set("description", lua.create_string(text)?)?;
+    }
+    if info.chats_apart {
+        table.raw_set("chat_membership", false)?;
+    }
     Ok(table)
+}
+
+/// What a caller says of a group beside its name: a table with `description` and `chat_membership`, or nothing.
+pub(super) fn details(value: &LuaValue) -> Result<Details, Error> {
+    let Some(table) = value.as_table() else { return Ok(Details::default()) };
+    let field = |key: &str| table.raw_get::<LuaValue>(key).map_err(|_| Error::BadRequest);
+    let chat_membership = match field("chat_membership")? {
+        LuaValue::Nil => None,
+        LuaValue::Boolean(let_in) => Some(let_in),
+        _ => return Err(Error::BadRequest),
+    };
+    match field("description")? {
+        LuaValue::Nil => Details::given(None, chat_membership),
+        LuaValue::String(text) => Details::given(Some(&text.as_bytes()), chat_membership),
+        _ => Err(Error::BadRequest),
+    }
+}
+
+/// A list of what callers mean as strings; nothing for what is no list. A table with other keys is none: taken for an
+/// empty one, it would empty a group.
+pub(super) fn given_list(value: &LuaValue) -> Option<Vec<Option<Vec<u8>>>> {
+    let table = value.as_table()?;
+    let items: Vec<_> = (1..=table.raw_len()).map(|i| table.raw_get(i).ok().and_then(|item| bytes(&item))).collect();
+    let mut entries = 0;
+    table
+        .for_each(|_: LuaValue, _: LuaValue| {
+            entries += 1;
+            Ok(())
+        })
+        .ok()?;
+    (entries == items.len()).then_some(items)
 }
 
 /// What was found wrong, each with what it concerns; `problem` says what it is.
@@ -199,6 +265,20 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
             Problem::NameMissing { id } => {
                 entry.raw_set("problem", "name-missing")?;
                 entry.raw_set("group_id", name(lua, id)?)?;
+            }
+            Problem::RecordDiffers { id } => {
+                entry.raw_set("problem", "record-differs")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+            }
+            Problem::AffiliationsDiffer { id, jid, users } => {
+                entry.raw_set("problem", "affiliations-differ")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+                entry.raw_set("jid", lua.create_string(jid)?)?;
+                entry.raw_set("jids", names(lua, users)?)?;
+            }
+            Problem::ContactsDiffer { user } => {
+                entry.raw_set("problem", "contacts-differ")?;
+                entry.raw_set("user", name(lua, user)?)?;
             }
         }
         list.raw_push(entry)?;

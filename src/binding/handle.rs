@@ -8,7 +8,7 @@ use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
 use super::roster::{self, username};
-use crate::engine::{Engine, Error, Operation, Value};
+use crate::engine::{Engine, Error, Given, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -26,6 +26,20 @@ impl Handle {
 
     fn run(&self, operation: Operation) -> LuaResult<Running> {
         Ok(Running::new(operation, Rc::clone(&self.host)))
+    }
+}
+
+impl Handle {
+    /// Starts an operation on a group and a list of users.
+    fn bulk(
+        &self,
+        id: &LuaValue,
+        users: &LuaValue,
+        start: impl FnOnce(&Engine, Given, Option<&[Given]>) -> Operation,
+    ) -> LuaResult<Running> {
+        let (id, users) = (convert::bytes(id), convert::given_list(users));
+        let users: Option<Vec<_>> = users.as_ref().map(|list| list.iter().map(Option::as_deref).collect());
+        self.run(start(&self.engine, id.as_deref(), users.as_deref()))
     }
 }
 
@@ -72,6 +86,16 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         }
         Ok(table)
     });
+    methods.add_method("status", |lua, this, ()| {
+        let status = this.engine.status();
+        let table = lua.create_table()?;
+        table.raw_set("groups", status.groups)?;
+        table.raw_set("memberships", status.memberships)?;
+        table.raw_set("unsettled", status.unsettled)?;
+        table.raw_set("failing", status.failing)?;
+        table.raw_set("delayed", status.delayed)?;
+        Ok(table)
+    });
     methods.add_method("snapshot", |lua, this, ()| lua.create_string(this.engine.snapshot()));
 }
 
@@ -83,11 +107,12 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         };
         let given = convert::bytes(&id);
         let id = convert::truth(&id).then_some(given.as_deref());
-        this.run(this.engine.create(name.as_deref(), convert::truth(&chat), id))?.into_lua_multi(lua)
+        let operation = this.engine.create_with(name.as_deref(), convert::details(&info), convert::truth(&chat), id);
+        this.run(operation)?.into_lua_multi(lua)
     });
     methods.add_method("set_info", |_, this, (id, info): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::name_in(&info).ok().flatten());
-        this.run(this.engine.set_info(id.as_deref(), name.as_deref()))
+        this.run(this.engine.set_info_with(id.as_deref(), name.as_deref(), convert::details(&info)))
     });
     methods.add_method("check", |_, this, ()| this.run(this.engine.check()));
     methods.add_method("repair", |_, this, ()| this.run(this.engine.repair()));
@@ -99,6 +124,16 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("remove_member", |_, this, (id, user): (LuaValue, LuaValue)| {
         let (id, user) = (convert::bytes(&id), convert::bytes(&user));
         this.run(this.engine.remove_member(id.as_deref(), user.as_deref()))
+    });
+    methods.add_method("add_members", |_, this, (id, users, delayed): (LuaValue, LuaValue, LuaValue)| {
+        let delayed = convert::truth(&delayed);
+        this.bulk(&id, &users, |engine, id, users| engine.add_members(id, users, delayed))
+    });
+    methods.add_method("remove_members", |_, this, (id, users): (LuaValue, LuaValue)| {
+        this.bulk(&id, &users, Engine::remove_members)
+    });
+    methods.add_method("set_members", |_, this, (id, users): (LuaValue, LuaValue)| {
+        this.bulk(&id, &users, Engine::set_members)
     });
     methods.add_method("add_group_chat", |_, this, (id, name): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::bytes(&name));

@@ -81,6 +81,14 @@ fn close(host: &str) {
     }
 }
 
+/// Reads groups for an import: returns `{ groups, left_out }`, or nil and what is wrong where.
+fn read_groups(lua: &Lua, (text, host): (LuaString, String)) -> LuaResult<LuaMultiValue> {
+    match crate::import::read(&text.as_bytes(), &host) {
+        Ok(import) => convert::import(lua, import)?.into_lua_multi(lua),
+        Err(error) => (LuaValue::Nil, error.to_string()).into_lua_multi(lua),
+    }
+}
+
 // `skip_memory_check`: Prosody sets Lua no limit of memory, and nobody survives the system having none. Checking for it
 // at each string of a long list takes longer than making the string.
 #[mlua::lua_module(name = "groups_internal_native", skip_memory_check)]
@@ -89,6 +97,8 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     let exports = lua.create_table()?;
     exports.raw_set("version", env!("CARGO_PKG_VERSION"))?;
     exports.raw_set("open", lua.create_function(open)?)?;
+    exports.raw_set("export_format", crate::import::FORMAT)?;
+    exports.raw_set("read_groups", lua.create_function(read_groups)?)?;
     exports.raw_set("take_in", lua.create_function(roster::take_in)?)?;
     exports.raw_set(
         "deviating_digest",

@@ -1,7 +1,8 @@
 //! Operations in Lua's hands: effects out, replies in.
 //!
 //! `operation:resume(now, ...)` returns the name of the next effect and its arguments, or nil and what the caller gets:
-//! a result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`. The values after `now` are what
+//! a result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`, or `nil, "bad-request", nil,
+//! place` where an entry of a list is at fault. The values after `now` are what
 //! the shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what [`Expected`] says.
 
 use std::rc::Rc;
@@ -99,6 +100,9 @@ impl LuaUserData for Running {
 fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMultiValue> {
     match result {
         Ok(Answer::Done) => (LuaValue::Nil, true).into_lua_multi(lua),
+        Ok(Answer::BadUsername(place)) => {
+            (LuaValue::Nil, LuaValue::Nil, Error::BadRequest.as_str(), LuaValue::Nil, place + 1).into_lua_multi(lua)
+        }
         Ok(Answer::Problems(problems)) => (LuaValue::Nil, convert::problems(lua, &problems)?).into_lua_multi(lua),
         Ok(Answer::Id(id)) => (LuaValue::Nil, convert::name(lua, &id)?).into_lua_multi(lua),
         Ok(Answer::Chat { jid, name }) => {
@@ -117,7 +121,8 @@ fn expected(effect: &Effect) -> Expected {
         | Effect::ListRosters(_)
         | Effect::SetUpRoom(..)
         | Effect::Affiliate(..)
-        | Effect::Disaffiliate(..) => Expected::Names,
+        | Effect::Disaffiliate(..)
+        | Effect::CompareRoom(..) => Expected::Names,
         Effect::InspectRooms(_) | Effect::FindNicknames(_) => Expected::Texts,
         Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
             Expected::Flags
@@ -145,6 +150,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Wake => "wake".into_lua_multi(lua),
         Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
         Effect::NewId => "new_id".into_lua_multi(lua),
+        Effect::Pause => "pause".into_lua_multi(lua),
         Effect::ListGroups => "list_groups".into_lua_multi(lua),
         Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),
         Effect::StoreInfo(id, info) => {
@@ -179,6 +185,9 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::AlignRoom(room, users, enforce) => {
             ("align_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
+        }
+        Effect::CompareRoom(room, users, enforce) => {
+            ("compare_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
         }
         Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
         Effect::Fire(event) => {

@@ -21,6 +21,8 @@ pub enum Effect {
     Wait,
     /// Let the waiting operations look again. `Done`.
     Wake,
+    /// Let others have their turn, where the caller can wait. `Done`.
+    Pause,
     /// Write a line to the log. `Done`.
     Log(Level, String),
     /// Make a new group id. `Text`.
@@ -65,6 +67,8 @@ pub enum Effect {
     /// Make users members of a room who have no affiliation, and save it once. With `true`, take the affiliation
     /// `member` of everybody else away. `Room`.
     AlignRoom(Box<[u8]>, Vec<Name>, bool),
+    /// What [`Effect::AlignRoom`] would change. `Names`: the JIDs of those concerned.
+    CompareRoom(Box<[u8]>, Vec<Name>, bool),
     /// Invite users to a room. `Done`.
     Invite(Box<[u8]>, Vec<Name>),
 

@@ -30,7 +30,7 @@
 //!
 //! `groups`, operations by subject:
 //! - `create`: creates, renames and deletes groups.
-//! - `members`: adds members and takes them out.
+//! - `members`, `bulk`: adds members and takes them out, one or many.
 //! - `partings`: notes what follows when members leave.
 //! - `chats`, `rooms`: adds and removes chats; aligns affiliations with membership.
 //! - `deletions`: deleted accounts leave their groups; a group of that name survives the purge.
@@ -71,7 +71,7 @@ pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, R
 pub use error::Error;
 pub use groups::audit::Problem;
 pub use operation::{Answer, Operation, Step, remember_panics};
-pub use state::info::{Info, node};
+pub use state::info::{Details, Info, node};
 pub use state::marker::{Copy, Marker};
 pub use state::name::{MAX_NAME_BYTES, Name, display_name};
 pub use state::snapshot::SnapshotError;
@@ -113,6 +113,21 @@ pub struct Options {
 /// The groups of one host. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine(Arc<Shared>);
+
+/// How much there is, and how much of it is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Groups.
+    pub groups: usize,
+    /// Members, counted once for each of their groups.
+    pub memberships: usize,
+    /// Contact lists that storage may not have as they should be.
+    pub unsettled: usize,
+    /// Those of them that failed, and are tried again later.
+    pub failing: usize,
+    /// Groups that wait for a `sync`.
+    pub delayed: usize,
+}
 
 /// The argument of an operation as a caller gave it: text, or something else.
 pub type Given<'a> = Option<&'a [u8]>;
@@ -262,6 +277,18 @@ impl Engine {
     pub fn groups(&self) -> Vec<(Name, Info)> {
         let Some(state) = self.open_state() else { return Vec::new() };
         state.directory.groups().map(|(_, group)| (group.id.clone(), group.info.clone())).collect()
+    }
+
+    /// How much there is, and how much of it is open.
+    pub fn status(&self) -> Status {
+        let Some(state) = self.open_state() else { return Status::default() };
+        Status {
+            groups: state.directory.groups().len(),
+            memberships: state.directory.groups().map(|(_, group)| group.members().len()).sum(),
+            unsettled: state.work.busy().len(),
+            failing: state.work.failing(),
+            delayed: state.unsettled.groups.values().filter(|&&delayed| delayed).count(),
+        }
     }
 
     fn start<F>(&self, start: impl FnOnce(Call) -> F) -> Operation

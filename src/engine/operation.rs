@@ -16,6 +16,9 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::engine::effect::{Effect, Event, Level, Reply};
 use crate::engine::{Error, Shared, State};
 
+/// How long a long operation keeps the turn of the event loop, in seconds.
+const LONG_TURN: f64 = 0.005;
+
 /// What an operation wants when it stops.
 #[derive(Debug, PartialEq)]
 pub enum Step {
@@ -32,6 +35,8 @@ pub enum Step {
 pub enum Answer {
     /// It is done.
     Done,
+    /// Nothing is done: this entry of the list of usernames, counted from 0, cannot be one.
+    BadUsername(usize),
     /// What was found wrong.
     Problems(Vec<crate::engine::Problem>),
     /// The id of a new group.
@@ -158,6 +163,17 @@ impl Call {
     /// The time of the last resume, in seconds.
     pub(crate) fn now(&self) -> f64 {
         self.shared.now()
+    }
+
+    /// Lets others have a turn of the event loop, if this operation has kept it for a while and its caller can wait.
+    pub(crate) async fn breathe(&self) {
+        if self.now() - self.began() < LONG_TURN {
+            return;
+        }
+        self.perform(Effect::Wake).await;
+        if self.perform(Effect::Wait).await == Reply::Done {
+            self.slot.lock().began = Some(self.now());
+        }
     }
 
     /// The time of the operation's first resume, or of the beginning of its turn, in seconds.

@@ -101,6 +101,7 @@ pub fn area(effect: &Effect) -> &'static str {
         | Effect::SetUpRoom(..)
         | Effect::Affiliate(..)
         | Effect::AlignRoom(..)
+        | Effect::CompareRoom(..)
         | Effect::Disaffiliate(..) => "chats",
         Effect::SaveRoster(..) => "save",
         Effect::LoadRoster(_) => "load",
@@ -260,6 +261,14 @@ impl Host {
                     room.members.retain(|user| users.contains(user));
                 }
                 return Some(Reply::Room { refused, banned });
+            }
+            Effect::CompareRoom(jid, users, enforce) => {
+                let Some(room) = self.rooms.get(&jid[..]).filter(|room| !room.destroyed) else {
+                    return Some(failed());
+                };
+                let outside = |user: &&Name| !room.members.contains(*user) && !self.banned.contains(*user);
+                let strangers = room.members.iter().filter(|user| *enforce && !users.contains(user));
+                return Some(Reply::Names(users.iter().filter(outside).chain(strangers).cloned().collect()));
             }
             Effect::Disaffiliate(jid, users) => {
                 if let Some(room) = self.rooms.get_mut(&**jid) {

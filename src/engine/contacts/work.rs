@@ -211,6 +211,16 @@ impl Work {
         open.chain(self.urgent.order.iter().copied()).collect()
     }
 
+    /// Whether there is anything to do about a roster.
+    pub(crate) fn is_open(&self, user: UserKey) -> bool {
+        self.open.contains_key(&user) || self.urgent.scopes.contains_key(&user)
+    }
+
+    /// How many rosters are tried again later, because they failed.
+    pub(crate) fn failing(&self) -> usize {
+        self.open.values().filter(|open| matches!(open.stage, Stage::Failing(_))).count()
+    }
+
     /// Notes that an operation begins to settle a roster.
     pub(crate) fn take_in_hand(&mut self, user: UserKey) {
         self.set_stage(user, Stage::InHand);

@@ -14,10 +14,13 @@ use crate::engine::groups::rooms::changed_settings;
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Error, Name, Operation, State, Text, display_name};
+use crate::engine::{Answer, Details, Engine, Error, Name, Operation, State, Text, display_name};
 
 /// How many other members' contact lists are searched for a missing account.
 const WITNESSES: usize = 3;
+
+/// How many accounts are asked for before others have their turn.
+const ACCOUNTS_AT_ONCE: usize = 32;
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +62,25 @@ pub enum Problem {
         /// The group.
         id: Name,
     },
+    /// Storage has a group otherwise than memory.
+    RecordDiffers {
+        /// The group.
+        id: Name,
+    },
+    /// Users have another affiliation to a room than the group gives them.
+    AffiliationsDiffer {
+        /// The group.
+        id: Name,
+        /// The room's JID.
+        jid: Box<[u8]>,
+        /// Their JIDs.
+        users: Vec<Name>,
+    },
+    /// A contact list is not as the groups have it.
+    ContactsDiffer {
+        /// The username.
+        user: Name,
+    },
 }
 
 impl Engine {
@@ -75,7 +97,8 @@ impl Engine {
 
     /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
     /// contact lists; chats without a room leave their groups; rooms get their settings again; members get the names of
-    /// their accounts, and groups without a name their ids for one.
+    /// their accounts, and groups without a name their ids for one; storage and rooms become as memory has them, and
+    /// contact lists do so in the background.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed.
@@ -99,7 +122,16 @@ impl Engine {
                     }
                     Problem::NameMissing { id } => {
                         if let Ok(name) = display_name(id.as_bytes()) {
-                            call.set_name(id, name).await?;
+                            call.change_info(id, name, &Details::default()).await?;
+                        }
+                    }
+                    Problem::RecordDiffers { id } => call.store_anew(id).await?,
+                    Problem::AffiliationsDiffer { id, jid, .. } => call.align_room(id, jid).await,
+                    Problem::ContactsDiffer { user } => {
+                        let now = call.now();
+                        let mut state = call.state();
+                        if let Some(user) = state.directory.find_user(user) {
+                            state.work.enqueue([user], now);
                         }
                     }
                 }
@@ -139,6 +171,7 @@ impl Call {
             let nameless = state.directory.groups().filter(|(_, group)| group.info.name.is_empty());
             problems.extend(nameless.map(|(_, group)| Problem::NameMissing { id: group.id.clone() }));
         }
+        let ids: Vec<_> = groups.iter().map(|(id, _)| id.clone()).collect();
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
             if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
                 problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
@@ -148,6 +181,12 @@ impl Call {
                 }));
             }
         }
+        problems.extend(self.inspect_groups(&ids).await?);
+        let users: Vec<_> = {
+            let state = self.state();
+            state.directory.members().filter(|&user| accounts.contains(&state.directory.user_name(user))).collect()
+        };
+        problems.extend(self.inspect_contacts(&users).await);
         Ok(problems)
     }
 
@@ -170,13 +209,15 @@ impl Call {
                 state.directory.members().filter(|&user| !accounts.contains(&state.directory.user_name(user)));
             missing.map(|user| (user, state.directory.user_name(user))).unzip()
         };
-        if users.is_empty() {
-            return users;
+        let mut vanished = Vec::new();
+        for (users, names) in users.chunks(ACCOUNTS_AT_ONCE).zip(names.chunks(ACCOUNTS_AT_ONCE)) {
+            self.perform(Effect::Pause).await;
+            let Reply::Flags(found) = self.perform(Effect::FindAccounts(names.to_vec())).await else {
+                return Vec::new();
+            };
+            vanished.extend(users.iter().zip(found).filter(|(_, found)| !found).map(|(&user, _)| user));
         }
-        let Reply::Flags(found) = self.perform(Effect::FindAccounts(names)).await else {
-            return Vec::new();
-        };
-        users.into_iter().zip(found).filter(|(_, found)| !found).map(|(user, _)| user).collect()
+        vanished
     }
 
     /// Whether this account existed once: another member with an account has it as a contact. With virtual contacts,
@@ -207,6 +248,7 @@ impl Call {
 
     /// Whether a user's roster, in memory or else in storage, has an item of this contact.
     async fn has_contact(&self, owner: Name, contact: &Name) -> bool {
+        self.perform(Effect::Pause).await;
         let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(owner.clone())).await else { return false };
         let section = Section { tie: Tie::GiveUp, contacts: 1, ..Section::default() };
         let plan = Plan { contacts: vec![contact.clone()], sections: vec![section], ..Plan::default() };

@@ -112,8 +112,11 @@ impl Call {
     }
 
     /// Lets all members of a group into a new room: affiliations at once and saved once, invitations as time allows.
-    async fn open_room(&self, id: &Name, jid: &[u8]) {
-        let Ok((key, _)) = self.find(id) else { return };
+    pub(crate) async fn open_room(&self, id: &Name, jid: &[u8]) {
+        let Ok((key, info)) = self.find(id) else { return };
+        if info.chats_apart {
+            return;
+        }
         let members: Vec<_> = {
             let state = self.state();
             state.directory.group(key).into_iter().flat_map(|group| group.members()).collect()
@@ -141,17 +144,35 @@ impl Call {
     /// Sets a user's affiliation to a room as membership says. Membership may change meanwhile: then it is set again,
     /// until the two agree.
     pub(crate) async fn align_affiliation(&self, id: &Name, room: &[u8], user: &Name) {
+        self.align_affiliations(id, room, vec![user.clone()]).await;
+    }
+
+    /// The same for several users, with one save of the room.
+    pub(crate) async fn align_affiliations(&self, id: &Name, room: &[u8], mut users: Vec<Name>) {
         for _ in 0..ALIGN_TRIES {
-            let member = self.state().is_member(id, user);
-            if member {
-                self.affiliate(room, vec![user.clone()]).await;
-            } else {
-                self.disaffiliate(room, vec![user.clone()]).await;
-            }
-            if self.state().is_member(id, user) == member {
+            if users.is_empty() {
                 return;
             }
+            let (members, others): (Vec<_>, Vec<_>) = {
+                let state = self.state();
+                users.into_iter().partition(|user| state.is_member(id, user))
+            };
+            if !members.is_empty() && self.lets_members_in(id) {
+                self.affiliate(room, members.clone()).await;
+            }
+            if !others.is_empty() {
+                self.disaffiliate(room, others.clone()).await;
+            }
+            let state = self.state();
+            let left = members.into_iter().filter(|user| !state.is_member(id, user));
+            let joined = others.into_iter().filter(|user| state.is_member(id, user));
+            users = left.chain(joined).collect();
         }
+    }
+
+    /// Whether the members of a group are put into its chats.
+    pub(crate) fn lets_members_in(&self, id: &Name) -> bool {
+        self.find(id).is_ok_and(|(_, info)| !info.chats_apart)
     }
 
     /// Makes users members of a room. A refusal is logged; adding the member again repeats the attempt.

@@ -4,7 +4,7 @@ use crate::engine::effect::{Effect, Event, Level, Reply};
 use crate::engine::groups::members::given_id;
 use crate::engine::operation::Call;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Error, Given, Info, Name, Operation, StoredMembers, Value, display_name};
+use crate::engine::{Answer, Details, Engine, Error, Given, Info, Name, Operation, StoredMembers, Value, display_name};
 
 /// How often a new id is made when the last one was taken.
 const ID_TRIES: usize = 8;
@@ -19,6 +19,20 @@ impl Engine {
     /// [`Error::GroupNameRequired`], [`Error::BadRequest`], [`Error::Conflict`], [`Error::ServiceUnavailable`],
     /// [`Error::Internal`].
     pub fn create(&self, name: Given, chat: bool, id: Option<Given>) -> Operation {
+        self.create_with(name, Ok(Details::default()), chat, id)
+    }
+
+    /// The same, with details.
+    ///
+    /// # Errors
+    /// As for [`Engine::create`].
+    pub fn create_with(
+        &self,
+        name: Given,
+        details: Result<Details, Error>,
+        chat: bool,
+        id: Option<Given>,
+    ) -> Operation {
         let name = match name {
             None | Some(b"") => Err(Error::GroupNameRequired),
             Some(bytes) => display_name(bytes),
@@ -26,13 +40,13 @@ impl Engine {
         let id = id.map(|given| given.map_or(Err(Error::BadRequest), Name::group_id)).transpose();
         self.start(move |call| async move {
             call.ready().await?;
-            let (name, id) = (name?, id?);
+            let (name, id, details) = (name?, id?, details?);
             let id = match id {
                 Some(id) => call.free_id(id)?,
                 None => call.new_id().await?,
             };
             let room = if chat { Some(call.create_room(&name).await?) } else { None };
-            let info = Info { muc_jid: room.clone(), ..Info::named(name) };
+            let info = Info { muc_jid: room.clone(), ..Info::named(name).with_details(&details) };
             let stored = call.create(&id, info.clone()).await;
             if let (Err(_), Some(room)) = (&stored, &room) {
                 call.discard_room(room).await;
@@ -48,13 +62,21 @@ impl Engine {
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
     pub fn set_info(&self, id: Given, name: Given) -> Operation {
+        self.set_info_with(id, name, Ok(Details::default()))
+    }
+
+    /// The same, with details. Members who are let into the group's chats again are invited.
+    ///
+    /// # Errors
+    /// As for [`Engine::set_info`].
+    pub fn set_info_with(&self, id: Given, name: Given, details: Result<Details, Error>) -> Operation {
         let (id, name) = (id.map(Name::raw), name.map(display_name));
         self.start(move |call| async move {
             call.ready().await?;
             let id = given_id(id)?;
-            let name = name.unwrap_or(Err(Error::BadRequest))?;
+            let (name, details) = (name.unwrap_or(Err(Error::BadRequest))?, details?);
             call.find_given(&id)?;
-            call.set_name(&id, name).await?;
+            call.change_info(&id, name, &details).await?;
             Ok(Answer::Done)
         })
     }
@@ -97,13 +119,21 @@ impl Call {
         Ok(())
     }
 
-    /// Renames a group, and tells everybody.
-    pub(crate) async fn set_name(&self, id: &Name, name: Box<[u8]>) -> Result<(), Error> {
+    /// Changes a group's name and details, and tells everybody.
+    pub(crate) async fn change_info(&self, id: &Name, name: Box<[u8]>, details: &Details) -> Result<(), Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
-        let stored = self.rename(id, name).await;
+        let stored = self.revise(id, name, details).await;
         self.end(turn).await;
-        if let Some((info, old)) = stored? {
+        let Some((info, old)) = stored? else { return Ok(()) };
+        let opened = old.chats_apart && !info.chats_apart;
+        let rooms = info.rooms();
+        if info.name == old.name {
+            self.fire(Event::Updated { id: id.clone(), info, old }).await;
+        } else {
             self.publish_name(id, info, old).await;
+        }
+        for room in rooms.into_iter().filter(|_| opened) {
+            self.open_room(id, &room).await;
         }
         Ok(())
     }
@@ -175,14 +205,18 @@ impl Call {
         }
     }
 
-    /// Stores a group's new name. Returns the record as it is and as it was; nothing if it has that name already.
-    async fn rename(&self, id: &Name, name: Box<[u8]>) -> Result<Option<(Info, Info)>, Error> {
+    /// Stores a group's new name and details. Returns the record as it is and as it was; nothing if nothing changes.
+    async fn revise(&self, id: &Name, name: Box<[u8]>, details: &Details) -> Result<Option<(Info, Info)>, Error> {
         let (key, old) = self.find(id)?;
-        if old.name == name {
+        let info = Info { name, ..old.with_details(details) };
+        if info == old {
             return Ok(None);
         }
+        if info.name == old.name {
+            self.store_info(id, key, info.clone()).await?;
+            return Ok(Some((info, old)));
+        }
         self.mark_unsettled(&[key]).await?;
-        let info = Info { name, ..old.clone() };
         let stored = self.store_info(id, key, info.clone()).await;
         let now = self.now();
         let mut state = self.state();

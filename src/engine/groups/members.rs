@@ -26,7 +26,9 @@ impl Engine {
             let name = call.state().directory.user_name(joining.user);
             for room in info.rooms() {
                 call.align_affiliation(&id, &room, &name).await;
-                call.invite(&room, vec![name.clone()]).await;
+                if !info.chats_apart {
+                    call.invite(&room, vec![name.clone()]).await;
+                }
             }
             call.fire(Event::UserAdded { id, user: name, info }).await;
             if !delayed {
@@ -230,7 +232,13 @@ impl Call {
     }
 
     /// Writes or removes one member in storage: the row where that is possible, otherwise the record as it stands now.
-    async fn store_member(&self, id: &Name, key: GroupKey, user: &Name, data: Option<Value>) -> Result<(), Error> {
+    pub(crate) async fn store_member(
+        &self,
+        id: &Name,
+        key: GroupKey,
+        user: &Name,
+        data: Option<Value>,
+    ) -> Result<(), Error> {
         let before = self
             .renew_copy(id, |mut copy| {
                 copy.members.retain(|(name, _)| name != user);
@@ -259,7 +267,7 @@ impl Call {
     }
 
     /// Drops chats whose rooms are gone. The caller has the group's turn.
-    async fn drop_dead_rooms(&self, id: &Name, key: GroupKey, info: &Info) -> Result<(), Error> {
+    pub(crate) async fn drop_dead_rooms(&self, id: &Name, key: GroupKey, info: &Info) -> Result<(), Error> {
         let Some(mucs) = info.mucs.as_ref().filter(|mucs| !mucs.is_empty()) else {
             return Ok(());
         };

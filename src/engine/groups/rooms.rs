@@ -98,7 +98,10 @@ impl Call {
         self.recheck_room(id, jid, &members).await;
     }
 
-    async fn align_room(&self, id: &Name, jid: &[u8]) {
+    pub(crate) async fn align_room(&self, id: &Name, jid: &[u8]) {
+        if !self.lets_members_in(id) {
+            return;
+        }
         let members = self.state().member_names(id);
         let enforce = self.state().options.enforce_affiliations;
         let reply = self.perform(Effect::AlignRoom(jid.into(), members.iter().cloned().collect(), enforce)).await;

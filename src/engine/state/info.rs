@@ -1,5 +1,7 @@
 //! What is stored of a group beside its members.
 
+use crate::engine::Error;
+use crate::engine::state::name::display_name;
 use crate::engine::state::value::{Text, Value};
 
 /// A group's record in the store `group_info`.
@@ -11,6 +13,10 @@ pub struct Info {
     pub muc_jid: Option<Box<[u8]>>,
     /// The chats, for a group that has (or had) more than the default one.
     pub mucs: Option<Vec<Box<[u8]>>>,
+    /// What the group is for, in words for people.
+    pub description: Option<Box<[u8]>>,
+    /// The members are neither put into the group's chats nor invited (`chat_membership = false`).
+    pub chats_apart: bool,
     /// Fields of other modules, kept as they are.
     pub extra: Vec<(Value, Value)>,
 }
@@ -34,6 +40,8 @@ impl Info {
                 (Some(b"mucs"), Value::Table(list)) => {
                     info.mucs = Some(list.iter().filter_map(|(_, jid)| jid.as_bytes()).map(Into::into).collect());
                 }
+                (Some(b"description"), Value::Text(Text(text))) => info.description = Some(text),
+                (Some(b"chat_membership"), Value::Bool(false)) => info.chats_apart = true,
                 (_, field) => info.extra.push((key, field)),
             }
         }
@@ -53,7 +61,28 @@ impl Info {
             let list = (1..).zip(mucs).map(|(i, jid)| (Value::Integer(i), Value::text(jid))).collect();
             entries.push((Value::text(b"mucs"), Value::Table(list)));
         }
+        if let Some(text) = &self.description {
+            entries.push((Value::text(b"description"), Value::text(text)));
+        }
+        if self.chats_apart {
+            entries.push((Value::text(b"chat_membership"), Value::Bool(false)));
+        }
         Value::table(entries)
+    }
+
+    /// This record with these details, where some are given.
+    pub fn with_details(&self, details: &Details) -> Info {
+        let mut info = self.clone();
+        let mut replace = |key: &str| info.extra.retain(|(other, _)| other.as_bytes() != Some(key.as_bytes()));
+        if let Some(text) = &details.description {
+            replace("description");
+            info.description = (!text.is_empty()).then(|| text.clone());
+        }
+        if let Some(let_in) = details.chat_membership {
+            replace("chat_membership");
+            info.chats_apart = !let_in;
+        }
+        info
     }
 
     /// The rooms of all the group's chats, in the order in which they are listed.
@@ -82,6 +111,30 @@ impl Info {
         info.muc_jid = None;
         info.mucs = Some(self.rooms().into_iter().filter(|jid| !gone(jid)).collect());
         info
+    }
+}
+
+/// What a caller may say of a group beside its name. What is not said stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// What the group is for; empty for none.
+    pub description: Option<Box<[u8]>>,
+    /// Whether members are put into the group's chats.
+    pub chat_membership: Option<bool>,
+}
+
+impl Details {
+    /// Details as callers give them.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a description that is over-long or that XML cannot carry.
+    pub fn given(description: Option<&[u8]>, chat_membership: Option<bool>) -> Result<Details, Error> {
+        let description = match description {
+            None => None,
+            Some(b"") => Some(Box::default()),
+            Some(text) => Some(display_name(text)?),
+        };
+        Ok(Details { description, chat_membership })
     }
 }
 

@@ -83,8 +83,17 @@ impl Call {
     /// Notes in the marker that a member is added whose account nobody knows: a check must not take it for a deleted
     /// one.
     pub(crate) async fn mark_awaited(&self, user: UserKey) -> Result<(), Error> {
-        self.state().accounts.awaiting.insert(user);
-        let listed = |state: &State| state.marker.awaiting.contains(&state.directory.user_name(user));
+        self.mark_all_awaited(&[user]).await
+    }
+
+    /// The same for several members.
+    pub(crate) async fn mark_all_awaited(&self, users: &[UserKey]) -> Result<(), Error> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        self.state().accounts.awaiting.extend(users);
+        let listed =
+            |state: &State| users.iter().all(|&user| state.marker.awaiting.contains(&state.directory.user_name(user)));
         let stored = self.take_turn_and_store_marker(listed).await;
         let Err(reason) = stored else { return Ok(()) };
         self.refuse_unmarked(&reason).await

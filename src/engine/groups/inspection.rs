@@ -1,0 +1,123 @@
+//! What `check` compares with storage, rooms and contact lists: it writes nothing. `repair` does what is done anyway.
+
+use crate::engine::contacts::plan::Scope;
+use crate::engine::contacts::provenance::Provenance;
+use crate::engine::contacts::rules::{decide, new_labels};
+use crate::engine::effect::{Effect, Reply};
+use crate::engine::groups::audit::Problem;
+use crate::engine::state::directory::UserKey;
+use crate::engine::turns::Place;
+use crate::engine::{Call, Error, Info, Name, Value};
+
+impl Call {
+    /// Finds what of these groups is otherwise in storage and rooms.
+    pub(crate) async fn inspect_groups(&self, ids: &[Name]) -> Result<Vec<Problem>, Error> {
+        let mut problems = Vec::new();
+        for id in ids {
+            self.perform(Effect::Pause).await;
+            if self.record_differs(id).await? {
+                problems.push(Problem::RecordDiffers { id: id.clone() });
+            }
+            let Ok((_, info)) = self.find(id) else { continue };
+            if !self.lets_members_in(id) {
+                continue;
+            }
+            for jid in info.rooms() {
+                let (members, enforce) = {
+                    let state = self.state();
+                    (state.member_names(id).into_iter().collect(), state.options.enforce_affiliations)
+                };
+                // A room that is gone is a problem of its own.
+                if let Reply::Names(users) = self.perform(Effect::CompareRoom(jid.clone(), members, enforce)).await
+                    && !users.is_empty()
+                {
+                    problems.push(Problem::AffiliationsDiffer { id: id.clone(), jid, users });
+                }
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Whether storage has a group otherwise than memory. Nobody changes the group meanwhile.
+    async fn record_differs(&self, id: &Name) -> Result<bool, Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let reply = self.perform(Effect::ReadGroup(id.clone())).await;
+        let differs = {
+            let state = self.state();
+            match (state.directory.find(id), reply) {
+                (Some((key, group)), Reply::Record { info, members }) => {
+                    let mut stored: Vec<_> = members.iter().flat_map(|members| members.iter()).collect();
+                    let mut known: Vec<(Name, Value)> = state.directory.record(key);
+                    stored.sort();
+                    known.sort();
+                    info.map(Info::from_value).as_ref() != Some(&group.info) || stored != known
+                }
+                _ => false,
+            }
+        };
+        self.end(turn).await;
+        Ok(differs)
+    }
+
+    /// Stores a group as memory has it.
+    pub(crate) async fn store_anew(&self, id: &Name) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let known = {
+            let state = self.state();
+            state.directory.find(id).map(|(key, group)| (group.info.clone(), state.directory.record(key)))
+        };
+        let mut stored = Ok(());
+        if let Some((info, members)) = known {
+            for effect in [Effect::StoreInfo(id.clone(), Some(info)), Effect::StoreMembers(id.clone(), Some(members))] {
+                stored = stored.and(self.done(effect).await);
+            }
+        }
+        self.end(turn).await;
+        stored.map_err(|_| Error::Internal)
+    }
+
+    /// Finds the members whose contact lists are not as they should be, though no work on them is open. Virtual
+    /// contacts are in no list that could be wrong.
+    pub(crate) async fn inspect_contacts(&self, users: &[UserKey]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for &user in users {
+            self.perform(Effect::Pause).await;
+            let skip = {
+                let state = self.state();
+                let open = &state.unsettled;
+                !state.stores_contacts()
+                    || open.everything
+                    || state.directory.groups_of(user).iter().any(|key| open.groups.contains_key(key))
+                    || state.work.is_open(user)
+            };
+            if !skip && self.contacts_differ(user).await {
+                problems.push(Problem::ContactsDiffer { user: self.state().directory.user_name(user) });
+            }
+        }
+        problems
+    }
+
+    async fn contacts_differ(&self, user: UserKey) -> bool {
+        let (name, host) = {
+            let state = self.state();
+            (state.directory.user_name(user), state.host.clone())
+        };
+        let planned = self.state().plan(user, Scope::All, false, self.now());
+        let Some(planned) = planned else { return false };
+        let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(name.clone())).await else { return false };
+        let mut differs = false;
+        if let Reply::Compared(found) = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await {
+            let provenance = found.provenance.as_ref().map(|text| Provenance::parse(&text.0, &host));
+            let provenance = provenance.and_then(Result::ok);
+            let labels = new_labels(&planned.plan, provenance.as_ref());
+            let bearers = self.find_bearers(&name, labels).await;
+            let decision = decide(&planned.plan, &found, provenance, &bearers);
+            let missing = planned.resolve(&decision.missing);
+            differs = !decision.change.edits.is_empty() || self.any_has_account(&missing).await;
+        }
+        if !kept {
+            self.perform(Effect::ReleaseRoster(name)).await;
+        }
+        differs
+    }
+}
