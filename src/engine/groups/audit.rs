@@ -181,7 +181,12 @@ impl Call {
                 }));
             }
         }
-        problems.extend(self.inspect_groups(&ids).await?);
+        let misspelt = problems.iter().filter_map(|problem| match problem {
+            Problem::MemberMisspelt { user, .. } => Some(user.clone()),
+            _ => None,
+        });
+        let misspelt = misspelt.collect();
+        problems.extend(self.inspect_groups(&ids, &misspelt).await?);
         let users: Vec<_> = {
             let state = self.state();
             state.directory.members().filter(|&user| accounts.contains(&state.directory.user_name(user))).collect()

@@ -208,7 +208,7 @@ impl Call {
     /// Stores a group's new name and details. Returns the record as it is and as it was; nothing if nothing changes.
     async fn revise(&self, id: &Name, name: Box<[u8]>, details: &Details) -> Result<Option<(Info, Info)>, Error> {
         let (key, old) = self.find(id)?;
-        let info = Info { name, ..old.with_details(details) };
+        let info = old.with_details(details).with_name(name);
         if info == old {
             return Ok(None);
         }

@@ -1,5 +1,7 @@
 //! What `check` compares with storage, rooms and contact lists: it writes nothing. `repair` does what is done anyway.
 
+use std::collections::HashSet;
+
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
 use crate::engine::contacts::rules::{decide, new_labels};
@@ -10,8 +12,9 @@ use crate::engine::turns::Place;
 use crate::engine::{Call, Error, Info, Name, Value};
 
 impl Call {
-    /// Finds what of these groups is otherwise in storage and rooms.
-    pub(crate) async fn inspect_groups(&self, ids: &[Name]) -> Result<Vec<Problem>, Error> {
+    /// Finds what of these groups is otherwise in storage and rooms. `misspelt`: members that are no accounts, which
+    /// rooms need not know.
+    pub(crate) async fn inspect_groups(&self, ids: &[Name], misspelt: &HashSet<Name>) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();
         for id in ids {
             self.perform(Effect::Pause).await;
@@ -25,7 +28,8 @@ impl Call {
             for jid in info.rooms() {
                 let (members, enforce) = {
                     let state = self.state();
-                    (state.member_names(id).into_iter().collect(), state.options.enforce_affiliations)
+                    let members = state.member_names(id).into_iter().filter(|name| !misspelt.contains(name));
+                    (members.collect(), state.options.enforce_affiliations)
                 };
                 // A room that is gone is a problem of its own.
                 if let Reply::Names(users) = self.perform(Effect::CompareRoom(jid.clone(), members, enforce)).await

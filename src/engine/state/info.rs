@@ -85,6 +85,13 @@ impl Info {
         info
     }
 
+    /// The record with another name. What was there instead of a text goes.
+    pub fn with_name(&self, name: Box<[u8]>) -> Info {
+        let mut info = Info { name, ..self.clone() };
+        info.extra.retain(|(key, _)| key.as_bytes() != Some(b"name"));
+        info
+    }
+
     /// The rooms of all the group's chats, in the order in which they are listed.
     pub fn rooms(&self) -> Vec<Box<[u8]>> {
         self.mucs.iter().flatten().chain(&self.muc_jid).cloned().collect()
