@@ -3,7 +3,8 @@
 --
 --	local soak = require "spec.support.soak";
 --	local outcome = soak.run { seed = 1, operations = 10000, mode = "permanent", storage = "internal" };
---	outcome.failures     array of { text =, … }: each with its shortest history, as far as it could be found in time
+--	outcome.failures     array of { text =, certain = }: each with its shortest history, as far as it could be found
+--	                     in time; `certain` if it went wrong again when that was played
 --	outcome.counts       what was done: { kind = times }
 --
 -- A history of one world is a plain list of operations, those of the whole server among them. What fails is played
@@ -356,7 +357,7 @@ function soak.drive(self, settings)
 		local seconds_left = settings.shrink or 40;
 		local history, found = failure.history, nil;
 		if seconds_left > 0 then history, found = shrink(self, failure, socket.gettime() + seconds_left); end
-		told[i] = { text = tell(self, failure, history, found); history = history };
+		told[i] = { text = tell(self, failure, history, found); history = history; certain = found ~= nil };
 	end
 	return { failures = told; failed = #failures; counts = counts.done; skipped = counts.skipped; changed = counts.changed;
 		operations = sum; checks = checks; seconds = seconds };

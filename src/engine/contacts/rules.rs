@@ -310,6 +310,9 @@ impl<'a> Judge<'a> {
             // It was virtual before: what the user made of it goes with it into storage.
             item.name = item.name.or_else(|| edit.name.clone());
             item.groups.extend(edit.groups.iter().cloned());
+            for label in edit.groups.intersection(&common.labels) {
+                self.provenance.note_choice(contact, Some(&item), label, &common.labels);
+            }
         }
         if let Some(name) = name
             && item.name.as_deref() != Some(name)

@@ -490,6 +490,12 @@ fn a_virtual_contact_is_laid_over_the_users_own() {
     let deleted = Case { virtual_contacts: true, covered: true, edit, ..withdrawn() };
     let outcome = deleted.with(item(Both, &["G"])).decide();
     assert_eq!((outcome.shown, outcome.edit), (None, None));
+    // A label that the user chose as well stays when the contact is stored and given up.
+    let chosen = Some(OwnEdit { name: None, groups: labels(&["G"]) });
+    let stored = Case { edit: chosen, ..brought_by(&[G]) }.decide();
+    let known: &'static str = stored.text.leak();
+    let left = given_up_by(&["g"]).known(known).with(stored.stored.unwrap()).decide();
+    assert_eq!(left.stored, Some(item(Nothing, &["G"])));
 }
 
 #[test]

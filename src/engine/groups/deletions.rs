@@ -76,7 +76,7 @@ impl Call {
         // Prosody itself ends the subscriptions of all contacts that stay in the list, in the others' lists as well.
         let (others, brought) = match self.find_counterparts(&username).await {
             Some(found) => found,
-            None if self.state().stores_contacts() => (Vec::new(), self.state().directory.names(&members)),
+            None if self.state().unsettled.adopting => (Vec::new(), self.state().directory.names(&members)),
             None => Default::default(),
         };
         self.perform(Effect::Depart(username.clone(), brought)).await;

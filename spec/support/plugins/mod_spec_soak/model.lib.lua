@@ -411,12 +411,8 @@ end
 
 -- The account leaves groups, and the lists that it was in through groups only. In others it stays without subscription.
 function model:delete_account(user)
-	local brought, hears = {}, {};
-	for _, owner in ipairs(self.order) do
-		brought[owner] = self:is_shared(owner, user);
-		local other = self:pair(user, owner);
-		hears[owner] = brought[owner] or self.pending[user][owner] == true or other.sub == "both" or other.sub == "from";
-	end
+	local brought = {};
+	for _, owner in ipairs(self.order) do brought[owner] = self:is_shared(owner, user); end
 	self:change_sharing(function ()
 		self.users[user] = {};
 		for _, group in pairs(self.groups) do group.members[user], group.waiting[user] = nil, nil; end
@@ -426,12 +422,14 @@ function model:delete_account(user)
 		local pair = self:pair(owner, user);
 		local marked = is_marked(pair, self.slow);
 		self.pending[owner][user] = nil;
-		pair.kept, pair.off, pair.loose, pair.loose_labels, pair.kept_once = {}, nil, nil, nil, nil;
+		-- Where it is not known what was left behind, it is not known either that it goes.
+		for label in pairs(pair.kept) do pair.kept[label] = pair.vague and "may" or nil; end
+		pair.off, pair.loose, pair.loose_labels, pair.kept_once = nil, nil, nil, nil;
 		if pair.vague or pair.converting then
-			pair.vague = true;
+			pair.vague, pair.fuzzy = true, pair.fuzzy or pair.converting;
 		elseif pair.sub and pair.born ~= true then
-			local is_left = not hears[owner] or self.rules.mode == "virtual";
-			pair.sub, pair.ask = "none", pair.ask and is_left and "may" or nil;
+			-- A request of an account that is gone is of no account.
+			pair.sub, pair.ask = "none", pair.ask and "may" or nil;
 			pair.maybe_gone = pair.maybe_gone or pair.born == "may" or nil;
 		elseif self.rules.mode ~= "virtual" and marked and (brought[owner] or pair.sub) or pair.sub and marked then
 			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
