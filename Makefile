@@ -9,7 +9,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 OPS ?= 100000
 
-.PHONY: help build run test soak lint bench install clean
+.PHONY: help build run test soak lint bench install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -53,6 +53,9 @@ install: $(MODULE)/groups_internal_native.so ## copy it to $(DESTDIR)$(PREFIX)/l
 
 $(MODULE)/groups_internal_native.so: $(SOURCES)
 	@$(MAKE) --no-print-directory build
+
+uninstall: ## remove it from there; the stored data stay
+	rm -rf '$(DESTDIR)$(PREFIX)/lib/prosody/modules/mod_groups_internal'
 
 clean: ## remove all that was built, fetched and run
 	rm -rf target

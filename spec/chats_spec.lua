@@ -35,10 +35,12 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 			prosody.spec_invites, prosody.spec_refused = {}, {};
 			module:hook("message/bare", function (event)
 				local x = event.stanza:get_child("x", "jabber:x:conference");
-				if x then
+				local mediated = event.stanza:get_child("x", "http://jabber.org/protocol/muc#user");
+				if x and mediated then
 					local list = prosody.spec_invites;
-					local attr = event.stanza.attr;
-					list[#list + 1] = { to = attr.to; from = attr.from; jid = x.attr.jid; type = attr.type };
+					local attr, invite = event.stanza.attr, mediated:get_child("invite");
+					list[#list + 1] = { to = attr.to; from = attr.from; jid = x.attr.jid; type = attr.type;
+						by = invite.attr.from; reason = x.attr.reason == invite:get_child_text("reason") and x.attr.reason };
 				end
 			end, 100);
 			module:context("groups.localhost"):hook("muc-pre-set-affiliation", function (event)
@@ -106,17 +108,21 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 		assert.is_nil(affiliation(other, "alice"));
 	end);
 
-	it("invite members by a message from the room to the bare JID", function ()
+	it("invite members by a message from the room to the bare JID that names the group and the chat", function ()
 		local id = new_group(true);
 		local muc_jid = call("get_info", id).muc_jid;
 		invites();
 		call("add_member", id, "alice");
-		local alice = { to = "alice@localhost"; from = muc_jid; jid = muc_jid };
+		local reason = ("You are a member of %s. This is the chat %s."):format(id:upper(), id:upper());
+		local function invitation(user)
+			return { to = user.."@localhost"; from = muc_jid; jid = muc_jid; by = "localhost"; reason = reason };
+		end
+		local alice = invitation("alice");
 		assert.same({ alice }, invites());
 		call("add_member", id, "alice");
 		assert.same({ alice }, invites());
 		call("add_member", id, "bob", true);
-		assert.same({ { to = "bob@localhost"; from = muc_jid; jid = muc_jid } }, invites());
+		assert.same({ invitation("bob") }, invites());
 		local other = call("add_group_chat", id, "Other").jid;
 		local told = {};
 		server:wait_for("return #prosody.spec_invites == 2");

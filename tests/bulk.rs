@@ -52,7 +52,7 @@ fn a_list_of_members_takes_one_write_one_change_of_each_room_and_an_event_for_ea
         world.settle();
         assert_eq!(world.host.saves(), 5, "each contact list is saved once");
         let invited = world.host.trace.iter().filter_map(|e| match e {
-            Effect::Invite(_, users) => Some(users.len()),
+            Effect::Invite(_, _, users) => Some(users.len()),
             _ => None,
         });
         assert_eq!(invited.sum::<usize>(), 5);

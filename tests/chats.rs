@@ -32,7 +32,7 @@ fn a_chat_is_made_stored_opened_to_all_members_at_once_and_told() {
             Effect::StoreInfo(..) => "store",
             Effect::Affiliate(_, users) if users.len() == 3 => "let in",
             Effect::Fire(Event::ChatAdded { .. }) => "tell",
-            Effect::Invite(_, users) if users.len() == 3 => "invite",
+            Effect::Invite(_, _, users) if users.len() == 3 => "invite",
             _ => "other",
         })
         .collect();

@@ -37,7 +37,7 @@ fn a_new_member_is_marked_stored_let_in_announced_and_then_put_into_contact_list
         let marked = first(&world, |e| matches!(e, Effect::StoreMarker(marker) if marker.unsettled.contains(&n("g"))));
         let stored = first(&world, |e| matches!(e, Effect::StoreMembers(..) | Effect::StoreMember(..)));
         let let_in = first(&world, |e| matches!(e, Effect::Affiliate(_, users) if *users == names(&["carl"])));
-        let invited = first(&world, |e| matches!(e, Effect::Invite(_, users) if *users == names(&["carl"])));
+        let invited = first(&world, |e| matches!(e, Effect::Invite(_, _, users) if *users == names(&["carl"])));
         let told = first(&world, |e| matches!(e, Effect::Fire(Event::UserAdded { user, .. }) if *user == n("carl")));
         let compared = first(&world, |e| matches!(e, Effect::Compare(..)));
         let order = [marked, stored, let_in, invited, told, compared];

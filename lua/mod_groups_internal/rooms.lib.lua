@@ -252,10 +252,17 @@ effects.align_room = on_room(nil, function (room, users, enforce)
 	return set_affiliations(room, users, strangers);
 end);
 
-function effects.invite(_, room_jid, users)
+-- Invites as rooms pass invitations on (XEP-0045, section 7.8.2) and as XEP-0249 has it: clients know one or the other.
+function effects.invite(_, room_jid, users, group_name)
+	local muc = get_muc();
+	local room = muc and get_room(muc, room_jid);
+	local name = room and room:get_name() or group_name;
+	local reason = ("You are a member of %s. This is the chat %s."):format(group_name, name);
 	for_each(users, "invite", function (user_jid)
 		module:send(st.message({ from = room_jid, to = user_jid })
-			:tag("x", { xmlns = "jabber:x:conference", jid = room_jid }):up());
+			:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+			:tag("invite", { from = module.host }):text_tag("reason", reason):up():up()
+			:tag("x", { xmlns = "jabber:x:conference", jid = room_jid, reason = reason }):up());
 	end);
 	return true;
 end

@@ -189,7 +189,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::CompareRoom(room, users, enforce) => {
             ("compare_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
         }
-        Effect::Invite(room, users) => ("invite", text(room)?, jids(users)?).into_lua_multi(lua),
+        Effect::Invite(room, group, users) => ("invite", text(room)?, jids(users)?, group.as_str()).into_lua_multi(lua),
         Effect::Fire(event) => {
             let (event_name, payload) = convert::event(lua, event, &host.name)?;
             ("fire", event_name, payload).into_lua_multi(lua)

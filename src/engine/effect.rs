@@ -69,8 +69,8 @@ pub enum Effect {
     AlignRoom(Box<[u8]>, Vec<Name>, bool),
     /// What [`Effect::AlignRoom`] would change. `Names`: the JIDs of those concerned.
     CompareRoom(Box<[u8]>, Vec<Name>, bool),
-    /// Invite users to a room. `Done`.
-    Invite(Box<[u8]>, Vec<Name>),
+    /// Invite users to a room: its JID, what its group is called, and the users. `Done`.
+    Invite(Box<[u8]>, String, Vec<Name>),
 
     /// Tell other modules. `Done`.
     Fire(Event),

@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use crate::engine::effect::{Effect, Push};
 use crate::engine::state::directory::{Directory, UserKey};
+use crate::engine::state::name::Name;
 
 /// How many announcements are made before the clock is read again.
 const BATCH: usize = 8;
@@ -79,8 +80,8 @@ pub(crate) struct Outbox {
     pub(crate) pushes: Queue<UserKey>,
     /// Presence to be sent: of the first, to the others. Follows the pushes, so that nobody hears of strangers.
     pub(crate) presences: Queue<UserKey>,
-    /// Invitations to be sent to a room's new members.
-    pub(crate) invites: Queue<Box<[u8]>>,
+    /// Invitations to be sent to a room's new members, by the group and the room.
+    pub(crate) invites: Queue<(Name, Box<[u8]>)>,
 }
 
 impl Outbox {
@@ -99,8 +100,9 @@ impl Outbox {
         if let Some((user, others, _)) = self.presences.take() {
             return Some((Effect::SendPresence(directory.user_name(user), directory.names(&others)), None));
         }
-        let (room, users, _) = self.invites.take()?;
-        Some((Effect::Invite(room, directory.names(&users)), None))
+        let ((id, room), users, _) = self.invites.take()?;
+        let group = directory.find(&id).map_or_else(|| id.to_string(), |(_, group)| group.label());
+        Some((Effect::Invite(room, group, directory.names(&users)), None))
     }
 
     /// The next push to one user.

@@ -253,7 +253,7 @@ impl Call {
             for room in info.rooms() {
                 self.align_affiliations(id, &room, concerned.clone()).await;
                 if !info.chats_apart && !let_in.is_empty() {
-                    self.state().outbox.invites.add(room, let_in.iter().copied());
+                    self.state().outbox.invites.add((id.clone(), room), let_in.iter().copied());
                 }
                 self.breathe().await;
             }

@@ -127,7 +127,7 @@ impl Call {
         let names = self.state().directory.names(&members);
         self.affiliate(jid, names.clone()).await;
         self.recheck_room(id, jid, &names.into_iter().collect()).await;
-        self.state().outbox.invites.add(jid.into(), members);
+        self.state().outbox.invites.add((id.clone(), jid.into()), members);
     }
 
     /// Destroys the room of a chat that the group no longer has, and tells other modules.
@@ -202,8 +202,9 @@ impl Call {
         self.log(Level::Warn, text).await;
     }
 
-    pub(crate) async fn invite(&self, room: &[u8], users: Vec<Name>) {
-        self.done(Effect::Invite(room.into(), users)).await.ok();
+    pub(crate) async fn invite(&self, id: &Name, room: &[u8], users: Vec<Name>) {
+        let group = self.state().directory.find(id).map_or_else(|| id.to_string(), |(_, group)| group.label());
+        self.done(Effect::Invite(room.into(), group, users)).await.ok();
     }
 }
 

@@ -27,7 +27,7 @@ impl Engine {
             for room in info.rooms() {
                 call.align_affiliation(&id, &room, &name).await;
                 if !info.chats_apart {
-                    call.invite(&room, vec![name.clone()]).await;
+                    call.invite(&id, &room, vec![name.clone()]).await;
                 }
             }
             call.fire(Event::UserAdded { id, user: name, info }).await;
@@ -182,7 +182,7 @@ impl Call {
         for room in info.rooms() {
             // The one name is not taken out: to the room, the two are the same.
             self.align_affiliation(id, &room, account).await;
-            self.invite(&room, vec![account.clone()]).await;
+            self.invite(id, &room, vec![account.clone()]).await;
         }
         if let Some((user, info)) = left? {
             self.fire(Event::UserRemoved { id: id.clone(), user: stored_as.clone(), info }).await;
