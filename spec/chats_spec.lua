@@ -108,6 +108,15 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 		assert.is_nil(affiliation(other, "alice"));
 	end);
 
+	it("have readable ids that differ where names do not", function ()
+		local first = call("create", { name = "Book Club!" }, true);
+		local second = call("create", { name = "Book Club!" }, true);
+		local other = call("create", { name = "@" }, true);
+		assert.equal("book-club@groups.localhost", call("get_info", first).muc_jid);
+		assert.truthy(call("get_info", second).muc_jid:match("^book%-club%-%w+@groups%.localhost$"));
+		assert.truthy(call("get_info", other).muc_jid:match("^[%w_-]+@groups%.localhost$"));
+	end);
+
 	it("invite members by a message from the room to the bare JID that names the group and the chat", function ()
 		local id = new_group(true);
 		local muc_jid = call("get_info", id).muc_jid;

@@ -164,11 +164,13 @@ end
 -- What is wrong, by subject, as the shell's module:list() shows it.
 local troubles = {};
 
+-- Shows what is wrong with storage or the chat host, or that it is well again. Returns true if that is new.
 local function set_trouble(subject, text)
-	if troubles[subject] == text then return; end
+	if troubles[subject] == text then return false; end
 	troubles[subject] = text;
 	local trouble = troubles.storage or troubles.chats;
 	module:set_status(trouble and "error" or "info", trouble or "Loaded", true);
+	return true;
 end
 
 -- Loading
@@ -473,12 +475,10 @@ end
 watch_chat_host();
 
 local function check_muc_host()
-	if muc_host and not effects.has_muc() then
+	local is_missing = muc_host and not effects.has_muc();
+	if set_trouble("chats", is_missing and "groups_muc_host is no active chat host" or nil) and is_missing then
 		module:log("error", "groups_muc_host is %q, which is no active chat host: "
 			.."add Component %q \"muc\" to the configuration", muc_host, muc_host);
-		set_trouble("chats", "groups_muc_host is no active chat host");
-	else
-		set_trouble("chats", nil);
 	end
 end
 
@@ -489,7 +489,7 @@ hook_global("host-activated", function (activated)
 		module:add_timer(0, check_muc_host);
 	end
 end);
-module:hook_global("host-deactivated", function (deactivated)
+hook_global("host-deactivated", function (deactivated)
 	if deactivated == muc_host then
 		set_trouble("chats", "groups_muc_host is no active chat host");
 	end

@@ -7,6 +7,7 @@ local new_id = require "util.id".short;
 local st = require "util.stanza";
 
 local muc_host = module:get_option_string("groups_muc_host");
+local has_random_ids = module:get_option_string("groups_chat_ids", "readable") == "random";
 
 local for_each = module:require "each";
 
@@ -63,11 +64,20 @@ local function discard(muc, room)
 	muc.delete_room(room);
 end
 
-function effects.create_room(_, name)
+-- Makes a room under the readable id `node`, with an ending where that is taken, or under any.
+function effects.create_room(_, name, node)
 	local muc, err = get_muc();
 	if not muc then return nil, err; end
 	local room, ok;
-	room, err = muc.create_room(jid_prep(new_id().."@"..muc_host));
+	local nodes = { new_id() };
+	if node ~= "" and not has_random_ids then
+		nodes = { node, node.."-"..new_id():gsub("%W", ""):sub(1, 4), new_id() };
+	end
+	for _, tried in ipairs(nodes) do
+		local jid = jid_prep(tried.."@"..muc_host);
+		if jid then room, err = muc.create_room(jid); end
+		if room then break; end
+	end
 	if not room then return nil, err or "no further room is allowed"; end
 	set_up(room);
 	room:set_moderated(false);

@@ -11,7 +11,7 @@ use mlua::prelude::*;
 
 use super::kept::{LastLists, LastRecord};
 use super::{convert, roster};
-use crate::engine::{Answer, Effect, Error, Level, Name, Operation, Reply, Step, StoredMembers, Text};
+use crate::engine::{Answer, Effect, Error, Level, Name, Operation, Reply, Step, StoredMembers, Text, room_node};
 
 /// What the shim's function for an effect returns when it has succeeded.
 #[derive(Clone, Copy)]
@@ -167,7 +167,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         }
         Effect::ReadMarker => "read_marker".into_lua_multi(lua),
         Effect::StoreMarker(marker) => ("store_marker", convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua),
-        Effect::CreateRoom(title) => ("create_room", text(title)?).into_lua_multi(lua),
+        Effect::CreateRoom(title) => ("create_room", text(title)?, room_node(title)).into_lua_multi(lua),
         Effect::DiscardRoom(jid) => ("discard_room", text(jid)?).into_lua_multi(lua),
         Effect::DestroyRoom(jid) => ("destroy_room", text(jid)?).into_lua_multi(lua),
         Effect::RenameRoom(jid, title) => ("rename_room", text(jid)?, text(title)?).into_lua_multi(lua),

@@ -23,6 +23,18 @@ pub(crate) fn changed_settings(has: &[u8]) -> Vec<&'static str> {
     SETTINGS.iter().filter(|&&(name, wanted)| is_on(name) != wanted).map(|&(name, _)| name).collect()
 }
 
+/// The longest id of a room that is made of a name, in characters.
+const LONGEST_NODE: usize = 40;
+
+/// A readable id for the room of a chat of this name: its letters and digits, in lower case, with hyphens between words.
+/// Empty if there are none.
+pub fn room_node(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name).to_lowercase();
+    let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let node: String = words.collect::<Vec<_>>().join("-").chars().take(LONGEST_NODE).collect();
+    node.trim_end_matches('-').to_owned()
+}
+
 impl Engine {
     /// Sets up a room that somebody has made anew (`muc-room-pre-create`), if it is a group's.
     pub fn room_made(&self, jid: &[u8]) -> Operation {
@@ -158,5 +170,18 @@ impl crate::engine::State {
     pub(crate) fn member_names(&self, id: &Name) -> BTreeSet<Name> {
         let group = self.directory.find(id).map(|(_, group)| group);
         group.into_iter().flat_map(|group| group.members()).map(|user| self.directory.user_name(user)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room_node;
+
+    #[test]
+    fn the_id_of_a_room_is_made_of_the_words_of_its_name() {
+        assert_eq!(room_node(b"Book Club"), "book-club");
+        assert_eq!(room_node("Chœur: « Été » 2026!".as_bytes()), "chœur-été-2026");
+        assert_eq!(room_node(b" / @ "), "");
+        assert_eq!(room_node("a ".repeat(40).as_bytes()).chars().count(), 39);
     }
 }
