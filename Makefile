@@ -9,7 +9,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 OPS ?= 100000
 
-.PHONY: help build run test soak lint bench install uninstall clean
+.PHONY: help build run test soak lint bench install uninstall deb clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -56,6 +56,9 @@ $(MODULE)/groups_internal_native.so: $(SOURCES)
 
 uninstall: ## remove it from there; the stored data stay
 	rm -rf '$(DESTDIR)$(PREFIX)/lib/prosody/modules/mod_groups_internal'
+
+deb: build ## a Debian package for this architecture (MAINTAINER="NAME <ADDRESS>")
+	@spec/support/deb
 
 clean: ## remove all that was built, fetched and run
 	rm -rf target
