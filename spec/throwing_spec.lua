@@ -41,6 +41,16 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			end
 		end);
 
+		it("an error in a hook is logged once, with what to do, and does not get to who fired the event", function ()
+			local mark = server:log_mark();
+			assert.is_true(server:eval([[
+				for _ = 1, 2 do module:fire_event("roster-load", { username = "ann" }); end
+				return true]]));
+			local _, times = server:log_text(mark):gsub("The hook on roster%-load failed", "");
+			assert.equal(1, times);
+			assert.truthy(server:log_text(mark):find("restart Prosody if it goes on", 1, true));
+		end);
+
 		it("a strange roster query gets Prosody's answer", function ()
 			for _, source in ipairs {
 				[[:tag("item", { xmlns = ns })]], [[:tag("item", { xmlns = ns, jid = "" })]],
