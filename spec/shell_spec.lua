@@ -125,7 +125,8 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.same({ "ann", "cleo" }, members("set"));
 		assert.matches("^the server cannot read .*No such file",
 			(refused("set_members", "localhost", "set", "--file=/none")));
-		assert.matches("0 members now$", done("set_members", "localhost", "set", "", "--yes"));
+		assert.matches("0 members now$", done("set_members", "localhost", "set", "--empty", "--yes"));
+		assert.matches("say %-%-empty$", (refused("set_members", "localhost", "set", "", "--yes")));
 	end);
 
 	it("adds and removes chats", function ()
@@ -147,6 +148,12 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.matches("1 group: all contact lists are in storage$", done("sync", "localhost", "late"));
 		assert.matches("Late", world.contact_of(server, "ann", "bob"));
 		assert.matches("localhost: all contact lists are in storage$", done("status", "localhost"));
+		assert.equal("nothing is wrong", done("check", "localhost"));
+		server:eval([[
+			return hosts["groups.localhost"].modules.muc.get_room_from_jid((...)):set_members_only(false) ~= nil]],
+			server:call("get_info", "late").muc_jid);
+		assert.matches("The room .* of late has other settings: members_only\n", done("check", "localhost"));
+		assert.matches("1 problem mended$", done("repair", "localhost", "--yes"));
 		assert.equal("nothing is wrong", done("check", "localhost"));
 		server:eval([[hosts["groups.localhost"].modules.muc.get_room_from_jid((...)):destroy() return true]],
 			server:call("get_info", "late").muc_jid);

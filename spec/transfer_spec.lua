@@ -118,6 +118,26 @@ Error: 4 changes; nothing has changed; add --yes to do it]], output);
 		assert.equal("New", other:call("get_info", "crew").name);
 	end);
 
+	it("keep groups apart whose names give the same id", function ()
+		for _, id in ipairs { "group", "group-2" } do assert(server:call("create", { name = id }, false, id)); end
+		local text = "[Друзья]\nann@localhost\n[Семья]\nbob@localhost\n[Работа]\ncleo@localhost\n";
+		assert(server:call("import_groups", text));
+		local found = server:eval([[
+			local found = {};
+			for id, info in groups.groups() do
+				if info.name:find("[\128-\255]") and id:find("^group") then
+					local users = {};
+					for user in pairs(groups.get_members(id)) do users[#users + 1] = user; end
+					found[info.name] = table.concat(users, " ");
+				end
+			end
+			for id in pairs(groups.groups()) do
+				if id:find("^group") then groups.delete(id); end
+			end
+			return found]]);
+		assert.same({ ["Друзья"] = "ann"; ["Семья"] = "bob"; ["Работа"] = "cleo" }, found);
+	end);
+
 	it("take in Prosody's mod_groups, and say what they leave out", function ()
 		local path = write("groups.txt", "[Book Club]\nann@localhost=Ann\nbob@localhost\neve@elsewhere.example\n");
 		assert.equal([[book-club: create "Book Club"

@@ -231,6 +231,13 @@ fn check(mut import: Import) -> Result<Import, ImportError> {
         if display_name(group.name.as_bytes()).is_err() {
             return Err(wrong("the name is not valid".to_owned()));
         }
+        let description = group.description.as_deref().filter(|text| !text.is_empty());
+        if description.is_some_and(|text| display_name(text.as_bytes()).is_err()) {
+            return Err(wrong("the description is not valid".to_owned()));
+        }
+        if let Some(chat) = group.chats.iter().find(|chat| display_name(chat.name.as_bytes()).is_err()) {
+            return Err(wrong(format!("{:?} cannot be the name of a chat", chat.name)));
+        }
         if !group.has_id {
             let base = id_of(&group.name);
             let numbered = (2..).map(|n| format!("{base}-{n}"));

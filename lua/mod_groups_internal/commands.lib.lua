@@ -121,8 +121,9 @@ local function change_members(groups, name, id, users, ...)
 end
 
 local function warn_of_missing(session, host, users)
-	local missing = {};
+	local missing, pace = {}, transfer.new_pacer();
 	for _, user in ipairs(users) do
+		pace();
 		if not usermanager.user_exists(user, host) then missing[#missing + 1] = user; end
 	end
 	if #missing > 0 then
@@ -182,7 +183,8 @@ command("list", "host", "", "List the groups", function (session, groups, host)
 	for _, id in ipairs(sorted_keys(all)) do
 		pace();
 		local info = all[id];
-		local members, chats = count(groups.get_members(id)), #(groups.get_group_chats(id) or {});
+		-- Not by get_group_chats(), which reads each room.
+		local members, chats = count(groups.get_members(id)), #(info.mucs or {}) + (info.muc_jid and 1 or 0);
 		rows[#rows + 1] = { id, info.name, members, chats, info.description };
 	end
 	if #rows > 0 then
@@ -300,7 +302,8 @@ command("remove_member", "host group users", "", "Remove one user, or several", 
 	return true, ("removed %s from %q"):format(#users == 1 and users[1] or plural(#users, "user"), info.name);
 end);
 
-command("set_members", "host group users", "yes file=", "Make these users the members, from --file=PATH too (--yes)",
+command("set_members", "host group users", "yes empty file=",
+	"Make these users the members, from --file=PATH too (--yes; --empty: none)",
 	function (session, groups, host, text, ...)
 		local id, info = find_group(groups, host, text);
 		if not id then return nil, info; end
@@ -309,12 +312,16 @@ command("set_members", "host group users", "yes file=", "Make these users the me
 		if flags.file then
 			local file, err = io.open(flags.file, "r");
 			if not file then return nil, "the server cannot read "..err; end
-			arguments[#arguments + 1] = file:read("a");
+			local names;
+			names, err = file:read("a");
 			file:close();
+			if not names then return nil, "the server cannot read "..flags.file..": "..err; end
+			arguments[#arguments + 1] = names;
 		end
-		if #arguments == 0 then return nil, "which users? For an empty group, say \"\""; end
 		local users, err = read_users(host, table.unpack(arguments));
 		if not users then return nil, err; end
+		-- A list that could not be made is empty as well.
+		if #users == 0 and not flags.empty then return nil, "which users? For an empty group, say --empty"; end
 		local members, wanted, added, removed = groups.get_members(id), {}, {}, {};
 		for i, user in ipairs(users) do
 			local name = jid_split(user.."@"..host);
@@ -402,7 +409,11 @@ command("sync", "host group", "no-wait", "Bring contact lists up to date, of one
 			if not id then return nil, err; end
 			ids = { id };
 		end
-		for _, id in ipairs(ids) do groups.sync(id); end
+		local pace = transfer.new_pacer();
+		for _, id in ipairs(ids) do
+			groups.sync(id);
+			pace();
+		end
 		local what = plural(#ids, "group");
 		if flags["no-wait"] then return true, what..", in the background"; end
 		return true, what..": "..show_progress(session, groups);
@@ -433,6 +444,16 @@ local describe_problem = {
 	end;
 	["chat-missing"] = function (problem)
 		return ("The room of a chat of %s is gone: %s"):format(problem.group_id, problem.jid);
+	end;
+	["chat-changed"] = function (problem)
+		return ("The room %s of %s has other settings: %s"):format(problem.jid, problem.group_id,
+			enumerate(problem.settings));
+	end;
+	["member-misspelt"] = function (problem)
+		return ("The member %s is the account %s, in: %s"):format(problem.user, problem.account, enumerate(problem.groups));
+	end;
+	["name-missing"] = function (problem)
+		return ("The group %s has no name"):format(problem.group_id);
 	end;
 	["record-differs"] = function (problem)
 		return ("Storage has the group %s otherwise than memory"):format(problem.group_id);

@@ -3,6 +3,7 @@
 
 local async = require "util.async";
 local encode = require "util.json".encode;
+local new_id = require "util.id".short;
 local monotonic = require "util.time".monotonic;
 local add_task = require "util.timer".add_task;
 local native = require "groups_internal_native";
@@ -45,7 +46,7 @@ local function write_group(out, groups, id)
 		if value ~= nil then out[#out + 1] = ("%s%s: %s,"):format(indent, encode(name), encode(value)); end
 	end
 	field("id", id);
-	field("name", info.name);
+	field("name", info.name ~= "" and info.name or id);
 	field("description", info.description);
 	field("chat_membership", info.chat_membership);
 	local chats, members = {}, sorted_keys(groups.get_members(id));
@@ -82,7 +83,8 @@ end
 
 -- Writes a file by rename: whoever reads it meanwhile has the old one or the new one.
 local function write_file(path, text)
-	local new = path..".new";
+	-- Nobody else can have put a link there.
+	local new = ("%s.%s.new"):format(path, new_id());
 	local file, err = io.open(new, "wb");
 	if not file then return nil, err; end
 	local ok;
@@ -96,8 +98,8 @@ local function write_file(path, text)
 	return nil, err or close_err;
 end
 
--- Finds the group that a source means: by its id, or where it has none by its name.
-local function find(groups, source, by_name)
+-- Finds the group that a source means: by its id, or where it has none by its name. `taken`: the ids of other sources.
+local function find(groups, source, by_name, taken)
 	if source.has_id then return source.id, groups.get_info(source.id); end
 	local ids = by_name[source.name];
 	if ids and #ids > 1 then
@@ -105,9 +107,10 @@ local function find(groups, source, by_name)
 	end
 	if ids then return ids[1], groups.get_info(ids[1]); end
 	local id, n = source.id, 2;
-	while groups.exists(id) do
+	while groups.exists(id) or taken[id] do
 		id, n = ("%s-%d"):format(source.id, n), n + 1;
 	end
+	taken[id] = true;
 	return id;
 end
 
@@ -182,9 +185,12 @@ local function import(groups, host, text, dry_run, on_progress)
 		table.insert(by_name[info.name], id);
 	end
 	-- All are found before anything changes.
-	local found = {};
+	local found, taken = {}, {};
+	for _, source in ipairs(read.groups) do
+		if source.has_id then taken[source.id] = true; end
+	end
 	for i, source in ipairs(read.groups) do
-		local id, info = find(groups, source, by_name);
+		local id, info = find(groups, source, by_name, taken);
 		pace();
 		if not id then return nil, info; end
 		found[i] = id;

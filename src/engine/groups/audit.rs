@@ -101,47 +101,63 @@ impl Engine {
     /// contact lists do so in the background.
     ///
     /// # Errors
-    /// [`Error::Internal`] if accounts cannot be listed.
+    /// [`Error::Internal`] if accounts cannot be listed, or something could not be mended: the log says what. The rest is
+    /// mended all the same.
     pub fn repair(&self) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
             let problems = call.find_problems().await?;
+            let mut mended = Ok(());
             for problem in &problems {
-                match problem {
-                    Problem::AccountMissing { user, .. } => {
-                        call.delete_account(user.clone()).await;
-                        // Its records were purged long ago.
-                        call.restore_purged(user.clone(), true).await.ok();
-                    }
-                    Problem::ChatMissing { id, jid } => call.drop_chat(id, jid).await?,
-                    Problem::ChatChanged { id, jid, .. } => call.set_up_room(id, jid, None).await,
-                    Problem::MemberMisspelt { user, account, groups } => {
-                        for id in groups {
-                            call.respell_member(id, user, account).await?;
-                        }
-                    }
-                    Problem::NameMissing { id } => {
-                        if let Ok(name) = display_name(id.as_bytes()) {
-                            call.change_info(id, name, &Details::default()).await?;
-                        }
-                    }
-                    Problem::RecordDiffers { id } => call.store_anew(id).await?,
-                    Problem::AffiliationsDiffer { id, jid, .. } => call.align_room(id, jid).await,
-                    Problem::ContactsDiffer { user } => {
-                        let now = call.now();
-                        let mut state = call.state();
-                        if let Some(user) = state.directory.find_user(user) {
-                            state.work.enqueue([user], now);
-                        }
-                    }
+                match call.mend(problem).await {
+                    // It was deleted meanwhile.
+                    Ok(()) | Err(Error::GroupNotFound) => {}
+                    failed => mended = failed,
                 }
             }
-            Ok(Answer::Problems(problems))
+            mended.map(|()| Answer::Problems(problems))
         })
     }
 }
 
 impl Call {
+    /// Mends one problem, unless it is none any more: finding them all may have taken long.
+    async fn mend(&self, problem: &Problem) -> Result<(), Error> {
+        match problem {
+            Problem::AccountMissing { user: name, .. } => {
+                let user = self.state().directory.intern(name);
+                self.state().accounts.doubt(user);
+                if !self.has_account(user).await {
+                    self.delete_account(name.clone()).await;
+                    // Its records were purged long ago.
+                    self.restore_purged(name.clone(), true).await.ok();
+                }
+            }
+            Problem::ChatMissing { id, jid } => self.drop_chat(id, jid).await?,
+            Problem::ChatChanged { id, jid, .. } => self.set_up_room(id, jid, None).await,
+            Problem::MemberMisspelt { user, account, groups } => {
+                for id in groups {
+                    self.respell_member(id, user, account).await?;
+                }
+            }
+            Problem::NameMissing { id } => {
+                if let Ok(name) = display_name(id.as_bytes()) {
+                    self.change_info(id, name, &Details::default()).await?;
+                }
+            }
+            Problem::RecordDiffers { id } => self.store_anew(id).await?,
+            Problem::AffiliationsDiffer { id, jid, .. } => self.align_room(id, jid).await,
+            Problem::ContactsDiffer { user } => {
+                let now = self.now();
+                let mut state = self.state();
+                if let Some(user) = state.directory.find_user(user) {
+                    state.work.enqueue([user], now);
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn find_problems(&self) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();
         let accounts = self.list_accounts().await?;
@@ -173,6 +189,7 @@ impl Call {
         }
         let ids: Vec<_> = groups.iter().map(|(id, _)| id.clone()).collect();
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
+            self.perform(Effect::Pause).await;
             if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
                 problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
                     let Some(Text(has)) = has else { return Some(Problem::ChatMissing { id: id.clone(), jid }) };
@@ -268,6 +285,11 @@ impl Call {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let stored = match self.find(id) {
             Ok((key, info)) if info.has_room(jid) => {
+                if self.perform(Effect::FindRooms(vec![jid.into()])).await == Reply::Flags(vec![true]) {
+                    // It was made anew meanwhile.
+                    self.end(turn).await;
+                    return Ok(());
+                }
                 let info = info.without_rooms(|other| other == jid);
                 self.store_info(id, key, info.clone()).await.map(|()| Some(info))
             }

@@ -109,6 +109,11 @@ impl Call {
         }
         let changed = self.compare_members(key, usernames, how);
         if changed.joined.is_empty() && changed.left.is_empty() {
+            let now = self.now();
+            let mut state = self.state();
+            if !changed.again.is_empty() && how != Bulk::Add(true) && state.unsettled.is_delayed(key) {
+                state.enqueue_group(key, now);
+            }
             return Ok(changed);
         }
         if !changed.joined.is_empty() {
@@ -137,7 +142,7 @@ impl Call {
             }
         }
         if how == Bulk::Add(true) && !changed.joined.is_empty() {
-            state.unsettled.groups.insert(key, true);
+            state.unsettled.delay(key);
         } else if any_present {
             state.enqueue_group(key, now);
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
 use crate::engine::contacts::rules::{decide, new_labels};
-use crate::engine::effect::{Effect, Reply};
+use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::groups::audit::Problem;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
@@ -77,7 +77,9 @@ impl Call {
             }
         }
         self.end(turn).await;
-        stored.map_err(|_| Error::Internal)
+        let Err(reason) = stored else { return Ok(()) };
+        self.log(Level::Error, format!("Group {id} cannot be stored as memory has it: {reason}")).await;
+        Err(Error::Internal)
     }
 
     /// Finds the members whose contact lists are not as they should be, though no work on them is open. Virtual

@@ -182,7 +182,9 @@ impl Call {
         for room in info.rooms() {
             // The one name is not taken out: to the room, the two are the same.
             self.align_affiliation(id, &room, account).await;
-            self.invite(id, &room, vec![account.clone()]).await;
+            if !info.chats_apart {
+                self.invite(id, &room, vec![account.clone()]).await;
+            }
         }
         if let Some((user, info)) = left? {
             self.fire(Event::UserRemoved { id: id.clone(), user: stored_as.clone(), info }).await;

@@ -94,7 +94,7 @@ impl Call {
 
     /// Gives a room of a group the group's members and settings; with a name, it was made anew.
     pub(crate) async fn set_up_room(&self, id: &Name, jid: &[u8], name: Option<Box<[u8]>>) {
-        let members = self.state().member_names(id);
+        let members = if self.lets_members_in(id) { self.state().member_names(id) } else { BTreeSet::new() };
         let effect = Effect::SetUpRoom(jid.into(), name, members.iter().cloned().collect());
         match self.perform(effect).await {
             Reply::Names(refused) if refused.is_empty() => {
