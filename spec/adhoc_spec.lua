@@ -65,13 +65,6 @@ describe("ad-hoc commands with Prosody "..harness.version.." and storage "..harn
 
 	local function as_admin(...) return command("boss@localhost", ...); end
 
-	local function members(id)
-		local names = {};
-		for name in pairs(server:call("get_members", id)) do names[#names + 1] = name; end
-		table.sort(names);
-		return names;
-	end
-
 	setup(function ()
 		server = world.new {
 			options = { admins = { "boss@localhost", "chief@remote.example" } };
@@ -93,7 +86,7 @@ describe("ad-hoc commands with Prosody "..harness.version.." and storage "..harn
 		answer = as_admin("add_member", { group = "family", users = { "ann@localhost", "bob@localhost" } });
 		assert.same({ "group:list-single", "users:jid-multi" }, answer.fields);
 		assert.equal('info: added 2 users to "Family"', answer.note);
-		assert.same({ "ann", "bob" }, members("family"));
+		assert.same({ "ann", "bob" }, world.members(server, "family"));
 		assert.matches("^family +| Family", as_admin("list").result[2]);
 		assert.equal("Id:          family", as_admin("show", { group = "family" }).result[1]);
 		assert.equal('info: "Family" is now "Kin"', as_admin("rename", { group = "family", name = "Kin" }).note);
@@ -117,7 +110,7 @@ describe("ad-hoc commands with Prosody "..harness.version.." and storage "..harn
 		assert.matches("^error: Users, by JID: ", as_admin("add_member", { group = "crew" }).note);
 		assert.equal("error: eve@elsewhere.example is not an account of localhost",
 			as_admin("add_member", { group = "crew", users = { "ann@localhost", "eve@elsewhere.example" } }).note);
-		assert.same({}, members("crew"));
+		assert.same({}, world.members(server, "crew"));
 	end);
 
 	it("are for admins, also those of another server, and for nobody else", function ()

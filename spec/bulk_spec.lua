@@ -8,13 +8,6 @@ describe("lists of members with Prosody "..harness.version.." and storage "..har
 
 	local function call(...) return server:call(...); end
 
-	local function members(id)
-		local names = {};
-		for name in pairs(call("get_members", id)) do names[#names + 1] = name; end
-		table.sort(names);
-		return names;
-	end
-
 	-- Counts what is fired and saved from now on.
 	local function watch()
 		server:eval([[
@@ -80,14 +73,14 @@ describe("lists of members with Prosody "..harness.version.." and storage "..har
 		watch();
 		assert.is_true(call("set_members", id, { b, c:upper(), d }));
 		assert.same({ added = { c, d }; removed = { a }; saves = 0 }, seen());
-		assert.same({ b, c, d }, members(id));
+		assert.same({ b, c, d }, world.members(server, id));
 		watch();
 		assert.is_true(call("set_members", id, { d, c, b }));
 		assert.same({ added = {}; removed = {}; saves = 0 }, seen());
 		assert.is_true(call("remove_members", id, { c, "nobody", d }));
-		assert.same({ b }, members(id));
+		assert.same({ b }, world.members(server, id));
 		server:restart();
-		assert.same({ b }, members(id));
+		assert.same({ b }, world.members(server, id));
 	end);
 
 	it("are refused whole for a bad name, which is pointed out", function ()
@@ -103,7 +96,7 @@ describe("lists of members with Prosody "..harness.version.." and storage "..har
 			assert.same({ nil, "bad-request" }, refusal(name, id, { alice = {} }));
 			assert.same({ nil, "group-not-found" }, refusal(name, "no-such-group", {}));
 		end
-		assert.same({ a }, members(id));
+		assert.same({ a }, world.members(server, id));
 	end);
 
 	it("belong to groups that can be described", function ()

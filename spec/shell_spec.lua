@@ -31,13 +31,6 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		return output..errors;
 	end
 
-	local function members(id)
-		local names = {};
-		for name in pairs(server:call("get_members", id)) do names[#names + 1] = name; end
-		table.sort(names);
-		return names;
-	end
-
 	local function settings(modules)
 		return {
 			global_modules = modules;
@@ -59,7 +52,7 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.equal('created the group "Family" on localhost, its id is family',
 			done("create", "localhost", "Family", "true", "family"));
 		assert.equal("added 2 users to \"Family\"", done("add_member", "localhost", "family", "ann", "bob@localhost"));
-		assert.same({ "ann", "bob" }, members("family"));
+		assert.same({ "ann", "bob" }, world.members(server, "family"));
 		local list = done("list", "localhost");
 		assert.matches("family +| Family +| +2 | +1 |", list);
 		assert.matches("1 group on localhost$", list);
@@ -113,7 +106,7 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		local err, said = refused("set_members", "localhost", "set", "ann bob\ncleo");
 		assert.equal("nothing has changed; add --yes to do it", err);
 		assert.equal("Add: ann, bob, cleo\nRemove: none", said);
-		assert.same({}, members("set"));
+		assert.same({}, world.members(server, "set"));
 		assert.matches('"Set" has 3 members now$', done("set_members", "localhost", "set", "ann bob\ncleo", "--yes"));
 		assert.equal('"Set" has these members already', done("set_members", "localhost", "set", "Ann,bob", "cleo"));
 		local path = server.folder.."/names";
@@ -122,7 +115,7 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		file:close();
 		assert.equal('Add: none\nRemove: bob\n"Set" has 2 members now',
 			done("set_members", "localhost", "set", "--yes", "--file="..path));
-		assert.same({ "ann", "cleo" }, members("set"));
+		assert.same({ "ann", "cleo" }, world.members(server, "set"));
 		assert.matches("^the server cannot read .*No such file",
 			(refused("set_members", "localhost", "set", "--file=/none")));
 		assert.matches("0 members now$", done("set_members", "localhost", "set", "--empty", "--yes"));
@@ -170,7 +163,7 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.matches("^OK", portal('groups:add_member("localhost","portal","ann","delay")'));
 		assert.matches("^OK", portal('groups:add_member("localhost","portal","bob",true)'));
 		assert.matches("^OK", portal('groups:add_member("localhost","portal","cleo",nil)'));
-		assert.same({ "ann", "bob", "cleo" }, members("portal"));
+		assert.same({ "ann", "bob", "cleo" }, world.members(server, "portal"));
 		assert.equal("OK: Synchronised members", portal('groups:sync_group("localhost","portal")'));
 		assert.matches("^Error: no group", portal('groups:sync_group("localhost","none")'));
 		assert.matches("^OK", portal('groups:delete("localhost","portal","--yes")'));

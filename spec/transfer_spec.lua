@@ -33,13 +33,6 @@ describe("export and import with Prosody "..harness.version.." and storage "..ha
 		return path;
 	end
 
-	local function members(on, id)
-		local names = {};
-		for name in pairs(on:call("get_members", id)) do names[#names + 1] = name; end
-		table.sort(names);
-		return names;
-	end
-
 	-- Rooms have other names elsewhere.
 	local function without_rooms(text)
 		return (text:gsub("[^\"]+@groups%.localhost", "ROOM"));
@@ -114,7 +107,7 @@ Error: 4 changes; nothing has changed; add --yes to do it]], output);
 			{ "id": "crew", "name": "New", "members": [ "ann" ] } ] }]]);
 		assert.equal("crew: change name or description\ncrew: add ann\nOK: 2 changes made",
 			(shell(other, "import", "localhost", path, "--yes")));
-		assert.same({ "ann", "cleo" }, members(other, "crew"));
+		assert.same({ "ann", "cleo" }, world.members(other, "crew"));
 		assert.equal("New", other:call("get_info", "crew").name);
 	end);
 
@@ -145,7 +138,7 @@ book-club: add 2 members
 Left out: line 2: the name "Ann" of ann@localhost
 Left out: line 4: eve@elsewhere.example is not an account of localhost
 OK: 2 changes made]], (shell(other, "import", "localhost", path, "--yes")));
-		assert.same({ "ann", "bob" }, members(other, "book-club"));
+		assert.same({ "ann", "bob" }, world.members(other, "book-club"));
 		assert.matches("there is nothing to add$", (shell(other, "import", "localhost", path, "--yes")));
 	end);
 

@@ -116,6 +116,14 @@ function world.in_memory(server, username)
 		return contacts;]], username);
 end
 
+-- The members of a group, in the order of their names.
+function world.members(server, id)
+	local names = {};
+	for name in pairs(server:call("get_members", id)) do names[#names + 1] = name; end
+	table.sort(names);
+	return names;
+end
+
 -- A name that no other spec on the same server uses.
 local count = 0;
 function world.name(prefix)

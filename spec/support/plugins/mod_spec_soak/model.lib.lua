@@ -71,6 +71,7 @@ end
 local function key(owner, contact)
 	return owner..">"..contact;
 end
+model.key = key;
 
 -- The ids of the groups that bring this contact to this owner, whether or not the list has it yet.
 function model:shared(owner, contact)
@@ -143,6 +144,7 @@ local function is_marked(pair, slow)
 	end
 	return slow and next(pair.kept) and "may" or marked;
 end
+model.is_marked = is_marked;
 
 -- Another group has begun to bring this contact. Requests between the two are settled.
 function model:bring(id, owner, contact)
@@ -317,6 +319,14 @@ function model:is_known(user)
 	return self:has_account(user) and not self.users[user].unheard;
 end
 
+-- No list has yet what the group brings to and of this user.
+function model:be_unsure(group, user)
+	for member in pairs(self.users) do
+		group.sure[key(user, member)], group.sure[key(member, user)] = nil, nil;
+		group.reached[key(user, member)], group.reached[key(member, user)] = nil, nil;
+	end
+end
+
 -- Lists must have what the group brings to and of this user, but for members who wait for sync().
 function model:be_sure(id, user)
 	local group = self.groups[id];
@@ -342,10 +352,7 @@ function model:add(id, user, delayed)
 	if not group then return nil, "group-not-found"; end
 	self:change_sharing(function ()
 		if not group.members[user] then
-			for member in pairs(self.users) do
-				group.sure[key(user, member)], group.sure[key(member, user)] = nil, nil;
-				group.reached[key(user, member)], group.reached[key(member, user)] = nil, nil;
-			end
+			self:be_unsure(group, user);
 		end
 		group.members[user] = true;
 		if delayed then
@@ -384,116 +391,7 @@ function model:sync(id)
 	self:settle_pending();
 end
 
--- --- accounts and sessions -----------------------------------------------------------------------------------------
-
--- With `heard`, the server fires an event for it; otherwise members with this account count from its first session on.
-function model:register(user, heard)
-	self:change_sharing(function ()
-		self.users[user].account, self.users[user].unheard = true, true;
-		for _, group in pairs(self.groups) do
-			for member in pairs(self.users) do
-				group.sure[key(user, member)], group.sure[key(member, user)] = nil, nil;
-				group.reached[key(user, member)], group.reached[key(member, user)] = nil, nil;
-			end
-		end
-	end);
-	if heard then self:appear(user); end
-end
-
--- The account counts: for itself, and for those with whom it shares groups.
-function model:appear(user)
-	self.users[user].unheard = nil;
-	for id, group in pairs(self.groups) do
-		if group.members[user] then self:be_sure(id, user); end
-	end
-	self:settle_pending();
-end
-
--- The account leaves groups, and the lists that it was in through groups only. In others it stays without subscription.
-function model:delete_account(user)
-	local brought = {};
-	for _, owner in ipairs(self.order) do brought[owner] = self:is_shared(owner, user); end
-	self:change_sharing(function ()
-		self.users[user] = {};
-		for _, group in pairs(self.groups) do group.members[user], group.waiting[user] = nil, nil; end
-		return user;
-	end);
-	for _, owner in ipairs(self.order) do
-		local pair = self:pair(owner, user);
-		local marked = is_marked(pair, self.slow);
-		self.pending[owner][user] = nil;
-		-- Where it is not known what was left behind, it is not known either that it goes.
-		for label in pairs(pair.kept) do pair.kept[label] = pair.vague and "may" or nil; end
-		pair.off, pair.loose, pair.loose_labels, pair.kept_once = nil, nil, nil, nil;
-		if pair.vague or pair.converting then
-			pair.vague, pair.fuzzy = true, pair.fuzzy or pair.converting;
-		elseif pair.sub and pair.born ~= true then
-			-- A request of an account that is gone is of no account.
-			pair.sub, pair.ask = "none", pair.ask and "may" or nil;
-			pair.maybe_gone = pair.maybe_gone or pair.born == "may" or nil;
-		elseif self.rules.mode ~= "virtual" and marked and (brought[owner] or pair.sub) or pair.sub and marked then
-			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
-		else
-			clear(pair);
-		end
-		pair.born = nil;
-		self.pairs[user][owner] = { labels = {}; kept = {} };
-		self.dirty[user][owner] = nil;
-	end
-	self.pending[user] = {};
-end
-
--- A session begins: the list is complete in it, and what was taken off is there again, for the other, too.
-function model:login(user, device)
-	self.users[user].online = device;
-	for _, contact in ipairs(self.order) do
-		local pair, other = self:pair(user, contact), self:pair(contact, user);
-		pair.unheard, other.unheard = nil, nil;
-		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
-		pair.returned = pair.off or pair.spared;
-		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
-		pair.loose_labels, pair.loose_name = nil, nil;
-		self.dirty[user][contact], self.unclear[user][contact] = nil, nil;
-	end
-	if self.users[user].unheard then self:appear(user); end
-	for _, group in pairs(self.groups) do
-		for member in pairs(group.members) do
-			if group.members[user] and self:is_known(member) then group.sure[key(user, member)] = true; end
-		end
-	end
-	self:settle_pending();
-	self:note_one_sided();
-	for _, contact in ipairs(self.order) do
-		-- Prosody asks once more for what was asked for.
-		if self:pair(user, contact).ask and not self:is_shared(user, contact) and self:has_account(contact) then
-			self.pending[contact][user] = self.pending[contact][user] or self:pair(user, contact).ask;
-		end
-	end
-end
-
-function model:logout(user)
-	self.users[user].online = nil;
-end
-
--- The server dies, and comes back.
-function model:die()
-	for _, user in ipairs(self.order) do self:logout(user); end
-	for _, group in pairs(self.groups) do
-		for pair, where in pairs(group.reached) do
-			if where == "memory" then group.reached[pair] = nil; end
-		end
-	end
-	for _, of_owner in pairs(self.pairs) do
-		for _, pair in pairs(of_owner) do
-			if pair.fresh then
-				pair.vague = true;
-				for label in pairs(pair.kept) do pair.kept[label] = "may"; end
-			end
-			-- It is back with the next session, whether or not it was stored in this one.
-			if pair.returned then pair.loose, pair.returned = true, nil; end
-		end
-	end
-end
+-- --- options --------------------------------------------------------------------------------------------------------
 
 -- Options have other values from now on; what has happened stays.
 function model:switch(rules)

@@ -1,7 +1,7 @@
 -- The reference, continued: what users make of their contacts themselves, in their lists and with requests for
 -- subscription. Where no group brings the contact, this is RFC 6121, as every server does it.
 
-local model = module:require "model";
+local model = module:require "accounts";
 
 local gains = { to = { none = "to"; from = "both" }; from = { none = "from"; to = "both" } };
 local losses = { to = { to = "none"; both = "from" }; from = { from = "none"; both = "to" } };
