@@ -2,115 +2,29 @@
 -- Lua has them, and returns true and what was done, or nil and what is wrong.
 
 local async = require "util.async";
-local add_task = require "util.timer".add_task;
 local jid_split = require "util.jid".prepped_split;
+local count_all = require "util.iterators".count;
 local new_table = require "util.human.io".table;
 local monotonic = require "util.time".monotonic;
 local usermanager = require "core.usermanager";
 
+local typed = module:require("arguments");
 local transfer = module:require("transfer");
+
+local say, plural, enumerate, there_are = typed.say, typed.plural, typed.enumerate, typed.there_are;
+local find_group, read_user, read_users = typed.find_group, typed.read_user, typed.read_users;
+local sleep, sorted_keys = transfer.sleep, transfer.sorted_keys;
+
+local function count(map)
+	return count_all(pairs(map));
+end
 
 -- The widest table where the shell does not say how wide its window is: on 0.12, and in scripts.
 local default_width = 100;
--- How many names an error shows.
-local names_shown = 20;
 -- How many lines of what an import changes are shown.
 local lines_shown = 50;
 -- How often progress is shown, and how long it may stand still before nobody waits any longer, in seconds.
 local progress_interval, progress_patience = 0.5, 30;
-
-local texts = {
-	["group-not-found"] = "the group is gone";
-	["group-name-required"] = "the group needs a name";
-	["conflict"] = "the id is taken";
-	["bad-request"] = "a name or an id is not valid: it must be UTF-8 without control characters";
-	["service-unavailable"] = "chats need the option groups_muc_host, and it is not set";
-	["internal-server-error"] = "storage or the chat host failed; the log says how";
-};
-
-local function say(err)
-	return texts[err] or tostring(err);
-end
-
-local function sorted_keys(map)
-	local keys = {};
-	for key in pairs(map) do keys[#keys + 1] = key; end
-	table.sort(keys);
-	return keys;
-end
-
-local function count(map)
-	local n = 0;
-	for _ in pairs(map) do n = n + 1; end
-	return n;
-end
-
-local function plural(n, one, many)
-	return ("%d %s"):format(n, n == 1 and one or many or one.."s");
-end
-
--- Names for a line: all of them, or the first ones and how many more there are.
-local function enumerate(names)
-	if #names == 0 then return "none"; end
-	local shown = table.concat(names, ", ", 1, math.min(#names, names_shown));
-	return #names > names_shown and ("%s and %d more"):format(shown, #names - names_shown) or shown;
-end
-
-local function there_are(names)
-	return #names == 0 and "there are none" or "there are: "..enumerate(names);
-end
-
-local function sleep(seconds)
-	local wait, done = async.waiter();
-	add_task(seconds, done);
-	wait();
-end
-
--- Finds a group by its id, or by its name if no other group has it. Returns the id and the group's record.
-local function find_group(groups, host, text)
-	if type(text) ~= "string" or text == "" then
-		return nil, ("which group on %s? "):format(host)..there_are(sorted_keys(groups.groups())):gsub("^t", "T");
-	end
-	local info = groups.get_info(text);
-	if info then return text, info; end
-	local all, found = groups.groups(), {};
-	for id, candidate in pairs(all) do
-		if candidate.name == text then found[#found + 1] = id; end
-	end
-	if #found == 1 then return found[1], all[found[1]]; end
-	table.sort(found);
-	if #found > 1 then
-		return nil, ("%d groups on %s have the name %q; say which by the id: %s"):format(#found, host, text,
-			enumerate(found));
-	end
-	return nil, ("no group %q on %s; %s"):format(text, host, there_are(sorted_keys(all)));
-end
-
--- Reads one user: a username, or a JID of this host.
-local function read_user(host, text)
-	if not text:find("@", 1, true) then return text; end
-	local username, user_host = jid_split(text);
-	if not username then return nil, ("%q is not a JID"):format(text); end
-	if user_host ~= host then return nil, ("%s is not an account of %s"):format(text, host); end
-	return username;
-end
-
--- Reads users: several arguments, each of which may hold several, parted by blanks, commas or ends of lines.
-local function read_users(host, ...)
-	local users = {};
-	for i = 1, select("#", ...) do
-		local argument = select(i, ...);
-		if type(argument) ~= "string" then
-			return nil, ("%s is not a user"):format(tostring(argument));
-		end
-		for text in argument:gmatch("[^%s,]+") do
-			local user, err = read_user(host, text);
-			if not user then return nil, err; end
-			users[#users + 1] = user;
-		end
-	end
-	return users;
-end
 
 -- Calls a function for lists, and names the user whom it refuses.
 local function change_members(groups, name, id, users, ...)
@@ -551,43 +465,9 @@ command("help", "host", "", "List these commands", function (session)
 	return true, plural(#list, "command");
 end);
 
--- Parts flags from the other arguments. Commands get as many arguments as they name, and the flags behind them; those
--- that take users get as many as there are.
-local function call(entry, session, groups, host, ...)
-	local arguments, flags, n = {}, {}, 0;
-	for i = 1, select("#", ...) do
-		local argument = select(i, ...);
-		local flag, value;
-		if type(argument) == "string" then flag, value = argument:match("^%-%-([%w-]+)=?(.*)$"); end
-		if not flag then
-			n = n + 1;
-			arguments[n] = argument;
-		elseif entry.flags[flag.."="] and value ~= "" then
-			flags[flag] = value;
-		elseif entry.flags[flag] and value == "" then
-			flags[flag] = true;
-		else
-			local known = {};
-			for _, name in ipairs(sorted_keys(entry.flags)) do known[#known + 1] = "--"..name; end
-			return nil, ("groups %s knows no %s; %s"):format(entry.name, argument, there_are(known));
-		end
-	end
-	while n > 0 and arguments[n] == nil do n = n - 1; end
-	local _, named = entry.args:gsub("%S+", "");
-	named = named - 1; -- the host
-	if entry.args:find("users$") then
-		named = math.max(named - 1, n);
-	elseif n > named then
-		return nil, ("%s is too much; usage: groups %s %s"):format(tostring(arguments[named + 1]), entry.name,
-			entry.args:upper());
-	end
-	arguments[named + 1] = flags;
-	return entry.run(session, groups, host, table.unpack(arguments, 1, named + 1));
-end
-
 local run = {};
 for name, entry in pairs(by_name) do
-	run[name] = function (...) return call(entry, ...); end;
+	run[name] = function (...) return typed.call(entry, ...); end;
 end
 
 return { table = by_name, run = run };

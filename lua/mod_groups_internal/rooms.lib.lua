@@ -200,16 +200,21 @@ effects.disaffiliate = on_room({}, function (room, users)
 	return set_affiliations(room, {}, users);
 end);
 
+-- Returns who is a member of the room, and none of these users.
+local function list_strangers(room, users)
+	local is_known, strangers = {}, {};
+	for _, jid in ipairs(users) do is_known[jid] = true; end
+	for jid in room:each_affiliation("member") do
+		if not is_known[jid] then strangers[#strangers + 1] = jid; end
+	end
+	return strangers;
+end
+
 -- What align_room() would change.
 effects.compare_room = on_room(nil, function (room, users, enforce)
-	local differing, is_member = {}, {};
-	for _, user_jid in ipairs(users) do
-		is_member[user_jid] = true;
-		local affiliation = room:get_affiliation(user_jid) or "none";
-		if affiliation == "none" then differing[#differing + 1] = user_jid; end
-	end
-	for user_jid in room:each_affiliation("member") do
-		if enforce and not is_member[user_jid] then differing[#differing + 1] = user_jid; end
+	local differing = enforce and list_strangers(room, users) or {};
+	for _, jid in ipairs(users) do
+		if (room:get_affiliation(jid) or "none") == "none" then differing[#differing + 1] = jid; end
 	end
 	return differing;
 end);
@@ -254,12 +259,7 @@ function effects.set_up_room(context, jid, name, users)
 end
 
 effects.align_room = on_room(nil, function (room, users, enforce)
-	local is_member, strangers = {}, {};
-	for _, jid in ipairs(users) do is_member[jid] = true; end
-	for jid in room:each_affiliation("member") do
-		if enforce and not is_member[jid] then strangers[#strangers + 1] = jid; end
-	end
-	return set_affiliations(room, users, strangers);
+	return set_affiliations(room, users, enforce and list_strangers(room, users) or {});
 end);
 
 -- Invites as rooms pass invitations on (XEP-0045, section 7.8.2) and as XEP-0249 has it: clients know one or the other.

@@ -1,7 +1,9 @@
 -- Groups out to JSON, and in from JSON and from other programs. The library reads the texts; here is compared what they
 -- say with what there is, and added what is missing.
 
+local array = require "util.array";
 local async = require "util.async";
+local keys = require "util.iterators".keys;
 local encode = require "util.json".encode;
 local new_id = require "util.id".short;
 local monotonic = require "util.time".monotonic;
@@ -11,23 +13,25 @@ local native = require "groups_internal_native";
 -- How long others wait for their turn, in seconds.
 local turn = 0.005;
 
+-- Others have their turn for so long, in seconds.
+local function sleep(seconds)
+	local wait, done = async.waiter();
+	add_task(seconds, done);
+	wait();
+end
+
 -- Returns a function to be called often, which gives others their turn when it is time.
 local function new_pacer()
 	local since = monotonic();
 	return function ()
 		if monotonic() - since < turn or not async.ready() then return; end
-		local wait, done = async.waiter();
-		add_task(0, done);
-		wait();
+		sleep(0);
 		since = monotonic();
 	end;
 end
 
 local function sorted_keys(map)
-	local keys = {};
-	for key in pairs(map) do keys[#keys + 1] = key; end
-	table.sort(keys);
-	return keys;
+	return array.collect(keys(map)):sort();
 end
 
 -- An array with an item on each line, for version control.
@@ -215,4 +219,7 @@ local function import(groups, host, text, dry_run, on_progress)
 	return { changes = changes, left_out = read.left_out };
 end
 
-return { new_pacer = new_pacer, export = export, import = import, write_file = write_file };
+return {
+	sleep = sleep; new_pacer = new_pacer; sorted_keys = sorted_keys; export = export; import = import;
+	write_file = write_file;
+};
