@@ -101,8 +101,7 @@ impl Outbox {
             return Some((Effect::SendPresence(directory.user_name(user), directory.names(&others)), None));
         }
         let ((id, room), users, _) = self.invites.take()?;
-        let group = directory.find(&id).map_or_else(|| id.to_string(), |(_, group)| group.label());
-        Some((Effect::Invite(room, group, directory.names(&users)), None))
+        Some((Effect::Invite(room, directory.label(&id), directory.names(&users)), None))
     }
 
     /// The next push to one user.

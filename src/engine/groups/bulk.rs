@@ -111,8 +111,8 @@ impl Call {
         if changed.joined.is_empty() && changed.left.is_empty() {
             let now = self.now();
             let mut state = self.state();
-            if !changed.again.is_empty() && how != Bulk::Add(true) && state.unsettled.is_delayed(key) {
-                state.enqueue_group(key, now);
+            if !changed.again.is_empty() && how != Bulk::Add(true) {
+                state.end_delay(key, now);
             }
             return Ok(changed);
         }

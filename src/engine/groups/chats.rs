@@ -203,7 +203,7 @@ impl Call {
     }
 
     pub(crate) async fn invite(&self, id: &Name, room: &[u8], users: Vec<Name>) {
-        let group = self.state().directory.find(id).map_or_else(|| id.to_string(), |(_, group)| group.label());
+        let group = self.state().directory.label(id);
         self.done(Effect::Invite(room.into(), group, users)).await.ok();
     }
 }

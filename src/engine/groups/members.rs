@@ -118,8 +118,12 @@ impl Call {
         if self.state().directory.is_member(key, user) {
             let now = self.now();
             let mut state = self.state();
-            if !delayed && state.unsettled.is_delayed(key) {
-                state.enqueue_group(key, now);
+            if !delayed {
+                state.end_delay(key, now);
+            }
+            if state.accounts.awaiting.contains(&user) {
+                // It may have been made since it was last asked for.
+                state.accounts.doubt(user);
             }
             return Ok(Joining { key, user });
         }
@@ -148,18 +152,12 @@ impl Call {
         Ok(Joining { key, user })
     }
 
-    /// Asks for an account, also if it was not found a moment ago.
-    async fn look_for(&self, user: UserKey) -> bool {
-        self.state().accounts.doubt(user);
-        self.has_account(user).await
-    }
-
     /// Reconciles the rosters in memory with a new member.
     async fn welcome(&self, joining: Joining) {
         let Joining { key, user } = joining;
         let awaited = self.state().accounts.awaiting.contains(&user);
         if awaited {
-            if self.look_for(user).await {
+            if self.has_account(user).await {
                 self.arrive(user).await;
             }
         } else {

@@ -74,6 +74,11 @@ impl Directory {
         Some((key, self.groups.get(&key)?))
     }
 
+    /// What a group is called; its id if there is no such group any more.
+    pub(crate) fn label(&self, id: &Name) -> String {
+        self.find(id).map_or_else(|| id.to_string(), |(_, group)| group.label())
+    }
+
     pub(crate) fn group(&self, key: GroupKey) -> Option<&Group> {
         self.groups.get(&key)
     }

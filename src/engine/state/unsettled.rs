@@ -46,10 +46,6 @@ impl Unsettled {
         self.groups.insert(group, true);
         self.one_sided = true;
     }
-
-    pub(crate) fn is_delayed(&self, group: GroupKey) -> bool {
-        self.groups.get(&group) == Some(&true)
-    }
 }
 
 impl Call {
@@ -159,6 +155,13 @@ impl State {
             return;
         }
         work.enqueue(directory.group(key).into_iter().flat_map(|group| group.members()), now);
+    }
+
+    /// Queues the rosters of a group that waits for a `sync`.
+    pub(crate) fn end_delay(&mut self, key: GroupKey, now: f64) {
+        if self.unsettled.groups.get(&key) == Some(&true) {
+            self.enqueue_group(key, now);
+        }
     }
 
     fn marker_covers(&self, groups: &[GroupKey]) -> bool {
