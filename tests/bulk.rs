@@ -207,10 +207,27 @@ fn members_stay_out_of_the_chats_of_a_group_that_says_so_until_it_lets_them_in()
     world.settle();
     let inside = |world: &World| world.host.rooms.values().map(|room| room.members.len()).collect::<Vec<_>>();
     assert_eq!(inside(&world), [0, 0]);
+    // Also where a room's settings were changed by hand, and are mended.
+    world.host.rooms.values_mut().for_each(|room| room.opened = true);
+    world.run(world.engine.repair()).unwrap();
+    assert!(world.host.rooms.values().all(|room| !room.opened));
+    assert_eq!(inside(&world), [0, 0]);
     assert_eq!(world.host.count(|e| matches!(e, Effect::Invite(..))), 0);
     assert_eq!(world.host.infos[&n("g")].get("chat_membership"), Some(&Value::Bool(false)));
     world.run(world.engine.set_info_with(given("g"), given("G"), details(None, Some(true)))).unwrap();
     world.settle();
     assert_eq!(inside(&world), [3, 3]);
     assert!(world.host.count(|e| matches!(e, Effect::Invite(..))) > 0);
+}
+
+#[test]
+fn a_member_whose_delayed_add_is_followed_by_a_list_is_completed() {
+    let mut world = World::new(&FIVE);
+    world.create("g", "G").unwrap();
+    world.add("g", "ann").unwrap();
+    world.settle();
+    world.add_delayed("g", "bob").unwrap();
+    world.add_all(&["bob"]).unwrap();
+    world.settle();
+    world.check_contacts();
 }

@@ -474,3 +474,20 @@ fn prosody_itself_unsubscribes_a_deleted_account_from_a_friend_made_since_a_grou
     let departs = |effect: &Effect| matches!(effect, Effect::Depart(_, contacts) if contacts.contains(&n("ann")));
     assert_eq!(world.host.count(departs), 0);
 }
+
+#[test]
+fn a_contact_that_a_user_removed_and_made_anew_is_still_found_when_the_account_is_deleted() {
+    let mut world = World::with(Options::default(), EVERYBODY).and_group("g", "G", &["ann", "bob"]);
+    world.login("ann");
+    world.delete("g").unwrap();
+    world.take_off("ann", "bob");
+    world.edit("ann", "bob", |_| Some(Item::new("none").labelled("Mine")));
+    world.settle();
+    assert!(world.stored("bob", "ann").is_some());
+    world.host.forget();
+    world.delete_account("ann");
+    let departs = |effect: &Effect| matches!(effect, Effect::Depart(_, contacts) if contacts.contains(&n("bob")));
+    assert_eq!(world.host.count(departs), 0, "it is the user's own, and Prosody unsubscribes");
+    world.settle();
+    assert_eq!(world.stored("bob", "ann"), None);
+}

@@ -336,6 +336,26 @@ fn a_contact_taken_off_by_its_user_is_spared_until_the_next_login() {
 }
 
 #[test]
+fn a_list_that_lacks_its_counterpart_is_found_though_another_group_waits_for_a_sync() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.create("h", "H").unwrap();
+    world.login("ann");
+    world.login("bob");
+    world.settle();
+    world.take_off("ann", "bob");
+    world.settle();
+    world.kill();
+    world.start();
+    world.settle();
+    world.add_delayed("h", "ann").unwrap();
+    assert_eq!(world.stored("bob", "ann").unwrap().subscription, "none");
+    world.login("ann");
+    world.settle();
+    assert_eq!(world.stored("bob", "ann").unwrap().subscription, "both");
+    world.check_contacts();
+}
+
+#[test]
 fn a_contact_taken_off_comes_back_when_a_second_client_logs_in() {
     let mut world = World::with_group(&["ann", "bob"]);
     world.login("ann");
