@@ -233,4 +233,10 @@ describe("storage that fails, with Prosody "..harness.version, function ()
 			assert.not_equal("roster", call.store);
 		end
 	end);
+
+	it("is told of in words, not as the engine has it inside", function ()
+		local text = server:log_text();
+		assert.truthy(text:find("\terror\t", 1, true));
+		assert.falsy(text:find("Failed%s?%("));
+	end);
 end);

@@ -50,4 +50,19 @@ describe("at the start of Prosody "..harness.version.." with storage "..harness.
 			return hosts["groups.localhost"].modules.muc.get_room_from_jid(...):get_affiliation("service3@localhost")]],
 			before.muc_jid));
 	end);
+
+	it("one line says what there is, and a reload says nothing", function ()
+		local function said(mark)
+			local lines = {};
+			for line in server:log_text(mark):gmatch("\tinfo\t(Groups: [^\n]*)") do lines[#lines + 1] = line; end
+			return lines;
+		end
+		local mark = server:log_mark();
+		server:restart();
+		assert.same({ ("Groups: 1, memberships: 5, storage: %s, contact lists: permanent, chats: groups.localhost"):format(
+			harness.storage) }, said(mark));
+		mark = server:log_mark();
+		world.reload(server);
+		assert.same({}, said(mark));
+	end);
 end);

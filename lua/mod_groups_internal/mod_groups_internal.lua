@@ -8,6 +8,7 @@ local VERSION = "1.0.0";
 
 local array = require "util.array";
 local async = require "util.async";
+local file_attributes = require "lfs".attributes;
 local jid_prep = require "util.jid".prep;
 local jid_split = require "util.jid".split;
 local monotonic = require "util.time".monotonic;
@@ -40,6 +41,12 @@ local function refuse(text)
 	}), 0);
 end
 
+-- What tells the library in storage from the one that has replaced it since.
+local function stamp(path)
+	local file = path and file_attributes(path);
+	return file and ("%d %d %d"):format(file.ino, file.size, file.modification);
+end
+
 local function load_native()
 	local directory = module:get_directory();
 	local pattern = directory.."/?.so";
@@ -48,8 +55,12 @@ local function load_native()
 	end
 	local ok, native = pcall(require, "groups_internal_native");
 	local version = ok and type(native) == "table" and native.version or "unknown";
-	if version == VERSION then return native; end
 	local path = package.searchpath("groups_internal_native", package.cpath);
+	if version == VERSION then
+		-- The table is the process's: what is in it, the first load has put there.
+		native.stamp = native.stamp or stamp(path);
+		return native, native.stamp ~= stamp(path);
+	end
 	local problem = "is missing in "..directory;
 	if ok then
 		problem = "has version "..tostring(version)..", but the module has version "..VERSION;
@@ -65,7 +76,7 @@ if module:get_host_type() ~= "local" then
 		.."take it out of the modules of that component");
 end
 
-local native = load_native();
+local native, is_replaced = load_native();
 
 local effects = {};
 for _, library in ipairs { "storage", "rooms", "rosters", "profiles" } do
@@ -169,11 +180,43 @@ local function set_trouble(subject, text)
 	if troubles[subject] == text then return false; end
 	troubles[subject] = text;
 	local trouble = troubles.storage or troubles.chats;
-	module:set_status(trouble and "error" or "info", trouble or "Loaded", true);
+	module:set_status(trouble and "error" or troubles.update and "warn" or "info", trouble or troubles.update or "Loaded",
+		true);
 	return true;
 end
 
+-- Updates: Prosody keeps the library that it has loaded until its process ends.
+
+local restart_due = "An update is installed: restart Prosody to use it";
+
+if is_replaced then
+	set_trouble("update", restart_due);
+	module:log("warn", "The library of this module was replaced since Prosody has loaded it, and the old one is still "
+		.."used. %s", restart_due);
+end
+
+-- Prosody calls this before it unloads the module for a reload, and lets the module run on if it throws. The files of
+-- another version would refuse to load with the library in memory.
+function module.save()
+	local file = io.open(module.path);
+	local version = file and file:read("a"):match('\nlocal VERSION = "([^"]+)";');
+	if file then file:close(); end
+	if version == VERSION then return nil; end
+	set_trouble("update", restart_due);
+	refuse(("version %s goes on, and version %s waits. %s"):format(VERSION, version or "unknown", restart_due));
+end
+
 -- Loading
+
+local is_start = not module.reloading;
+
+-- One line for whoever looks whether the module runs.
+local function tell_start()
+	local status = handle:status();
+	local _, driver = require "core.storagemanager".get_driver(host, "groups");
+	module:log("info", "Groups: %d, memberships: %d, storage: %s, contact lists: %s, chats: %s", status.groups,
+		status.memberships, driver, roster_mode, muc_host or "none");
+end
 
 local loading;
 
@@ -183,6 +226,8 @@ local function load_groups()
 		local ok = run(handle:load(math.floor(os.time() / 60)));
 		if ok then
 			set_trouble("storage", nil);
+			if is_start then tell_start(); end
+			is_start = false;
 			run(handle:reconcile_loaded(effects.list_rosters(nil, math.huge)));
 		else
 			set_trouble("storage", "Groups cannot be read from storage (see log)");

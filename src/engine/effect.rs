@@ -180,6 +180,16 @@ pub enum Reply {
     Unsaved(String, u64),
 }
 
+impl Reply {
+    /// Why an effect failed, where this is not the answer that it should have, in words for the log.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Reply::Failed(reason) => reason,
+            _ => "the answer makes no sense",
+        }
+    }
+}
+
 /// What a roster should hold, and what of it must go. What follows from that is said in `contacts/rules.rs`.
 ///
 /// Contacts are numbered from 1, through all sections; the owner of the roster may be among them, and is passed over. A

@@ -165,6 +165,8 @@ pub(crate) struct State {
     marker: Marker,
     /// Records of groups that the purge of an account of their name takes along.
     copies: BTreeMap<Name, Copy>,
+    /// The log says already that chats are asked for where no chat host is configured.
+    told_of_chats: bool,
     /// Rooms whose affiliations are as membership says, as far as is known.
     aligned: HashSet<Box<[u8]>>,
     turns: Turns,
@@ -212,6 +214,7 @@ impl Engine {
             unreadable: BTreeSet::new(),
             marker: Marker::default(),
             copies: BTreeMap::new(),
+            told_of_chats: false,
             aligned: HashSet::new(),
             turns: Turns::default(),
         };

@@ -47,8 +47,11 @@ impl Call {
         let ids = match self.perform(Effect::ListGroups).await {
             Reply::Names(ids) => ids,
             other => {
-                self.log(Level::Error, format!("Groups cannot be read, no group works until they can: {other:?}"))
-                    .await;
+                self.log(
+                    Level::Error,
+                    format!("Groups cannot be read, no group works until they can: {}", other.reason()),
+                )
+                .await;
                 return Err(Error::Internal);
             }
         };
@@ -128,7 +131,7 @@ impl Call {
             },
             other => {
                 let text = "The record of open work cannot be read, no group works until it can";
-                self.log(Level::Error, format!("{text}: {other:?}")).await;
+                self.log(Level::Error, format!("{text}: {}", other.reason())).await;
                 Err(Error::Internal)
             }
         }
@@ -138,9 +141,8 @@ impl Call {
         match self.perform(Effect::ReadGroup(id.clone())).await {
             Reply::Record { info, members } => Some((id, Info::from_value(info?), members.unwrap_or_default())),
             other => {
-                let text =
-                    format!("Group {id} cannot be read and is left out until the module is loaded again: {other:?}");
-                self.log(Level::Error, text).await;
+                let text = "cannot be read and is left out until the module is loaded again";
+                self.log(Level::Error, format!("Group {id} {text}: {}", other.reason())).await;
                 self.state().unreadable.insert(id);
                 None
             }

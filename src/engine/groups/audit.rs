@@ -217,7 +217,7 @@ impl Call {
             Reply::Names(names) => Ok(names.into_iter().collect()),
             other => {
                 let text = "Accounts cannot be listed, so it cannot be said which members have none any more";
-                self.log(Level::Error, format!("{text}: {other:?}")).await;
+                self.log(Level::Error, format!("{text}: {}", other.reason())).await;
                 Err(Error::Internal)
             }
         }

@@ -75,13 +75,17 @@ impl Call {
     /// Makes a room for a group's chat.
     pub(crate) async fn create_room(&self, name: &[u8]) -> Result<Box<[u8]>, Error> {
         if !self.state().options.chats {
+            if !std::mem::replace(&mut self.state().told_of_chats, true) {
+                let text = "A chat was asked for, and there are none: set groups_muc_host to a component \"muc\", then";
+                self.log(Level::Warn, format!("{text} reload the configuration and the module")).await;
+            }
             return Err(Error::ServiceUnavailable);
         }
         match self.perform(Effect::CreateRoom(name.into())).await {
             Reply::Text(jid) => Ok(jid),
             other => {
                 let text = "A room cannot be created; check the component named by groups_muc_host";
-                self.log(Level::Error, format!("{text}: {other:?}")).await;
+                self.log(Level::Error, format!("{text}: {}", other.reason())).await;
                 Err(Error::Internal)
             }
         }

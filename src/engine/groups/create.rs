@@ -178,8 +178,8 @@ impl Call {
                 return Err(Error::Conflict);
             }
             other => {
-                let text = format!("Storage does not say whether group {id} exists, so it is not created: {other:?}");
-                self.log(Level::Error, text).await;
+                let text = format!("Storage does not say whether group {id} exists, so it is not created");
+                self.log(Level::Error, format!("{text}: {}", other.reason())).await;
                 return Err(Error::Internal);
             }
         }

@@ -104,7 +104,7 @@ impl Call {
             other => {
                 let room = String::from_utf8_lossy(jid);
                 let text = "cannot be given the group's settings; repair() tries again";
-                self.log(Level::Error, format!("Room {room} of group {id} {text}: {other:?}")).await;
+                self.log(Level::Error, format!("Room {room} of group {id} {text}: {}", other.reason())).await;
             }
         }
         self.recheck_room(id, jid, &members).await;
