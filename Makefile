@@ -4,8 +4,8 @@ PREFIX ?= /usr/local
 MODULE = target/plugins/mod_groups_internal
 SOURCES = Cargo.toml Cargo.lock $(wildcard lua/mod_groups_internal/*.lua) $(shell find src -name '*.rs')
 
-# rustup puts cargo here. A shell that was open before does not know.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# Where provision puts cargo, if the system's is too old, and where rustup does. A shell that was open before does not know.
+export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
 
 OPS ?= 100000
 
