@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 MODULE = target/plugins/mod_groups_internal
 SOURCES = Cargo.toml Cargo.lock $(wildcard lua/mod_groups_internal/*.lua) $(shell find src -name '*.rs')
 
-# Where provision puts cargo, if the system's is too old, and where rustup does. A shell that was open before does not know.
+# Where provision puts cargo if the system has too old a one, and where rustup does: an open shell does not know.
 export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
 
 OPS ?= 100000
