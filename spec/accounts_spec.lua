@@ -195,6 +195,21 @@ describe("a deleted account, "..title, function ()
 		assert.same({}, world.in_memory(server, b));
 	end);
 
+	it("leaves a friend of its own, once contacts are virtual that were stored", function ()
+		local a, b = accounts(2);
+		for _, pair in ipairs { { a, b }, { b, a } } do
+			world.store_roster(server, pair[1], { [jid(pair[2])] = { subscription = "both"; groups = {} } });
+		end
+		world.group(server, "G", { a, b });
+		world.settle(server);
+		world.set_options(server, { groups_roster_mode = "virtual" });
+		world.login(server, a, b);
+		world.settle(server);
+		server:delete_user(b);
+		assert.equal("none,,", world.contacts(server, a)[b]);
+		world.set_options(server, { groups_roster_mode = "permanent" });
+	end);
+
 	it("takes requests for contact with it along", function ()
 		local a, b = accounts(2);
 		world.group(server, "G", { a, b });

@@ -199,6 +199,17 @@ fn lists_are_converted_both_ways_and_own_contacts_stay() {
 }
 
 #[test]
+fn an_account_deleted_while_contacts_are_virtual_leaves_no_open_work() {
+    let mut world = world(&["ann", "bob", "carl"]);
+    world.login("ann");
+    world.login("bob");
+    world.delete_account("bob");
+    assert_eq!(given_to(&mut world, "ann"), Items::from([(n("carl"), both("G"))]));
+    switch(&mut world, false);
+    assert_eq!(world.host.marker.as_ref().and_then(|marker| marker.get("partings")), None);
+}
+
+#[test]
 fn a_crash_in_the_midst_of_a_conversion_is_made_good() {
     for virtual_contacts in [true, false] {
         for place in 0..40 {

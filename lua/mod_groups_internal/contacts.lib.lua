@@ -169,11 +169,13 @@ function contacts.compare(username, roster, plan, online)
 		metadata.groups_unsaved, not state.changed, online;
 end
 
--- Returns the items that are in one of these roster groups: an array of JIDs, and their facts.
+-- Returns the stored items that are in one of these roster groups: an array of JIDs, and their facts.
 function contacts.find_bearers(roster, labels)
 	local jids, facts = {}, {};
+	local state = get_state(roster[false]);
 	for jid, item in pairs(roster) do
-		for i = 1, jid and #labels or 0 do
+		if state.shown and state.shown[jid] then item = state.below[jid]; end
+		for i = 1, item and jid and #labels or 0 do
 			if item.groups and item.groups[labels[i]] and not is_passing(item) then
 				jids[#jids + 1] = jid;
 				pack(facts, #jids, ITEM, item);

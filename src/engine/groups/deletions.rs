@@ -82,7 +82,7 @@ impl Call {
         self.perform(Effect::Depart(username.clone(), brought)).await;
         let others = self.withdraw_from(&username, others).await;
         for id in groups {
-            if self.take_out(&id, &username, virtual_contacts).await.is_err() {
+            if self.take_deleted_out(&id, &username).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
                 self.log(Level::Error, text).await;
             }
@@ -99,6 +99,17 @@ impl Call {
         if virtual_contacts {
             self.done(Effect::ForgetEdits(username)).await.ok();
         }
+    }
+
+    /// Takes a deleted account out of a group. From virtual lists nothing is withdrawn: the other members part with it.
+    async fn take_deleted_out(&self, id: &Name, username: &Name) -> Result<(), Error> {
+        let parts = self.state().options.virtual_contacts;
+        let taken_out = self.take_out(id, username, parts).await?;
+        if let Some(user) = taken_out.filter(|_| parts) {
+            self.part(id, Some(user)).await;
+            self.state().partings.forget_roster(user);
+        }
+        Ok(())
     }
 
     /// Who may have the account as a contact through groups, as its own roster tells: contacts with a label or a note,
@@ -230,7 +241,7 @@ impl Call {
         for (username, groups) in open {
             for id in groups {
                 // What failed has been logged.
-                self.take_out(&id, &username, false).await.ok();
+                self.take_deleted_out(&id, &username).await.ok();
             }
         }
         let now = self.now();
