@@ -149,6 +149,18 @@ fn withdrawals_survive_a_crash_before_they_are_saved() {
 }
 
 #[test]
+fn a_friend_that_is_deleted_loses_the_subscription_where_a_crash_undid_that() {
+    let mut world = World::new(&["ann", "carl"]);
+    world.store_item("ann", "carl", Item::new("both"));
+    let mut world = world.and_group("g", "G", &["ann"]);
+    world.add("g", "carl").unwrap();
+    world.delete_account("carl");
+    world.crash();
+    world.settle();
+    assert_eq!(world.stored("ann", "carl"), Some(Item::new("none")));
+}
+
+#[test]
 fn a_deleted_account_whose_removal_fails_in_storage_is_taken_out_later() {
     for crash in [false, true] {
         let mut world = World::with_group(&["ann", "bob", "carl"]);

@@ -125,8 +125,9 @@ local function do_whole(self, op)
 	if kind == "reload" then
 		self.server:eval([[return assert(require "core.modulemanager".reload(host, "groups_internal")) ~= nil]]);
 		-- Where storage waits, the module is not there yet, and clients show what their lists lack.
-		local deadline = socket.gettime() + self.patience;
-		while self.storage == "waiting" and not world.is_settled(self.server) and socket.gettime() < deadline do
+		local deadline, calm = socket.gettime() + self.patience, 0;
+		while self.storage == "waiting" and calm < 3 and socket.gettime() < deadline do
+			calm = self.server:call("status").unsettled == 0 and calm + 1 or 0;
 			socket.sleep(0.01);
 		end
 	elseif kind == "switch" then

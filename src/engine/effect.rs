@@ -212,6 +212,8 @@ pub struct Plan {
     pub digest: u32,
     /// What users have made of virtual contacts is to be read first, with [`Effect::ReadEdits`].
     pub reads_edits: bool,
+    /// The roster is settled: all that Prosody itself does when an account is deleted is done.
+    pub settles: bool,
     /// The lowest version that a changed roster may take.
     pub version: u64,
     /// Versions that clients may know another content of, if the roster is read from storage with one of them.

@@ -432,11 +432,16 @@ impl<'a> Judge<'a> {
         };
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let bears = before.groups.iter().any(|label| goes(&label));
+        let mut item = before.clone();
         if note.is_none() && !bears {
-            return Some(before.clone());
+            if self.plan.settles && !section.verified && item.subscription != Subscription::None {
+                // Prosody ended it in a roster that was lost before it was stored.
+                item.subscription = Subscription::None;
+                item.ask = false;
+            }
+            return Some(item);
         }
         let own = note.as_ref().is_some_and(|note| !note.brought);
-        let mut item = before.clone();
         item.groups.retain(|label| !goes(&label));
         let named = self.provenance.is_named(contact, item.name.as_deref());
         let least =

@@ -47,6 +47,7 @@ struct Case {
     below: Option<Item>,
     edit: Option<OwnEdit>,
     bearers: Vec<(&'static str, Item)>,
+    settles: bool,
 }
 
 /// What became of it.
@@ -101,6 +102,7 @@ impl Case {
             virtual_contacts: self.virtual_contacts,
             version: 100,
             stamp: Some(1),
+            settles: self.settles,
             ..Plan::default()
         };
         let fact = Fact {
@@ -331,6 +333,10 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     let case = |item| withdrawn().known(known).with(item).decide().stored;
     assert_eq!(case(item(Both, &["G"])), None);
     assert_eq!(case(item(Both, &[])), Some(item(Both, &[])), "Prosody ends the subscription of one of the user's own");
+    let settled = Case { settles: true, ..withdrawn() };
+    assert_eq!(settled.clone().with(item(Both, &[])).decide().stored, Some(item(Nothing, &[])), "a crash undid that");
+    let friend = Case { remade: true, ..settled }.with(item(Both, &[])).decide();
+    assert_eq!(friend.stored, Some(item(Both, &[])), "a new friend");
     assert_eq!(case(called("Pal", item(Both, &["G"]))), Some(called("Pal", item(Nothing, &[]))));
     assert_eq!(case(item(Both, &["G", "Mine"])), Some(item(Nothing, &["Mine"])));
     let noted = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
