@@ -491,3 +491,24 @@ fn a_contact_that_a_user_removed_and_made_anew_is_still_found_when_the_account_i
     world.settle();
     assert_eq!(world.stored("bob", "ann"), None);
 }
+
+#[test]
+fn who_joins_after_somebody_has_left_keeps_that_one_as_another_group_has_left_it_behind() {
+    let mut world = World::with(Options { remove_contacts: false, ..removing() }, EVERYBODY)
+        .and_group("g", "Work", &["bob", "dora"])
+        .and_group("k", "Work", &["ann", "bob"]);
+    world.remove("g", "dora").unwrap();
+    world.settle();
+    switch(&mut world, true);
+    world.remove("k", "bob").unwrap();
+    world.add("k", "dora").unwrap();
+    world.settle();
+    assert_eq!(contacts(&world, "bob"), ["dora"], "who was in g with bob, and never in k");
+    assert_eq!(contacts(&world, "dora"), ["ann", "bob"]);
+    assert_eq!(contacts(&world, "ann"), ["dora"]);
+    // Who leaves next has been there with both.
+    world.remove("k", "ann").unwrap();
+    world.settle();
+    assert_eq!(contacts(&world, "dora"), ["bob"]);
+    assert!(!open_partings(&world));
+}

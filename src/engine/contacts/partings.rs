@@ -17,8 +17,10 @@ use crate::engine::turns::{Place, Turns};
 /// The parting of one group.
 #[derive(Debug, Default)]
 pub(crate) struct Parting {
-    /// Who has left the group, and is to lose the others.
-    pub(crate) leavers: BTreeSet<UserKey>,
+    /// Who has left the group, and is to lose the others; with the time, as [`Partings::clock`] has it.
+    pub(crate) leavers: BTreeMap<UserKey, u64>,
+    /// Who has joined it since the first of them left, with the time. A restart forgets this.
+    joined: BTreeMap<UserKey, u64>,
     /// Who was a member then, and has left since without a parting: they lose the leavers only.
     pub(crate) stayed: BTreeSet<UserKey>,
 }
@@ -30,7 +32,15 @@ pub(crate) struct Partings {
     open: BTreeMap<Name, Parting>,
     /// Rosters to be settled, each with the latest round that it is to be settled for.
     reviews: BTreeMap<UserKey, u64>,
-    round: u64,
+    /// Counts what is noted here.
+    clock: u64,
+}
+
+impl Parting {
+    /// Whether somebody has joined after this leaver was gone: the two have not been in the group together.
+    fn has_missed(&self, leaver: UserKey, other: UserKey) -> bool {
+        self.joined.get(&other).is_some_and(|joined| self.leavers.get(&leaver).is_some_and(|left| left < joined))
+    }
 }
 
 impl Partings {
@@ -43,9 +53,12 @@ impl Partings {
         self.open.contains_key(group)
     }
 
-    /// Notes that users leave a group. The members who stay are found when the parting is used.
+    /// Notes that users leave a group. The members who stay are found when the parting is used. Who joins later is not
+    /// among them.
     pub(crate) fn note(&mut self, group: &Name, leavers: impl IntoIterator<Item = UserKey>) {
-        self.open.entry(group.clone()).or_default().leavers.extend(leavers);
+        self.clock += 1;
+        let left = leavers.into_iter().map(|user| (user, self.clock));
+        self.open.entry(group.clone()).or_default().leavers.extend(left);
     }
 
     /// Notes that users leave a group without a parting of their own. One that was noted before did not come about.
@@ -58,18 +71,21 @@ impl Partings {
         }
     }
 
-    /// Takes a user who is a member again out of the group's parting.
-    pub(crate) fn rejoin(&mut self, group: &Name, user: UserKey) {
-        if let Some(parting) = self.open.get_mut(group) {
-            parting.leavers.remove(&user);
-            parting.stayed.remove(&user);
+    /// Notes that a user is a member now. Who has left before is taken out of the group's parting.
+    pub(crate) fn join(&mut self, group: &Name, user: UserKey) {
+        if let Some(parting) = self.open.get_mut(group)
+            && parting.leavers.remove(&user).is_none()
+            && !parting.stayed.remove(&user)
+        {
+            self.clock += 1;
+            parting.joined.insert(user, self.clock);
         }
     }
 
     /// Notes that rosters are to be settled, also those that were settled before.
     pub(crate) fn review_all(&mut self, users: impl IntoIterator<Item = UserKey>) {
-        self.round += 1;
-        let round = self.round;
+        self.clock += 1;
+        let round = self.clock;
         self.reviews.extend(users.into_iter().map(|user| (user, round)));
     }
 
@@ -94,7 +110,7 @@ impl Partings {
     pub(crate) fn concerned(&self, directory: &Directory, group: &Name) -> BTreeSet<UserKey> {
         let Some(parting) = self.open.get(group) else { return BTreeSet::new() };
         let members = directory.find(group).into_iter().flat_map(|(_, group)| group.members());
-        parting.leavers.iter().chain(&parting.stayed).copied().chain(members).collect()
+        parting.leavers.keys().chain(&parting.stayed).copied().chain(members).collect()
     }
 
     /// For one user: the groups that the user or others have left, and the contacts that the user and the group no
@@ -104,13 +120,15 @@ impl Partings {
         for (id, parting) in &self.open {
             let group = directory.find(id).map(|(key, _)| key);
             let is_member = |user| group.is_some_and(|key| directory.is_member(key, user));
-            let contacts: Vec<_> = if parting.leavers.contains(&user) && !is_member(user) {
-                self.concerned(directory, id).into_iter().filter(|&contact| contact != user).collect()
+            let mut contacts: Vec<_> = if parting.leavers.contains_key(&user) && !is_member(user) {
+                self.concerned(directory, id).into_iter().collect()
             } else if is_member(user) || parting.stayed.contains(&user) {
-                parting.leavers.iter().copied().filter(|&contact| contact != user && !is_member(contact)).collect()
+                parting.leavers.keys().copied().filter(|&contact| !is_member(contact)).collect()
             } else {
                 Vec::new()
             };
+            let have_missed = |contact| parting.has_missed(user, contact) || parting.has_missed(contact, user);
+            contacts.retain(|&contact| contact != user && !have_missed(contact));
             if !contacts.is_empty() {
                 all.push((id.clone(), contacts));
             }

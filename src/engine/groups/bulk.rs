@@ -134,7 +134,7 @@ impl Call {
         let mut any_present = false;
         for &user in &changed.joined {
             state.directory.add_member(key, user, Value::empty());
-            state.partings.rejoin(id, user);
+            state.partings.join(id, user);
             if state.accounts.is_present(user) {
                 any_present = true;
             } else if how != Bulk::Add(true) {

@@ -140,7 +140,7 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.directory.add_member(key, user, Value::empty());
-        state.partings.rejoin(id, user);
+        state.partings.join(id, user);
         state.work.news = true;
         if delayed {
             state.unsettled.delay(key);

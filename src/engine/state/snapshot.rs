@@ -1,5 +1,6 @@
 //! A host's groups as one blob, and back.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::effect::{Effect, Event, Level};
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Call, Copy, Engine, Error, Info, Name, Operation, Value};
+use crate::engine::{Answer, Call, Copy, Engine, Error, Info, Name, Operation, State, Value};
 
 /// What a blob begins with.
 const MAGIC: [u8; 4] = *b"MGIS";
@@ -211,11 +212,16 @@ impl Call {
             None => state.directory.insert(id.clone(), info.clone()),
         };
         state.directory.set_info(key, info.clone());
+        let members_of = |state: &State| -> BTreeSet<_> {
+            state.directory.group(key).into_iter().flat_map(|group| group.members()).collect()
+        };
+        let before = members_of(&state);
         state.directory.load_members(key, members.iter().cloned());
-        let users: Vec<_> = state.directory.group(key).into_iter().flat_map(|group| group.members()).collect();
-        for user in users {
+        for user in members_of(&state) {
             state.accounts.doubt(user);
-            state.partings.rejoin(id, user);
+            if !before.contains(&user) {
+                state.partings.join(id, user);
+            }
         }
         state.unsettled.groups.insert(key, false);
         state.begin_parting(id, now);

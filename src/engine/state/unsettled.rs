@@ -206,7 +206,7 @@ impl State {
                 .iter()
                 .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
                 .collect(),
-            partings: open().map(|(id, parting)| (id.clone(), names(&parting.leavers))).collect(),
+            partings: open().map(|(id, parting)| (id.clone(), parting.leavers.keys().map(name).collect())).collect(),
             stayed: stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed))).collect(),
             copies: self.copies.clone(),
         }
