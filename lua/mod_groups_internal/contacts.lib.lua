@@ -13,12 +13,14 @@
 
 local jid_node = require "util.jid".node;
 
-local virtual_version = require "groups_internal_native".virtual_version;
+local shown_version = require "groups_internal_native".shown_version;
 
 local host = module.host;
 local concat = table.concat;
 local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs;
 local rawget, setmetatable, tonumber, type = rawget, setmetatable, tonumber, type;
+
+local none = {};
 
 local contacts = {};
 
@@ -76,14 +78,13 @@ local function is_exactly(groups, labels)
 	return group == nil;
 end
 
-local function is_usual(item, labels, kind)
-	if kind then
-		local groups = rawget(item, "groups");
-		return getmetatable(item) == kind and not rawget(item, "subscription") and not rawget(item, "ask")
-			and (not groups or is_exactly(groups, labels));
-	end
-	return item.subscription == "both" and not item.ask and is_exactly(item.groups, labels);
+-- `kind`: that of virtual items, or nil.
+function contacts.is_usual(item, labels, kind)
+	if getmetatable(item) ~= kind or item.subscription ~= "both" or item.ask then return false; end
+	local groups = rawget(item, "groups");
+	return kind and not groups or is_exactly(groups, labels);
 end
+local is_usual = contacts.is_usual;
 
 -- Is it a contact that another module brings at each load and never stores, as mod_groups those of its file? It is
 -- neither the user's nor a group's.
@@ -104,25 +105,26 @@ local function pack_groups(groups)
 	return concat(all, "\0");
 end
 
--- What an item is of a contact: read by src/binding/roster.rs.
-local ITEM, BELOW, EDIT, SHOWN = 0, 1, 2, 3;
-
-local function pack(facts, number, layer, item)
+local function pack(facts, item)
 	local n = #facts;
-	facts[n + 1] = number * 4 + layer;
-	facts[n + 2] = item.subscription or false;
-	facts[n + 3] = item.ask ~= nil;
-	facts[n + 4] = item.name or false;
-	facts[n + 5] = pack_groups(item.groups);
+	facts[n + 1] = item.subscription or false;
+	facts[n + 2] = item.ask ~= nil;
+	facts[n + 3] = item.name or false;
+	facts[n + 4] = pack_groups(item.groups);
 end
 
--- Packs what there is of a contact: its item, the stored one below it, and what the user has made of it.
-local function pack_layers(facts, number, state, jid, item)
-	local below, edit = state.below and state.below[jid], state.edits and state.edits[jid];
-	if item then pack(facts, number, ITEM, item); end
-	if below then pack(facts, number, BELOW, below); end
-	if edit then pack(facts, number, EDIT, edit); end
+-- Packs what there is of a contact: its item, the stored one below it, and what the user has made of it. The bits
+-- behind its number say which there are; src/binding/roster.rs reads them.
+function contacts.pack_contact(facts, number, jid, roster, state)
+	local item, below, edit = roster[jid], (state.below or none)[jid], (state.edits or none)[jid];
+	local is_shown, asks = (state.shown or none)[jid], (roster[false].pending or none)[jid];
+	facts[#facts + 1] = number * 32 + (item and 1 or 0) + (below and 2 or 0) + (edit and 4 or 0) + (is_shown and 8 or 0)
+		+ (asks and 16 or 0);
+	if item then pack(facts, item); end
+	if below then pack(facts, below); end
+	if edit then pack(facts, edit); end
 end
+local pack_contact = contacts.pack_contact;
 
 -- Comparing
 
@@ -131,42 +133,30 @@ function contacts.compare(username, roster, plan, online)
 	local metadata = roster[false];
 	local state = get_state(metadata);
 	if plan.reads_edits and not state.edits then return "unread"; end
-	local jids, naming, pending = plan.contacts, plan.naming, metadata.pending;
-	local shown, own_jid = state.shown, username.."@"..host;
-	local absent, facts, covered, asking = {}, {}, {}, {};
-
-	local function report(number, jid, item, brings)
-		local found = #facts + #covered + #asking;
-		pack_layers(facts, number, state, jid, item);
-		if shown and shown[jid] then covered[#covered + 1] = number; end
-		if pending and pending[jid] then asking[#asking + 1] = number; end
-		if brings and found == #facts + #covered + #asking then absent[#absent + 1] = number; end
-	end
-
-	local first = 0;
-	for s = 1, #plan.sections, 4 do
-		local size, brings = plan.sections[s], plan.sections[s + 1];
-		local labels, names = plan.sections[s + 2], plan.sections[s + 3];
-		local kind = brings and plan.virtual_contacts and get_kind(labels);
+	local jids, sections, naming = plan.contacts, plan.sections, plan.naming;
+	local shown, pending = state.shown or none, metadata.pending or none;
+	local facts, first, own_jid = {}, 0, username.."@"..host;
+	for s = 1, #sections, 4 do
+		local size, brings, labels, names = sections[s], sections[s + 1], sections[s + 2], sections[s + 3];
+		local kind = plan.virtual_contacts and get_kind(labels) or nil;
 		for number = first + 1, first + size do
 			local jid = jids[number];
 			local item = roster[jid];
-			local usual = brings and item and is_usual(item, labels, kind) and not (pending and pending[jid]);
+			local usual = brings and item and is_usual(item, labels, kind) and not pending[jid];
 			if usual and naming then
 				local name = naming == "username" and jid_node(jid) or names and names[number - first];
 				usual = item.name == name or not name and item.name;
 			end
-			local passing = item and is_passing(item) and not (shown and shown[jid]);
+			local passing = item and is_passing(item) and not shown[jid];
 			if not usual and not passing and jid ~= own_jid then
-				report(number, jid, item, brings);
+				pack_contact(facts, number, jid, roster, state);
 			end
 		end
 		first = first + size;
 	end
 	local version = metadata.version;
-	if shown then version = state.stored_version; end
-	return true, absent, facts, covered, asking, metadata.groups_internal, tonumber(version) or version,
-		metadata.groups_unsaved, not state.changed, online;
+	if state.shown then version = state.stored_version; end
+	return true, facts, metadata.groups_internal, version, metadata.groups_unsaved, not state.changed, online;
 end
 
 -- Returns the stored items that are in one of these roster groups: an array of JIDs, and their facts.
@@ -178,7 +168,7 @@ function contacts.find_bearers(roster, labels)
 		for i = 1, item and jid and #labels or 0 do
 			if item.groups and item.groups[labels[i]] and not is_passing(item) then
 				jids[#jids + 1] = jid;
-				pack(facts, #jids, ITEM, item);
+				pack(facts, item);
 				break;
 			end
 		end
@@ -189,29 +179,22 @@ end
 -- Changing
 
 local function alter(item, edit, name)
+	local groups = item.groups or {};
+	item.groups = groups;
 	if edit.subscription then item.subscription = edit.subscription; end
 	if edit.ask ~= nil then item.ask = edit.ask and "subscribe" or nil; end
 	if edit.name ~= nil then item.name = edit.name and name or nil; end
-	local groups = item.groups or {};
-	item.groups = groups;
-	for i = 1, #edit.drop do groups[edit.drop[i]] = nil; end
-	for i = 1, #edit.add do groups[edit.add[i]] = true; end
+	for _, group in ipairs(edit.drop or none) do groups[group] = nil; end
+	for _, group in ipairs(edit.add or none) do groups[group] = true; end
 	return item;
 end
 
-local function show_version(metadata, state)
-	if state.stored_version ~= true then
-		local version = virtual_version(tonumber(state.stored_version) or 0, state.digest);
-		metadata.version = (state.digest ~= 0 or state.stored_version) and version or nil;
-	end
-end
-
--- Does what a Step in src/engine/contacts/item.rs says.
-local function take_step(roster, state, jid, edit, name)
-	local shown, below = state.shown, state.below;
-	local is_covered = shown and shown[jid];
+-- Does what an Edit in src/engine/contacts/item.rs says, for one of its contacts.
+function contacts.take_step(roster, state, jid, edit, name)
+	local shown, below, edits = state.shown or none, state.below, state.edits;
+	local is_shown = shown[jid];
 	local own = roster[jid];
-	if is_covered then own = below[jid]; end
+	if is_shown then own = below[jid]; end
 	if edit.fate == "remove" then
 		own = nil;
 	elseif edit.fate then
@@ -219,18 +202,22 @@ local function take_step(roster, state, jid, edit, name)
 	end
 	if edit.labels then
 		local item = setmetatable({ name = name, groups = edit.groups and make_set(edit.groups) }, get_kind(edit.labels));
+		item.subscription, item.ask = edit.shown_subscription, edit.shown_ask;
 		shown[jid], below[jid], state.names[jid], roster[jid] = item, own, name, item;
-	elseif is_covered and not edit.lift then
+	elseif is_shown and not edit.lift then
 		below[jid] = own;
 	else
-		if is_covered then shown[jid], below[jid], state.names[jid] = nil, nil, nil; end
+		if is_shown then shown[jid], below[jid], state.names[jid] = nil, nil, nil; end
 		roster[jid] = own;
 	end
-	if edit.edit ~= nil and state.edits then
-		local kept = edit.edit;
-		state.edits[jid] = kept and { name = kept.name, groups = kept.groups and make_set(kept.groups) } or nil;
-		state.edits_changed = true;
+	if edit.edit ~= nil and edits then
+		edits[jid], state.edits_changed = edit.edit or nil, true;
 	end
+end
+
+-- Shows the version of a list with virtual contacts.
+function contacts.show_version(metadata, state)
+	metadata.version = shown_version(state.stored_version, state.digest);
 end
 
 -- Does what a Change in src/engine/effect.rs says. `jids`: the plan's contacts.
@@ -241,19 +228,19 @@ function contacts.change(roster, jids, change)
 		state.roster, state.shown, state.below, state.names = roster, {}, {}, {};
 		state.stored_version = metadata.version;
 	end
-	for _, edit in ipairs(change.edits) do
-		local numbers, names = edit.contacts, edit.names;
+	for _, edit in ipairs(change) do
+		local numbers, names = edit.contacts, edit.names or none;
 		for i = 1, #numbers do
-			take_step(roster, state, jids[numbers[i]], edit, names and names[i] or nil);
+			contacts.take_step(roster, state, jids[numbers[i]], edit, names[i] or nil);
 		end
 	end
-	for _, number in ipairs(change.answered) do
+	for _, number in ipairs(change.answered or none) do
 		metadata.pending[jids[number]] = nil;
 	end
 	contacts.set_provenance(metadata, change.provenance);
 	if state.shown then
 		state.stored_version, state.digest = change.version or state.stored_version, change.digest or state.digest;
-		show_version(metadata, state);
+		contacts.show_version(metadata, state);
 	else
 		metadata.version = change.version or metadata.version;
 	end
@@ -274,18 +261,13 @@ function contacts.set_provenance(metadata, provenance)
 	return before;
 end
 
--- Hands the engine an item that a client is about to replace, or to remove if `groups` is nil, and stores the
--- provenance that it returns.
+-- Hands the engine an item that a client is about to replace, with these roster groups, or to remove if there are none,
+-- and stores the provenance that it returns.
 function contacts.note_edit(handle, roster, jid, username, groups)
 	local metadata, item, facts = roster[false], roster[jid], {};
 	if not metadata or not metadata.groups_internal or getmetatable(item) then return; end
-	if item then pack(facts, 0, ITEM, item); end
-	groups = groups and pack_groups(groups);
+	if item then pack(facts, item); end
 	contacts.set_provenance(metadata, handle:note_edit(metadata.groups_internal, username, facts, groups));
 end
-
-contacts.pack, contacts.take_step = pack, take_step;
-contacts.pack_layers, contacts.SHOWN = pack_layers, SHOWN;
-contacts.show_version, contacts.is_usual = show_version, is_usual;
 
 return contacts;

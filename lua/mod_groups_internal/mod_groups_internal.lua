@@ -410,12 +410,12 @@ hook("iq/self/jabber:iq:roster:query", function (event)
 	local jid = item and jid_prep(item.attr.jid);
 	local contact = jid and local_user(jid);
 	if not contact or not roster then return; end
-	local groups = item.attr.subscription ~= "remove" and {} or nil;
+	local groups = {};
 	for group in item:childtags("group") do
-		local label = group:get_text();
-		if label and groups then groups[label] = true; end -- mod_roster passes over the others
+		groups[#groups + 1] = group:get_text(); -- mod_roster passes over those without one
 	end
-	effects.note_edit(handle, roster, jid, contact, groups);
+	local is_removal = item.attr.subscription == "remove";
+	effects.note_edit(handle, roster, jid, contact, not is_removal and table.concat(groups, "\0") or nil);
 end, 10);
 
 -- Only rostermanager opens this store, and does so for each load and save.

@@ -10,8 +10,10 @@ local add_task = require "util.timer".add_task;
 
 local host = module.host;
 local collectgarbage = collectgarbage;
-local max, min = math.max, math.min;
+local min = math.min;
 local host_session = prosody.hosts[host];
+
+local native = require "groups_internal_native";
 
 local contacts = module:require "contacts";
 local virtual = module:require "virtual";
@@ -132,7 +134,7 @@ function effects.compare(context, username, plan)
 	compared, compared_plan = roster, plan;
 	-- After a reload of the module, clients may already show what is compared now.
 	local user = host_session.sessions[username];
-	local online = is_online(username) and user.groups_shown ~= plan.digest;
+	local online = is_online(username) and (not user.groups_shown or user.groups_shown ~= plan.digest);
 	if not context then
 		put_off_collector(online and while_serving or in_background);
 	end
@@ -178,22 +180,13 @@ function effects.leave_rosters(lose)
 	end
 end
 
--- Returns a roster's version, if it is one that is counted up.
-local function get_number(metadata)
-	if not virtual.shown_state(metadata) then
-		return tonumber(metadata.version);
-	end
-end
-
 function effects.save_roster(_, username, contact_jid, provenance)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err or roster[false].broken then return "broken"; end
 	local metadata = roster[false];
-	local version = get_number(metadata);
-	-- Saving raises the version. The one that was pushed says the same, and a client that has it needs no other.
-	if version then
-		metadata.version = version - 1;
-	end
+	local version, is_shown = metadata.version, virtual.shown_state(metadata) ~= nil;
+	local lowered = is_shown and version or native.version_before_save(version);
+	metadata.version = lowered;
 	local known = contacts.set_provenance(metadata, provenance);
 	metadata.groups_unsaved = nil;
 	put_off_collector(in_background);
@@ -207,12 +200,10 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	if metadata.groups_internal == (provenance or nil) then
 		metadata.groups_internal = known;
 	end
-	if version then
-		metadata.version = max(metadata.version, version);
-	end
+	if metadata.version == lowered then metadata.version = version; end
 	-- Neither yes nor a reason: Prosody does not know the account.
 	if called and ok == nil and save_err == nil then return "absent"; end
-	return nil, called and save_err or ok, get_number(metadata);
+	return nil, called and save_err or ok, not is_shown and metadata.version;
 end
 
 function effects.keep_roster(username, roster)
@@ -230,30 +221,24 @@ function effects.release_roster(_, username)
 	return true;
 end
 
--- Why pushes carry other versions than the roster has is told in src/engine/effect.rs, at Push.
 function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if not metadata then return "absent"; end
 	put_off_collector(while_serving);
-	local version = metadata.version;
-	local last_jid = is_last and jids[#jids];
-	if version == nil or type(version) == "number" then
-		metadata.version = (version or 1) - 1; -- none is served as 1
-		version = is_last and get_number(metadata) and version + 1 or version;
-	end
+	local is_shown = virtual.shown_state(metadata) ~= nil;
+	local early, late, number = native.versions_to_push(metadata.version, is_shown, is_last);
+	metadata.version = early;
 	for_each(jids, "push the contact", function (jid)
-		if jid == last_jid then
-			metadata.version = version;
-		end
+		if is_last and jid == jids[#jids] then metadata.version = late; end
 		rostermanager.roster_push(username, host, jid);
 	end);
-	metadata.version = version;
-	if is_last and get_number(metadata) then
+	metadata.version = late;
+	if is_last and number then
 		-- The number is not in storage.
 		metadata.groups_unsaved, contacts.get_state(metadata).changed = true, true;
 	end
-	return true, get_number(metadata) or 0;
+	return true, number;
 end
 
 function effects.send_presence(_, username, jids, unavailable)

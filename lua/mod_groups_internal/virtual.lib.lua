@@ -6,8 +6,8 @@ local native = require "groups_internal_native";
 
 local contacts = module:require "contacts";
 
-local getmetatable, ipairs, next, pairs = getmetatable, ipairs, next, pairs;
-local rawget, setmetatable, tonumber, type = rawget, setmetatable, tonumber, type;
+local getmetatable, next, pairs = getmetatable, next, pairs;
+local rawget, setmetatable, type = rawget, setmetatable, type;
 
 -- By usernames.
 local edits_store = module:open_store("groups_contacts");
@@ -41,30 +41,17 @@ end
 
 -- Edits
 
--- Returns what of a record is as it should be. What is not is dropped, and the next save heals the record.
-local function check_edits(username, record)
-	local edits, damaged = {}, record ~= nil and type(record) ~= "table";
-	for jid, edit in pairs(type(record) == "table" and record or {}) do
-		if type(jid) == "string" and type(edit) == "table" and (edit.name == nil or type(edit.name) == "string")
-		and (edit.groups == nil or type(edit.groups) == "table") then
-			edits[jid] = edit;
-		else
-			damaged = true;
-		end
-	end
-	if damaged and not warned[username] then
-		warned[username] = true;
-		module:log("warn", "What %s has made of virtual contacts is damaged in the store groups_contacts: "
-			.."what is wrong there is dropped", username);
-	end
-	return edits;
-end
-
 function virtual.read_edits(username, roster)
 	local record, err = edits_store:get(username);
 	if not record and err then return nil, tostring(err); end
 	local state = contacts.get_state(roster[false]);
-	state.edits = state.edits or check_edits(username, record);
+	local edits, is_damaged = native.read_edits(record);
+	state.edits = state.edits or edits;
+	if is_damaged and not warned[username] then
+		warned[username] = true;
+		module:log("warn", "What %s has made of virtual contacts is damaged in the store groups_contacts: "
+			.."what is wrong there is dropped", username);
+	end
 	return true;
 end
 
@@ -93,23 +80,27 @@ function virtual.forget_edits(jid, rosters)
 	return true;
 end
 
--- Takes in an edit: somebody has replaced a virtual item, or changed it in place. The engine says what the edit is.
-local function take_in_edit(state, jid)
+-- Takes in what somebody has made of a virtual item: replaced it, changed it in place, or removed it. The engine says
+-- what follows.
+local function take_in(state, jid)
 	local facts = {};
-	contacts.pack_layers(facts, 1, state, jid, state.roster[jid]);
-	contacts.pack(facts, 1, contacts.SHOWN, { name = state.names[jid] });
-	local edit, name, subscription, ask = native.take_in(getmetatable(state.shown[jid]).labels, facts);
+	contacts.pack_contact(facts, 1, jid, state.roster, state);
+	local labels = getmetatable(state.shown[jid]).labels;
+	local edit, name, digest = native.take_in(jid, labels, state.names[jid], facts, state.digest);
 	contacts.take_step(state.roster, state, jid, edit, name);
-	state.roster[jid].subscription, state.roster[jid].ask = subscription, ask;
-	if subscription or ask then state.digest = native.deviating_digest(state.digest, jid); end
+	state.digest = digest;
+end
+
+local function is_untouched(state, jid)
+	local item = state.shown[jid];
+	local kind = getmetatable(item);
+	return state.roster[jid] == item and item.name == state.names[jid] and contacts.is_usual(item, kind.labels, kind);
 end
 
 -- Storage
 
 local function stored_metadata(state, metadata)
-	if state.stored_version ~= true then
-		state.stored_version = (tonumber(state.stored_version) or 0) + 1;
-	end
+	state.stored_version = native.raised_version(state.stored_version);
 	contacts.show_version(metadata, state);
 	local stored = {};
 	for key, value in pairs(metadata) do stored[key] = value; end
@@ -117,74 +108,58 @@ local function stored_metadata(state, metadata)
 	return stored;
 end
 
+-- Returns what storage has of some items, or of all.
+local function stored_items(state, items, removed)
+	local stored = {};
+	for jid, item in pairs(items) do
+		if state.shown[jid] then
+			if item ~= removed and not is_untouched(state, jid) then take_in(state, jid); end
+			item = item ~= removed and state.below[jid] or removed;
+		end
+		stored[jid] = item;
+	end
+	stored[false] = stored_metadata(state, items[false]);
+	return stored;
+end
+
 local function set_roster(store, username, roster, ...)
 	local state = shown_state(type(roster) == "table" and roster[false]);
 	if not state or state.roster ~= roster then return store:set(username, roster, ...); end
-	for jid, item in pairs(state.shown) do
-		local kind = getmetatable(item);
-		local same = roster[jid] == item and item.name == state.names[jid] and contacts.is_usual(item, kind.labels, kind);
-		if roster[jid] and not same then take_in_edit(state, jid); end
-	end
+	local stored = stored_items(state, roster, nil);
 	local ok, err = virtual.store_edits(username, roster);
 	if not ok then return nil, err; end
-	local stored = {};
-	for jid, item in pairs(roster) do
-		if state.shown[jid] then item = state.below[jid]; end
-		stored[jid] = item;
-	end
-	stored[false] = stored_metadata(state, roster[false]);
 	return store:set(username, stored, ...);
 end
 
 local function set_items(store, username, items, ...)
 	local state = shown_state(items[false]);
 	if not state then return store:set_keys(username, items, ...); end
-	local stored, taken_off = {}, {};
-	for jid, item in pairs(items) do
-		-- What is not shown and not there is no contact: Prosody saves a request for subscription like this.
-		if item == store.remove and state.shown[jid] then
-			-- The user has taken the contact off the list: what is below goes as well.
-			taken_off[#taken_off + 1] = { jid, state.shown[jid], state.below[jid], state.edits[jid] };
-			state.edits_changed = state.edits_changed or state.edits[jid] ~= nil;
-			if state.shown[jid] then state.digest = native.deviating_digest(state.digest, jid); end
-			state.shown[jid], state.below[jid], state.edits[jid] = nil, nil, nil;
-			stored[jid] = item;
-		elseif jid and state.shown[jid] then
-			take_in_edit(state, jid);
-			stored[jid] = state.below[jid] or store.remove;
-		elseif jid then
-			stored[jid] = item;
-		end
-	end
+	local stored = stored_items(state, items, store.remove);
 	local ok, err = virtual.store_edits(username, state.roster);
-	if ok then
-		stored[false] = stored_metadata(state, items[false]);
-		ok, err = store:set_keys(username, stored, ...);
+	if ok then ok, err = store:set_keys(username, stored, ...); end
+	if not ok then return ok, err; end
+	-- Only now: a contact that could not be removed is in the list again.
+	for jid, item in pairs(items) do
+		if item == store.remove and state.shown[jid] then take_in(state, jid); end
 	end
-	if not ok then
-		for _, was in ipairs(taken_off) do
-			local jid = was[1];
-			state.shown[jid], state.below[jid], state.edits[jid] = was[2], was[3], was[4];
-			state.edits_changed = true;
-		end
-	end
+	contacts.show_version(items[false], state);
+	virtual.store_edits(username, state.roster); -- or the next save does
 	return ok, err;
+end
+
+-- One item, in a `map` store.
+local function set_item(store, username, jid, item)
+	local kind = type(item) == "table" and getmetatable(item);
+	if kind and kind.labels then return true; end
+	return store:set(username, jid, item);
 end
 
 -- Returns a store of contact lists that virtual items do not get into.
 function virtual.wrap(store, store_type)
-	local wrapped = {};
-	if store_type == "map" then
-		function wrapped:set(username, jid, item) -- luacheck: ignore 212/self
-			local kind = type(item) == "table" and getmetatable(item);
-			if kind and kind.labels then return true; end
-			return store:set(username, jid, item);
-		end
-	else
-		function wrapped:set(...) return set_roster(store, ...); end -- luacheck: ignore 212/self
-	end
+	local wrapped, set = {}, store_type == "map" and set_item or set_roster;
+	function wrapped.set(_, ...) return set(store, ...); end
 	if store.set_keys then
-		function wrapped:set_keys(...) return set_items(store, ...); end -- luacheck: ignore 212/self
+		function wrapped.set_keys(_, ...) return set_items(store, ...); end
 	end
 	return setmetatable(wrapped, { __index = store });
 end

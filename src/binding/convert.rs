@@ -61,20 +61,6 @@ pub(super) fn names(lua: &Lua, names: &[Name]) -> LuaResult<LuaTable> {
     list(lua, names.iter().map(Name::as_bytes))
 }
 
-/// An array of numbers.
-pub(super) fn numbers(list: &LuaValue) -> Option<Vec<u32>> {
-    list.as_table()?.sequence_values::<u32>().collect::<LuaResult<_>>().ok()
-}
-
-/// The version of a roster; zero for what is none.
-pub(super) fn version(value: &LuaValue) -> u64 {
-    match *value {
-        LuaValue::Integer(version) => u64::try_from(version).unwrap_or(0),
-        LuaValue::Number(version) => version as u64,
-        _ => 0,
-    }
-}
-
 /// The bare JIDs of users of a host.
 pub(super) fn jids(lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(names.len(), 0)?;

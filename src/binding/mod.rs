@@ -16,7 +16,7 @@ use mlua::prelude::*;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use crate::engine::{Engine, Naming, Options, deviating_digest, remember_panics, virtual_version};
+use crate::engine::{Engine, Naming, Options, remember_panics};
 use handle::Handle;
 
 /// The engines of all hosts. It outlives a module, so that a reload goes on where it was.
@@ -100,13 +100,7 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     exports.raw_set("export_format", crate::import::FORMAT)?;
     exports.raw_set("read_groups", lua.create_function(read_groups)?)?;
     exports.raw_set("take_in", lua.create_function(roster::take_in)?)?;
-    exports.raw_set(
-        "deviating_digest",
-        lua.create_function(|_, (digest, contact): (u32, LuaString)| {
-            Ok(deviating_digest(digest, &contact.to_string_lossy()))
-        })?,
-    )?;
-    exports
-        .raw_set("virtual_version", lua.create_function(|_, (stored, digest)| Ok(virtual_version(stored, digest)))?)?;
+    exports.raw_set("read_edits", lua.create_function(roster::read_edits)?)?;
+    roster::add_versions(lua, &exports)?;
     Ok(exports)
 }

@@ -37,7 +37,7 @@ enum Expected {
     Comparison,
     /// Two arrays: see [`roster::bearers`].
     Items,
-    /// `true` and a version.
+    /// `true` and a version or nil.
     Pushed,
     /// Two arrays of strings.
     Room,
@@ -238,7 +238,9 @@ fn read_reply(expected: Expected, host: &str, values: LuaMultiValue) -> Reply {
     if !convert::truth(&first) {
         let reason = convert::reason(&values.next().unwrap_or(LuaValue::Nil));
         return match (expected, values.next()) {
-            (Expected::Saved, version) => Reply::Unsaved(reason, version.as_ref().map_or(0, convert::version)),
+            (Expected::Saved, version) => {
+                Reply::Unsaved(reason, version.as_ref().map_or(0, |version| roster::read_version(version).number()))
+            }
             _ => Reply::Failed(reason),
         };
     }
@@ -284,7 +286,7 @@ fn read_success(
         Expected::Loaded => Reply::Loaded(convert::truth(&next())),
         Expected::Comparison => Reply::Compared(roster::comparison(next)?),
         Expected::Items => Reply::Items(roster::bearers(&first, &next(), host)?),
-        Expected::Pushed => Reply::Pushed(convert::version(&next())),
+        Expected::Pushed => Reply::Pushed(roster::read_version(&next()).number()),
     })
 }
 

@@ -1,28 +1,20 @@
 //! Contact lists across the border: plans and changes to the shim, what it found to the engine.
 
-use std::collections::BTreeMap;
-
 use mlua::prelude::*;
 
 use super::convert;
 use super::operation::Host;
 use crate::engine::{
-    Change, Comparison, Cover, Edit, Fact, Fate, Item, ItemStep, Labels, Name, Naming, OwnEdit, Plan, Rename, Replaced,
-    Subscription, Text, Tie,
+    Change, Comparison, Cover, Edit, Fact, Fate, Item, ItemStep, Labels, Name, Naming, OwnEdit, Plan, PushVersions,
+    Rename, Replaced, Subscription, TakenIn, Text, Tie, Version,
 };
 
-/// What an item is of a contact, in the last two bits of its number: the constants of `contacts.lib.lua`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layer {
-    Item,
-    Below,
-    Edit,
-    Shown,
-}
+// Of plans and changes, only what says something is set: an add has one of each for every roster, and half of its time
+// goes into making tables.
 
 /// A plan: its fields by name, but for the sections, which are flat: `size, brings, labels, names or false` for each.
 pub(super) fn plan(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 5)?;
+    let table = lua.create_table_with_capacity(0, 2)?;
     table.raw_set("contacts", host.last_lists.jids(lua, &plan.contacts, &host.name)?)?;
     let sections = lua.create_table_with_capacity(plan.sections.len() * 4, 0)?;
     for section in &plan.sections {
@@ -35,15 +27,18 @@ pub(super) fn plan(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
         }
     }
     table.raw_set("sections", sections)?;
-    let naming = match plan.naming {
-        Naming::None => None,
-        Naming::Username => Some("username"),
-        Naming::Nickname => Some("nickname"),
-    };
-    table.raw_set("naming", naming)?;
-    table.raw_set("virtual_contacts", plan.virtual_contacts)?;
-    table.raw_set("digest", plan.digest)?;
-    table.raw_set("reads_edits", plan.reads_edits)?;
+    match plan.naming {
+        Naming::None => {}
+        Naming::Username => table.raw_set("naming", "username")?,
+        Naming::Nickname => table.raw_set("naming", "nickname")?,
+    }
+    if plan.virtual_contacts {
+        table.raw_set("virtual_contacts", true)?;
+        table.raw_set("digest", plan.digest)?;
+    }
+    if plan.reads_edits {
+        table.raw_set("reads_edits", true)?;
+    }
     Ok(table)
 }
 
@@ -66,21 +61,31 @@ pub(super) fn labels(lua: &Lua, labels: &Labels) -> LuaResult<LuaTable> {
     Ok(table)
 }
 
-/// A change: its fields by name; `provenance` is false if there is to be none any more.
+/// A change: an array of edits, and the other fields by name; `provenance` is false if there is to be none any more.
 pub(super) fn change(lua: &Lua, change: &Change) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 7)?;
-    let edits = lua.create_table_with_capacity(change.edits.len(), 0)?;
+    let table = lua.create_table_with_capacity(change.edits.len(), 4)?;
     for edit in &change.edits {
-        edits.raw_push(contact_edit(lua, edit)?)?;
+        table.raw_push(contact_edit(lua, edit)?)?;
     }
-    table.raw_set("edits", edits)?;
-    table.raw_set("answered", lua.create_sequence_from(change.answered.iter().copied())?)?;
-    table.raw_set("provenance", change.provenance.as_ref().map(|text| provenance(lua, text)).transpose()?)?;
-    table.raw_set("version", change.version)?;
-    table.raw_set("digest", change.digest)?;
-    table.raw_set("unsaved", change.unsaved)?;
-    table.raw_set("stamp", change.stamp)?;
+    if !change.answered.is_empty() {
+        table.raw_set("answered", lua.create_sequence_from(change.answered.iter().copied())?)?;
+    }
+    if let Some(text) = &change.provenance {
+        table.raw_set("provenance", provenance(lua, text)?)?;
+    }
+    set_some(&table, "version", change.version)?;
+    set_some(&table, "digest", change.digest)?;
+    set_some(&table, "unsaved", change.unsaved.then_some(true))?;
+    set_some(&table, "stamp", change.stamp)?;
     Ok(table)
+}
+
+fn set_some(table: &LuaTable, key: &str, value: Option<impl IntoLua>) -> LuaResult<()> {
+    value.map_or(Ok(()), |value| table.raw_set(key, value))
+}
+
+fn set_labels(lua: &Lua, table: &LuaTable, key: &str, list: &Labels) -> LuaResult<()> {
+    if list.is_empty() { Ok(()) } else { table.raw_set(key, labels(lua, list)?) }
 }
 
 /// A provenance to be stored, or false for none.
@@ -107,70 +112,64 @@ fn contact_edit(lua: &Lua, edit: &Edit) -> LuaResult<LuaTable> {
 /// A step: `fate` is `"remove"`, `"alter"` or nil; `labels` are those of a virtual item, and `groups` its roster groups
 /// if there are others among them; `lift` takes it away; `edit` is false if nothing is kept of the user's.
 fn step(lua: &Lua, step: &ItemStep) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 8)?;
+    let table = lua.create_table_with_capacity(0, 4)?;
     match &step.fate {
         Fate::Keep => {}
         Fate::Remove => table.raw_set("fate", "remove")?,
         Fate::Alter { subscription, ask, name, add, drop } => {
             table.raw_set("fate", "alter")?;
-            table.raw_set("subscription", subscription.map(Subscription::as_str))?;
-            table.raw_set("ask", *ask)?;
-            table.raw_set("name", (*name != Rename::Keep).then_some(*name == Rename::Give))?;
-            table.raw_set("add", labels(lua, add)?)?;
-            table.raw_set("drop", labels(lua, drop)?)?;
+            set_some(&table, "subscription", subscription.map(Subscription::as_str))?;
+            set_some(&table, "ask", *ask)?;
+            set_some(&table, "name", (*name != Rename::Keep).then_some(*name == Rename::Give))?;
+            set_labels(lua, &table, "add", add)?;
+            set_labels(lua, &table, "drop", drop)?;
         }
     }
     match &step.cover {
         Cover::Keep => {}
         Cover::Lift => table.raw_set("lift", true)?,
-        Cover::Show { labels: shown, groups } => {
+        Cover::Show { labels: shown, groups, subscription, ask } => {
             table.raw_set("labels", labels(lua, shown)?)?;
             if groups != shown {
                 table.raw_set("groups", labels(lua, groups)?)?;
             }
+            let lesser = Some(*subscription).filter(|&subscription| subscription != Subscription::Both);
+            set_some(&table, "shown_subscription", lesser.map(Subscription::as_str))?;
+            set_some(&table, "shown_ask", ask.then_some("subscribe"))?;
         }
     }
     match &step.edit {
         None => {}
         Some(None) => table.raw_set("edit", false)?,
-        Some(Some(OwnEdit { name, groups })) => {
-            let edit = lua.create_table()?;
-            edit.raw_set("name", name.as_deref())?;
-            if !groups.is_empty() {
-                edit.raw_set("groups", labels(lua, groups)?)?;
-            }
-            table.raw_set("edit", edit)?;
-        }
+        Some(Some(kept)) => table.raw_set("edit", own_edit(lua, kept)?)?,
     }
     Ok(table)
 }
 
-/// What the shim found: arrays of numbers, facts, numbers and numbers, the provenance, the version, and three booleans.
-pub(super) fn comparison(mut next: impl FnMut() -> LuaValue) -> Option<Comparison> {
-    let absent = convert::numbers(&next())?;
-    let mut facts: BTreeMap<u32, Fact> = BTreeMap::new();
-    for (number, layer, item) in layers(&next())? {
-        let fact = facts.entry(number).or_insert(Fact { number, ..Fact::default() });
-        match layer {
-            Layer::Item => fact.item = Some(item),
-            Layer::Below => fact.below = Some(item),
-            _ => fact.edit = Some(OwnEdit { name: item.name, groups: item.groups }),
+/// What a user has made of a virtual contact, as it is stored.
+fn own_edit(lua: &Lua, edit: &OwnEdit) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(0, 2)?;
+    set_some(&table, "name", edit.name.as_deref())?;
+    if !edit.groups.is_empty() {
+        let groups = lua.create_table_with_capacity(0, edit.groups.len())?;
+        for group in &edit.groups {
+            groups.raw_set(group.as_str(), true)?;
         }
+        table.raw_set("groups", groups)?;
     }
-    for number in convert::numbers(&next())? {
-        facts.entry(number).or_insert(Fact { number, ..Fact::default() }).covered = true;
-    }
-    for number in convert::numbers(&next())? {
-        facts.entry(number).or_insert(Fact { number, ..Fact::default() }).pending = true;
-    }
-    let text = stored_text(&next());
-    let version = next();
+    Ok(table)
+}
+
+/// What the shim found: facts, the provenance, the version, and three booleans.
+pub(super) fn comparison(mut next: impl FnMut() -> LuaValue) -> Option<Comparison> {
+    let (facts, text, version) = (facts(&next())?, stored_text(&next()), next());
+    let is_absent = |fact: &Fact| *fact == Fact { number: fact.number, ..Fact::default() };
+    let (absent, facts): (Vec<_>, _) = facts.into_iter().partition(is_absent);
     Some(Comparison {
-        absent,
-        facts: facts.into_values().collect(),
+        absent: absent.into_iter().map(|fact| fact.number).collect(),
+        facts,
         provenance: text.map(|text| Text(text.into())),
-        version: convert::version(&version),
-        fixed_version: matches!(version, LuaValue::Boolean(true)),
+        version: read_version(&version),
         unsaved: convert::truth(&next()),
         fresh: convert::truth(&next()),
         online: convert::truth(&next()),
@@ -188,73 +187,135 @@ pub(super) fn stored_text(value: &LuaValue) -> Option<Vec<u8>> {
     }
 }
 
-/// Items, flat: number and layer in one, subscription, whether there is a request, name or false, and roster groups,
-/// with NUL between them. What is of another type counts as not there.
-fn layers(flat: &LuaValue) -> Option<Vec<(u32, Layer, Item)>> {
-    let flat = flat.as_table()?;
+/// Values of an array, one after the other.
+struct Flat<'a> {
+    values: &'a LuaTable,
+    next: i64,
+}
+
+impl Flat<'_> {
+    fn next(&mut self) -> Option<LuaValue> {
+        self.next += 1;
+        self.values.raw_get(self.next).ok()
+    }
+
+    /// An item: subscription, whether there is a request, name or false, and roster groups, with NUL between them. What
+    /// is of another type counts as not there.
+    fn item(&mut self) -> Option<Item> {
+        Some(Item {
+            subscription: match self.next()? {
+                LuaValue::String(text) => Subscription::parse(&text.as_bytes()),
+                _ => Subscription::None,
+            },
+            ask: convert::truth(&self.next()?),
+            name: self.next()?.as_string().map(|name| name.to_string_lossy()),
+            groups: split_labels(self.next()?.as_string()?),
+        })
+    }
+}
+
+fn split_labels(text: &LuaString) -> Labels {
+    let text = text.as_bytes();
+    let labels = text.split(|&byte| byte == 0).filter(|label| !label.is_empty());
+    labels.map(|label| String::from_utf8_lossy(label).into_owned()).collect()
+}
+
+/// What there is of contacts: for each, its number with five bits behind it, and the items that the bits tell of.
+fn facts(flat: &LuaValue) -> Option<Vec<Fact>> {
+    let mut flat = Flat { values: flat.as_table()?, next: 0 };
     let mut all = Vec::new();
-    for at in (1..=flat.raw_len()).step_by(5) {
-        let value = |offset: usize| flat.raw_get::<LuaValue>(at + offset).ok();
-        let code = value(0)?.as_u32()?;
-        let layer = [Layer::Item, Layer::Below, Layer::Edit, Layer::Shown][code as usize % 4];
-        let groups = value(4)?;
-        let groups = groups.as_string()?.as_bytes();
-        let groups = groups.split(|&byte| byte == 0).filter(|group| !group.is_empty());
-        let item = Item {
-            subscription: value(1)?
-                .as_string()
-                .map_or(Subscription::None, |text| Subscription::parse(&text.as_bytes())),
-            ask: convert::truth(&value(2)?),
-            name: value(3)?.as_string().map(|name| name.to_string_lossy()),
-            groups: groups.map(|group| String::from_utf8_lossy(group).into_owned()).collect(),
-        };
-        all.push((code / 4, layer, item));
+    while let Some(code) = flat.next()?.as_u32() {
+        let has = |bit: u32| code & bit != 0;
+        all.push(Fact {
+            number: code / 32,
+            item: if has(1) { Some(flat.item()?) } else { None },
+            below: if has(2) { Some(flat.item()?) } else { None },
+            edit: if has(4) { flat.item().map(|Item { name, groups, .. }| OwnEdit { name, groups }) } else { None },
+            covered: has(8),
+            pending: has(16),
+        });
     }
     Some(all)
 }
 
-/// Items that bear labels, by username: JIDs and facts in the same order. Those of other hosts are left out.
-pub(super) fn bearers(jids: &LuaValue, facts: &LuaValue, host: &str) -> Option<Vec<(String, Item)>> {
-    let jids = jids.as_table()?.sequence_values::<LuaString>().collect::<LuaResult<Vec<_>>>().ok()?;
-    let items = layers(facts)?.into_iter().map(|(_, _, item)| item);
-    let local = |jid: LuaString| {
-        let jid = jid.to_string_lossy();
-        let (username, jid_host) = jid.split_once('@')?;
-        (jid_host == host).then(|| username.to_owned())
-    };
-    Some(jids.into_iter().zip(items).filter_map(|(jid, item)| Some((local(jid)?, item))).collect())
-}
-
-/// `native.take_in(labels, facts)`: what a change of a virtual contact comes to, as a step, the name to be shown, the
-/// subscription if it is not `both`, and the request.
-pub(super) fn take_in(lua: &Lua, (shown_labels, facts): (LuaTable, LuaValue)) -> LuaResult<LuaMultiValue> {
-    let shown_labels = shown_labels.sequence_values::<LuaString>();
-    let mut replaced = Replaced {
-        labels: shown_labels.map(|label| label.map(|label| label.to_string_lossy())).collect::<LuaResult<_>>()?,
-        ..Replaced::default()
-    };
-    for (_, layer, item) in layers(&facts).unwrap_or_default() {
-        match layer {
-            Layer::Item => replaced.item = item,
-            Layer::Below => replaced.below = Some(item),
-            Layer::Edit => replaced.edit = Some(OwnEdit { name: item.name, groups: item.groups }),
-            Layer::Shown => replaced.name = item.name,
+/// Items that bear labels, by username: JIDs and items in the same order. Those of other hosts are left out.
+pub(super) fn bearers(jids: &LuaValue, items: &LuaValue, host: &str) -> Option<Vec<(String, Item)>> {
+    let mut items = Flat { values: items.as_table()?, next: 0 };
+    let mut bearers = Vec::new();
+    for jid in jids.as_table()?.sequence_values::<LuaString>() {
+        let (jid, item) = (jid.ok()?.to_string_lossy(), items.item()?);
+        if let Some((username, jid_host)) = jid.split_once('@')
+            && jid_host == host
+        {
+            bearers.push((username.to_owned(), item));
         }
     }
-    let (taken, shown) = crate::engine::take_in(&replaced);
-    let subscription = (shown.subscription != Subscription::Both).then(|| shown.subscription.as_str());
-    (step(lua, &taken)?, shown.name, subscription, shown.ask.then_some("subscribe")).into_lua_multi(lua)
+    Some(bearers)
+}
+
+/// `native.take_in(jid, labels, name, facts, digest)`: what a change of a virtual contact comes to, as a step, the name
+/// to be shown, and the new digest.
+pub(super) fn take_in(
+    lua: &Lua,
+    (jid, shown, name, found, digest): (LuaString, Vec<LuaString>, LuaValue, LuaValue, u32),
+) -> LuaResult<LuaMultiValue> {
+    let Fact { item, below, edit, .. } = facts(&found).and_then(|mut facts| facts.pop()).unwrap_or_default();
+    let labels = shown.iter().map(LuaString::to_string_lossy).collect();
+    let name = name.as_string().map(LuaString::to_string_lossy);
+    let replaced = Replaced { labels, name, item, below, edit };
+    let TakenIn { step: taken, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
+    (step(lua, &taken)?, name, digest).into_lua_multi(lua)
+}
+
+/// `native.read_edits(record)`: what is as it should be of a record of virtual contacts, and whether anything is not.
+pub(super) fn read_edits(lua: &Lua, record: LuaValue) -> LuaResult<(LuaTable, bool)> {
+    let (edits, damaged) = crate::engine::read_edits(convert::from_lua(&record).as_ref());
+    let table = lua.create_table_with_capacity(0, edits.len())?;
+    for (jid, edit) in &edits {
+        table.raw_set(jid.as_str(), own_edit(lua, edit)?)?;
+    }
+    Ok((table, damaged))
 }
 
 /// The item of a contact that a client edits, and the roster groups that it gives it.
-pub(super) fn edited(facts: &LuaValue, groups: Option<&LuaString>) -> (Option<Item>, Option<Labels>) {
-    let item = layers(facts).unwrap_or_default().pop().map(|(_, _, item)| item);
-    let labels = groups.map(|groups| {
-        let groups = groups.as_bytes();
-        let groups = groups.split(|&byte| byte == 0).filter(|group| !group.is_empty());
-        groups.map(|group| String::from_utf8_lossy(group).into_owned()).collect()
-    });
-    (item, labels)
+pub(super) fn edited(item: &LuaValue, groups: Option<&LuaString>) -> (Option<Item>, Option<Labels>) {
+    let item = item.as_table().and_then(|values| Flat { values, next: 0 }.item());
+    (item, groups.map(split_labels))
+}
+
+/// A version as it is in a roster's metadata.
+pub(super) fn read_version(value: &LuaValue) -> Version {
+    let number = match value {
+        LuaValue::Boolean(true) => return Version::Fixed,
+        LuaValue::String(text) => text.to_string_lossy().parse().ok(),
+        LuaValue::Integer(number) => u64::try_from(*number).ok(),
+        LuaValue::Number(number) => Some(*number as u64),
+        _ => None,
+    };
+    number.map_or(Version::Unset, Version::Number)
+}
+
+fn version(lua: &Lua, version: Version) -> LuaResult<LuaValue> {
+    match version {
+        Version::Unset => Ok(LuaValue::Nil),
+        Version::Number(number) => number.into_lua(lua),
+        Version::Fixed => Ok(LuaValue::Boolean(true)),
+    }
+}
+
+/// Puts the functions on versions into the library's table.
+pub(super) fn add_versions(lua: &Lua, exports: &LuaTable) -> LuaResult<()> {
+    let before_save = |lua: &Lua, stored: LuaValue| version(lua, read_version(&stored).before_save());
+    exports.raw_set("version_before_save", lua.create_function(before_save)?)?;
+    let raised = |lua: &Lua, stored: LuaValue| version(lua, read_version(&stored).raised());
+    exports.raw_set("raised_version", lua.create_function(raised)?)?;
+    let shown = |lua: &Lua, (stored, digest): (LuaValue, u32)| version(lua, read_version(&stored).shown(digest));
+    exports.raw_set("shown_version", lua.create_function(shown)?)?;
+    let to_push = |lua: &Lua, (served, is_shown, last): (LuaValue, bool, bool)| {
+        let PushVersions { early, late, counted } = read_version(&served).to_push(is_shown, last);
+        Ok((version(lua, early)?, version(lua, late)?, counted))
+    };
+    exports.raw_set("versions_to_push", lua.create_function(to_push)?)
 }
 
 /// The username of a text.

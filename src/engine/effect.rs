@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::engine::contacts::item::{Edit, Fact, Item, Labels};
+use crate::engine::contacts::versions::Version;
 use crate::engine::state::info::Info;
 use crate::engine::state::marker::Marker;
 use crate::engine::state::name::Name;
@@ -297,11 +298,9 @@ pub struct Comparison {
     pub facts: Vec<Fact>,
     /// The roster's provenance, as it is stored.
     pub provenance: Option<Text>,
-    /// The version in storage, as far as this module is concerned; zero for none.
-    pub version: u64,
-    /// The version is made up by another module, and is not to be touched.
-    pub fixed_version: bool,
-    /// Its version stands for changes of this module that storage may not have: a client's edit stores the version with
+    /// The version in storage, as far as this module is concerned.
+    pub version: Version,
+    /// The version stands for changes of this module that storage may not have: a client's edit stores the version with
     /// one item only.
     pub unsaved: bool,
     /// Nothing of the roster was changed for groups since it was read from storage.
@@ -314,7 +313,8 @@ impl Comparison {
     /// Whether clients may know another content under the roster's version, or under one that it is still to get: it
     /// was read from storage that has not all that the version stands for, or an older version than clients do.
     pub(crate) fn is_torn(&self, plan: &Plan) -> bool {
-        self.fresh && (self.unsaved || plan.doubtful.iter().any(|versions| versions.contains(&self.version)))
+        let number = self.version.number();
+        self.fresh && (self.unsaved || plan.doubtful.iter().any(|versions| versions.contains(&number)))
     }
 }
 

@@ -65,8 +65,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 pub use contacts::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step as ItemStep, Subscription};
-pub use contacts::overlay::{Replaced, deviating_digest, take_in, virtual_version};
+pub use contacts::overlay::{Replaced, TakenIn, read_edits, take_in, virtual_version};
 pub use contacts::provenance::Provenance;
+pub use contacts::versions::{PushVersions, Version};
 pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, Reply, Section, Tie};
 pub use error::Error;
 pub use groups::audit::Problem;

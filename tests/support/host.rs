@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use groups_internal_native::engine::{Effect, Event, Level, Name, Plan, Push, Reply, StoredMembers, Text, Value};
+use groups_internal_native::engine::{
+    Effect, Event, Level, Name, Plan, Push, Reply, StoredMembers, Text, Value, Version,
+};
 
 use super::roster::{Edits, Item, Items, Roster, Table};
 
@@ -465,11 +467,11 @@ impl Host {
     fn push(&mut self, push: &Push) -> Reply {
         let Some(table) = self.loaded(&push.user) else { return Reply::Absent };
         let mut roster = table.borrow_mut();
-        let number = roster.version.filter(|_| !roster.virtual_version);
-        let counted = u64::from(push.last && roster.overlay.is_none());
-        let (before, after) = (number.map(|v| v.saturating_sub(1)), number.map(|v| v + counted));
+        let versions = roster.counted(roster.version).to_push(roster.overlay.is_some(), push.last);
+        let told = |version: Version| (version.number() > 0).then(|| version.number());
+        let (before, after) = (told(versions.early), told(versions.late));
         roster.version = after.or(roster.version);
-        roster.unsaved |= counted > 0 && number.is_some();
+        roster.unsaved |= push.last && versions.counted.is_some();
         roster.changed |= roster.unsaved;
         if self.interested.contains(&push.user) {
             let device = self.devices.entry(push.user.clone()).or_default();
@@ -488,7 +490,7 @@ impl Host {
         if push.last && self.interested.contains(&push.user) {
             self.note_seen(&push.user, &roster);
         }
-        Reply::Pushed(after.filter(|_| roster.overlay.is_none()).unwrap_or(0))
+        Reply::Pushed(versions.counted.unwrap_or(0))
     }
 
     /// A client may have this content under this version from now on.

@@ -8,7 +8,7 @@ use groups_internal_native::engine::Name;
 use super::host::{Device, Host};
 use super::roster::{Item, Table};
 use super::{World, n};
-use groups_internal_native::engine::{Replaced, take_in};
+use groups_internal_native::engine::{Replaced, TakenIn, take_in};
 
 impl World {
     /// A user logs in with a client that knows a version of the roster. Prosody lets nobody in whose roster it cannot
@@ -87,22 +87,18 @@ impl World {
                 roster.provenance = noted.unwrap_or(roster.provenance.take());
             }
             match (edited, cover) {
-                (Some(item), None) => drop(roster.items.insert(contact.clone(), item)),
-                (Some(item), Some((labels, below))) => {
+                (item, Some((labels, below))) => {
                     let edit = roster.edits.as_ref().and_then(|edits| edits.get(&contact)).cloned();
                     let name = before.and_then(|before| before.name);
-                    let below = below.as_ref().map(Item::facts);
-                    let (step, shown) = take_in(&Replaced { labels, name, item: item.facts(), below, edit });
-                    roster.take_step(&contact, &step, shown.name);
+                    let (item, below) = (item.as_ref().map(Item::facts), below.as_ref().map(Item::facts));
+                    let replaced = Replaced { labels, name, item, below, edit };
+                    let digest = roster.digest();
+                    let TakenIn { step, name, digest } = take_in(&contact.to_string(), digest, &replaced);
+                    roster.take_step(&contact, &step, name);
+                    roster.show(digest);
                 }
-                (None, cover) => {
-                    roster.items.remove(&contact);
-                    if cover.is_some() {
-                        // What the user made of it goes as well.
-                        roster.overlay.as_mut().map(|overlay| overlay.covers.remove(&contact));
-                        roster.edits.as_mut().map(|edits| edits.remove(&contact));
-                    }
-                }
+                (Some(item), None) => drop(roster.items.insert(contact.clone(), item)),
+                (None, None) => drop(roster.items.remove(&contact)),
             }
         }
         self.host.save(&user, Some(&contact));

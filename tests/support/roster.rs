@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use groups_internal_native::engine::{
     Change, Comparison, Cover, Fact, Fate, Item as Facts, ItemStep, Labels, Name, Naming, OwnEdit, Plan, Rename,
-    Subscription, Text, Tie, virtual_version,
+    Subscription, Text, Tie, Version,
 };
 
 /// A roster in memory: sessions and the cache may share one, as Lua tables are shared.
@@ -87,17 +87,30 @@ impl Roster {
         if self.virtual_version {
             return;
         }
+        let raised = Some(self.counted(self.stored_version()).raised().number());
         match &mut self.overlay {
-            Some(overlay) => overlay.stored_version = Some(overlay.stored_version.unwrap_or(0) + 1),
-            None => self.version = Some(self.version.unwrap_or(0) + 1),
+            Some(overlay) => overlay.stored_version = raised,
+            None => self.version = raised,
         }
-        self.show_version();
+        self.show(self.digest());
     }
 
-    fn show_version(&mut self) {
-        if let Some(overlay) = self.overlay.as_ref().filter(|_| !self.virtual_version) {
-            let shown = virtual_version(overlay.stored_version.unwrap_or(0), overlay.digest);
-            self.version = if overlay.digest == 0 { overlay.stored_version } else { Some(shown) };
+    /// A version as the engine is told of it.
+    pub fn counted(&self, version: Option<u64>) -> Version {
+        if self.virtual_version { Version::Fixed } else { version.map_or(Version::Unset, Version::Number) }
+    }
+
+    /// The number for what groups bring.
+    pub fn digest(&self) -> u32 {
+        self.overlay.as_ref().map_or(0, |overlay| overlay.digest)
+    }
+
+    /// Shows the version of what groups bring, if anything is shown.
+    pub fn show(&mut self, digest: u32) {
+        if let Some(overlay) = self.overlay.as_mut().filter(|_| !self.virtual_version) {
+            overlay.digest = digest;
+            let shown = overlay.stored_version.map_or(Version::Unset, Version::Number).shown(digest);
+            self.version = (shown != Version::Unset).then(|| shown.number());
         }
     }
 
@@ -143,8 +156,7 @@ impl Roster {
     pub fn compare(&self, owner: &Name, plan: &Plan, everything: bool, online: bool) -> Comparison {
         let mut found = Comparison {
             provenance: self.provenance.as_ref().map(|text| Text(text.as_bytes().into())),
-            version: self.stored_version().unwrap_or(0),
-            fixed_version: self.virtual_version,
+            version: self.counted(self.stored_version()),
             unsaved: self.unsaved,
             fresh: !self.changed,
             online,
@@ -213,8 +225,8 @@ impl Roster {
         }
         if let Some(overlay) = &mut self.overlay {
             overlay.stored_version = change.version.or(overlay.stored_version);
-            overlay.digest = change.digest.unwrap_or(overlay.digest);
-            self.show_version();
+            let digest = change.digest.unwrap_or(overlay.digest);
+            self.show(digest);
         } else {
             self.version = change.version.or(self.version);
         }
@@ -243,10 +255,10 @@ impl Roster {
         }
         let covers = self.overlay.as_mut().map(|overlay| &mut overlay.covers);
         match (&step.cover, covers) {
-            (Cover::Show { labels, groups }, covers) => {
+            (&Cover::Show { ref labels, ref groups, subscription, ask }, covers) => {
                 let covers = covers.expect("something is shown in virtual rosters only");
                 covers.insert(contact.clone(), (labels.clone(), stored));
-                let shown = Item { subscription: "both", ask: false, name, groups: groups.clone() };
+                let shown = Item { subscription: subscription.as_str(), ask, name, groups: groups.clone() };
                 self.items.insert(contact.clone(), shown);
             }
             (Cover::Keep, Some(covers)) if covers.contains_key(contact) => {

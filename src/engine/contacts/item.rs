@@ -212,12 +212,16 @@ pub enum Cover {
     /// It stays: a virtual item, or none.
     #[default]
     Keep,
-    /// A virtual item with subscription `both` is shown, and the name that [`Edit::names`] has for it, if any.
+    /// A virtual item is shown, with the name that [`Edit::names`] has for it, if any.
     Show {
         /// The labels of the groups that bring it.
         labels: Labels,
         /// Those, and the user's own roster groups.
         groups: Labels,
+        /// The subscription: less than `both` if somebody has ended it for the session.
+        subscription: Subscription,
+        /// The user asks for presence, as somebody has made it for the session.
+        ask: bool,
     },
     /// The stored item is shown again, or none.
     Lift,

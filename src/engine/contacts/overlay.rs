@@ -7,10 +7,12 @@
 //!
 //! What groups brought when contacts were stored is removed from the stored item as soon as the contact is virtual.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Step, Subscription};
 use super::rules::{Common, Judge, Outcome};
+use crate::engine::state::value::Value;
 
 /// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for
 /// what groups bring, zero for nothing. It is even, for pushes that are not the last carry the number below it, and has
@@ -20,7 +22,7 @@ pub fn virtual_version(stored: u64, digest: u32) -> u64 {
 }
 
 /// The number for what groups bring, where a contact is shown for a session as somebody has made it.
-pub fn deviating_digest(digest: u32, contact: &str) -> u32 {
+fn deviating_digest(digest: u32, contact: &str) -> u32 {
     let mut hasher = DefaultHasher::new();
     (digest, contact).hash(&mut hasher);
     (hasher.finish() >> 37) as u32 | 1
@@ -42,12 +44,14 @@ pub(super) fn bring(judge: &mut Judge, common: &Common, fact: &Fact, contact: &s
         _ => (fact.below.clone(), fact.edit.clone()),
     };
     let shown = look(&common.labels, below.as_ref(), edit.as_ref(), name);
-    let cover = if fact.covered && fact.item.as_ref() == Some(&shown) {
-        Cover::Keep
-    } else {
-        Cover::Show { labels: common.labels.clone(), groups: shown.groups.clone() }
-    };
+    let cover =
+        if fact.covered && fact.item.as_ref() == Some(&shown) { Cover::Keep } else { show(&common.labels, &shown) };
     Outcome { stored: below, shown: Some(shown), cover, edit }
+}
+
+fn show(labels: &Labels, look: &Item) -> Cover {
+    let Item { subscription, ask, groups, .. } = look.clone();
+    Cover::Show { labels: labels.clone(), groups, subscription, ask }
 }
 
 /// The user's layer in an item of which clients were shown the stored one: what a group brought is taken out of it.
@@ -94,21 +98,38 @@ pub struct Replaced {
     pub labels: Labels,
     /// The name that was shown.
     pub name: Option<String>,
-    /// The item that is there now.
-    pub item: Item,
+    /// The item that is there now; nothing if the contact was taken off the list.
+    pub item: Option<Item>,
     /// The stored item below.
     pub below: Option<Item>,
     /// What the user had made of the contact before.
     pub edit: Option<OwnEdit>,
 }
 
-/// Takes a change of a virtual contact into the user's layer: the step to do so, and what is shown then.
+/// A change of a virtual contact, taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenIn {
+    /// What is done to the contact.
+    pub step: Step,
+    /// The name that is shown then.
+    pub name: Option<String>,
+    /// The number for what is shown then.
+    pub digest: u32,
+}
+
+/// Takes a change of a virtual contact into the user's layer. `digest`: the number for what was shown.
 ///
 /// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the
 /// user's layer has them already. What somebody has ended of the subscription is ended below as well. It is shown so
-/// until the groups bring the contact again, with the user's next session.
-pub fn take_in(replaced: &Replaced) -> (Step, Item) {
+/// until the groups bring the contact again, with the user's next session. A contact that is taken off the list goes
+/// with all that the user had made of it.
+pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
     let Replaced { labels, name: shown_name, item, below, edit } = replaced;
+    let Some(item) = item else {
+        let fate = Fate::between(below.as_ref(), None);
+        let step = Step { fate, cover: Cover::Lift, edit: edit.is_some().then_some(None) };
+        return TakenIn { step, name: None, digest: deviating_digest(digest, contact) };
+    };
     let own = below.as_ref().map(|item| (item.name.clone(), item.groups.clone()));
     let own = own.or_else(|| edit.clone().map(|edit| (edit.name, edit.groups)));
     let (own_name, own_groups) = own.unwrap_or_default();
@@ -132,8 +153,34 @@ pub fn take_in(replaced: &Replaced) -> (Step, Item) {
     let look = Item { subscription: item.subscription, ask: item.ask, ..look };
     let step = Step {
         fate: Fate::between(below.as_ref(), after.as_ref()),
-        cover: Cover::Show { labels: labels.clone(), groups: look.groups.clone() },
+        cover: show(labels, &look),
         edit: (edit_after != *edit).then_some(edit_after),
     };
-    (step, look)
+    let deviates = look.subscription != Subscription::Both || look.ask;
+    let digest = if deviates { deviating_digest(digest, contact) } else { digest };
+    TakenIn { step, name: look.name, digest }
+}
+
+/// What users have made of virtual contacts, by the contact's JID, as it is stored. What is damaged is dropped, and the
+/// second value is true then.
+pub fn read_edits(record: Option<&Value>) -> (BTreeMap<String, OwnEdit>, bool) {
+    let Some(record) = record else { return Default::default() };
+    let text = |value: &Value| Some(String::from_utf8_lossy(value.as_bytes()?).into_owned());
+    let read = |edit: &Value| {
+        let (Value::Table(_), name, groups) = (edit, edit.get("name"), edit.get("groups")) else { return None };
+        let name = match name {
+            Some(name) => Some(text(name)?),
+            None => None,
+        };
+        let groups = match groups {
+            Some(Value::Table(groups)) => groups.iter().filter_map(|(group, _)| text(group)).collect(),
+            Some(_) => return None,
+            None => Labels::new(),
+        };
+        Some(OwnEdit { name, groups })
+    };
+    let entries = record.entries();
+    let edits: BTreeMap<_, _> = entries.iter().filter_map(|(jid, edit)| Some((text(jid)?, read(edit)?))).collect();
+    let damaged = !matches!(record, Value::Table(_)) || edits.len() < entries.len();
+    (edits, damaged)
 }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step, Subscription};
 use super::overlay;
 use super::provenance::{Note, Provenance};
+use super::versions::Version;
 use crate::engine::effect::{Change, Comparison, Naming, Plan, Section, Tie};
 
 /// What becomes of a roster.
@@ -171,7 +172,7 @@ impl<'a> Judge<'a> {
         let common = Common { section, first, labels, given };
         // Those that have no item take the same step, but for the name.
         let mut usual = [None; 2];
-        for &(number, fact) in found {
+        for &(number, fact) in found.iter().filter(|(_, fact)| fact.is_some() || section.tie == Tie::Bring) {
             let contact = self.plan.contacts[number as usize - 1].to_string();
             let name = self.name_for(&common, number, &contact);
             if section.tie == Tie::Bring && !section.verified {
@@ -488,16 +489,17 @@ impl<'a> Judge<'a> {
         let provenance_changed = self.provenance != *before;
         let decision = &mut self.decision;
         decision.quiet |= self.known && provenance_changed || self.adopts && self.provenance != Provenance::default();
-        decision.quiet |= found.is_torn(self.plan) && !found.fixed_version;
+        let is_fixed = found.version == Version::Fixed;
+        decision.quiet |= found.is_torn(self.plan) && !is_fixed;
         let stores = decision.quiet || !decision.stored.is_empty();
-        let number = if stores { (found.version + 1).max(self.plan.version) } else { found.version };
         let change = &mut decision.change;
         change.unsaved = stores;
         change.provenance = provenance_changed.then(|| self.provenance.to_text());
         if self.plan.virtual_contacts {
             change.digest = Some(self.plan.digest);
         }
-        change.version = (stores && !found.fixed_version).then_some(number);
+        let next = (found.version.number() + 1).max(self.plan.version);
+        change.version = (stores && !is_fixed).then_some(next);
         if decision.missing.is_empty() && decision.unnamed.is_empty() {
             change.stamp = self.plan.stamp;
         }

@@ -2,10 +2,12 @@
 
 use super::edits::{note_edit, note_removal};
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Rename, Step, Subscription};
-use super::overlay::{Replaced, deviating_digest, take_in, virtual_version};
+use super::overlay::{Replaced, TakenIn, read_edits, take_in, virtual_version};
 use super::provenance::Provenance;
 use super::rules::{Decision, decide, new_labels};
+use super::versions::Version;
 use crate::engine::effect::{Comparison, Naming, Plan, Section, Tie};
+use crate::engine::state::value::Value;
 
 use Subscription::{Both, From, None as Nothing, To};
 
@@ -117,7 +119,7 @@ impl Case {
         let found = Comparison {
             absent: if nothing { vec![1] } else { vec![] },
             facts: if nothing { vec![] } else { vec![fact.clone()] },
-            version: 7,
+            version: Version::Number(7),
             fresh: !self.stale,
             ..Comparison::default()
         };
@@ -158,7 +160,9 @@ impl Outcome {
             }
         }
         self.shown = match &step.cover {
-            Cover::Show { groups, .. } => Some(Item { subscription: Both, ask: false, name, groups: groups.clone() }),
+            &Cover::Show { ref groups, subscription, ask, .. } => {
+                Some(Item { subscription, ask, name, groups: groups.clone() })
+            }
             Cover::Keep if covered => self.shown.take(),
             _ => self.stored.clone(),
         };
@@ -533,11 +537,14 @@ fn what_somebody_makes_of_a_virtual_contact_goes_into_the_users_layer() {
             edit: replaced.edit.clone(),
             text: String::new(),
         };
-        let (step, shown) = take_in(&replaced);
-        outcome.take(&step, shown.name.clone(), true);
+        let TakenIn { step, name, digest } = take_in("bob", 3, &replaced);
+        outcome.take(&step, name, true);
+        let shown = outcome.shown.unwrap_or_default();
+        assert_eq!(digest != 3, shown.subscription != Both || shown.ask, "another number where another list is shown");
+        assert!(digest < 1 << 27 && digest % 2 == 1);
         (outcome.stored, outcome.edit, shown)
     };
-    let at = |item| Replaced { labels: labels(&["G"]), item, ..Replaced::default() };
+    let at = |item| Replaced { labels: labels(&["G"]), item: Some(item), ..Replaced::default() };
     let edited = called("Pal", item(Both, &["G", "Mine"]));
     let edit = OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) };
     assert_eq!(take(at(edited.clone())), (None, Some(edit.clone()), edited.clone()));
@@ -547,10 +554,34 @@ fn what_somebody_makes_of_a_virtual_contact_goes_into_the_users_layer() {
     let below = Some(item(From, &["G", "Old"]));
     let (stored, none, _) = take(Replaced { below: below.clone(), ..at(edited) });
     assert_eq!((stored, none), (Some(called("Pal", item(From, &["G", "Mine"]))), None), "an own label stays own");
-    let (stored, _, shown) = take(Replaced { below, ..at(item(To, &["G"])) });
+    let (stored, _, shown) = take(Replaced { below: below.clone(), ..at(item(To, &["G"])) });
     assert_eq!((stored.unwrap().subscription, shown.subscription), (Nothing, To));
-    let undone = Replaced { edit: Some(edit), name: Some("Pal".into()), ..at(item(Both, &["G"])) };
+    let undone = Replaced { edit: Some(edit.clone()), name: Some("Pal".into()), ..at(item(Both, &["G"])) };
     assert_eq!(take(undone).1, None);
+    let removed = Replaced { labels: labels(&["G"]), below, edit: Some(edit), ..Replaced::default() };
+    assert_eq!(take(removed), (None, None, Item::default()), "nothing stays of what is taken off the list");
+    let [bob, eve] = ["bob", "eve"].map(|contact| take_in(contact, 3, &Replaced::default()).digest);
+    assert_ne!(bob, eve);
+}
+
+#[test]
+fn of_a_damaged_record_of_virtual_contacts_what_is_as_it_should_be_counts() {
+    let text = |text: &str| Value::text(text.as_bytes());
+    let edit = |name, groups| Value::table(vec![(text("name"), name), (text("groups"), groups)]);
+    let mine = || Value::set([&b"Mine"[..]].into_iter());
+    let table =
+        |entries: Vec<(&str, Value)>| Value::table(entries.into_iter().map(|(jid, edit)| (text(jid), edit)).collect());
+    let good = || ("bob@h", edit(text("Pal"), mine()));
+    let read = read_edits(Some(&table(vec![good(), ("eve@h", Value::empty())])));
+    let pal = OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) };
+    let both = [("bob@h".to_owned(), pal.clone()), ("eve@h".to_owned(), OwnEdit::default())];
+    assert_eq!(read, (both.into(), false));
+    for bad in [Value::Bool(true), edit(Value::Bool(true), mine()), edit(text("Pal"), text("Mine"))] {
+        let read = read_edits(Some(&table(vec![good(), ("eve@h", bad)])));
+        assert_eq!(read, ([("bob@h".to_owned(), pal.clone())].into(), true));
+    }
+    assert_eq!(read_edits(None), (Default::default(), false));
+    assert_eq!(read_edits(Some(&text("x"))), (Default::default(), true));
 }
 
 #[test]
@@ -559,8 +590,6 @@ fn a_version_of_a_virtual_list_tells_the_stored_one_and_what_groups_bring() {
     let versions = [virtual_version(5, 3), virtual_version(6, 3), virtual_version(5, 5)];
     assert!(versions.iter().all(|version| version % 2 == 0 && *version < 1 << 46));
     assert!(versions[0] != versions[1] && versions[0] != versions[2] && versions[1] != versions[2]);
-    assert_ne!(deviating_digest(3, "bob"), deviating_digest(3, "eve"));
-    assert!(deviating_digest(3, "bob") < 1 << 27 && deviating_digest(3, "bob") % 2 == 1);
 }
 
 #[test]

@@ -3,11 +3,77 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::overlay::virtual_version;
 use crate::engine::state::directory::UserKey;
 
 /// A change of a roster takes a version of at least `generation << GENERATION_BITS`: higher than any number that
 /// Prosody or an earlier start can have given to a state of the roster that was lost.
 const GENERATION_BITS: u32 = 24;
+
+/// The version in a roster's metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// None yet: Prosody serves it as 1.
+    #[default]
+    Unset,
+    /// Prosody counts it up with each save.
+    Number(u64),
+    /// Made up by another module, and not to be touched.
+    Fixed,
+}
+
+/// The versions that a roster has while it is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushVersions {
+    /// With all pushes but the last one of a change.
+    pub early: Version,
+    /// With the last one, and from then on.
+    pub late: Version,
+    /// That, if it is the number that storage is to have.
+    pub counted: Option<u64>,
+}
+
+impl Version {
+    /// The number; zero for none.
+    pub fn number(self) -> u64 {
+        if let Version::Number(number) = self { number } else { 0 }
+    }
+
+    fn map(self, change: impl FnOnce(u64) -> u64) -> Version {
+        if let Version::Number(number) = self { Version::Number(change(number)) } else { self }
+    }
+
+    /// What to save a roster with, as saving raises the version: the one that was pushed says the same, and a client
+    /// that has it needs no other.
+    pub fn before_save(self) -> Version {
+        self.map(|number| number.saturating_sub(1))
+    }
+
+    /// What saving makes of the version.
+    pub fn raised(self) -> Version {
+        if self == Version::Fixed { self } else { Version::Number(self.number() + 1) }
+    }
+
+    /// What clients are told of a list with virtual contacts, whose stored version this is. `digest`: see
+    /// [`virtual_version`].
+    pub fn shown(self, digest: u32) -> Version {
+        if self == Version::Fixed || digest == 0 {
+            self
+        } else {
+            Version::Number(virtual_version(self.number(), digest))
+        }
+    }
+
+    /// The versions to push with; why pushes carry others than the roster has is told at
+    /// [`Push`](crate::engine::Push). `is_shown`: contacts are virtual, so this version is not in storage.
+    pub fn to_push(self, is_shown: bool, last: bool) -> PushVersions {
+        let late = if last && !is_shown { self.map(|number| number + 1) } else { self };
+        // None is served as 1.
+        let early = if self == Version::Unset { Version::Number(0) } else { self.before_save() };
+        let counted = if let Version::Number(number) = late { Some(number) } else { None };
+        PushVersions { early, late, counted: counted.filter(|_| !is_shown) }
+    }
+}
 
 /// The versions that were handed out.
 #[derive(Debug, Default)]
@@ -65,5 +131,41 @@ impl Versions {
     pub(crate) fn floor(&self, user: UserKey) -> Option<u64> {
         let floor = self.generation? << GENERATION_BITS;
         Some(self.highest.get(&user).map_or(floor, |&highest| floor.max(highest + 1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Version::{Fixed, Number, Unset};
+    use super::*;
+
+    #[test]
+    fn a_save_stores_the_number_that_was_pushed() {
+        assert_eq!(Number(7).before_save().raised(), Number(7));
+        assert_eq!((Unset.before_save().raised(), Fixed.before_save().raised()), (Number(1), Fixed));
+    }
+
+    #[test]
+    fn only_the_last_push_takes_a_new_number_and_those_before_carry_a_lower_one() {
+        let pushed = Number(7).to_push(false, false);
+        assert_eq!(pushed, PushVersions { early: Number(6), late: Number(7), counted: Some(7) });
+        let pushed = Number(7).to_push(false, true);
+        assert_eq!(pushed, PushVersions { early: Number(6), late: Number(8), counted: Some(8) });
+    }
+
+    #[test]
+    fn a_version_that_is_not_counted_is_pushed_as_it_is() {
+        let virtual_list = Number(6).to_push(true, true);
+        assert_eq!(virtual_list, PushVersions { early: Number(5), late: Number(6), counted: None });
+        assert_eq!(Fixed.to_push(false, true), PushVersions { early: Fixed, late: Fixed, counted: None });
+        let unset = Unset.to_push(false, true);
+        assert_eq!(unset, PushVersions { early: Number(0), late: Unset, counted: None }, "it is served as 1");
+    }
+
+    #[test]
+    fn a_list_shows_its_stored_version_as_long_as_groups_bring_nothing() {
+        assert_eq!([Unset, Number(5), Fixed].map(|version| version.shown(0)), [Unset, Number(5), Fixed]);
+        assert_eq!([Unset, Fixed].map(|version| version.shown(3)), [Number(virtual_version(0, 3)), Fixed]);
+        assert_ne!(Number(5).shown(3), Number(5));
     }
 }
