@@ -14,6 +14,7 @@ local jid_split = require "util.jid".split;
 local monotonic = require "util.time".monotonic;
 
 local host = module.host;
+local host_session = prosody.hosts[host];
 local traceback = debug.traceback;
 
 local muc_host = module:get_option_string("groups_muc_host");
@@ -120,20 +121,17 @@ local function resume(operation, ...)
 	return operation:resume(monotonic(), ...);
 end
 
+local function drive(operation, context, effect, ...)
+	if not effect then
+		plan_work();
+		return ...;
+	end
+	return drive(operation, context, resume(operation, perform(context, effect, ...)));
+end
+
 -- Drives an operation to its end, in the caller's coroutine. Returns what the operation returns.
 local function run(operation, context)
-	local effect, a, b, c, d, e = resume(operation);
-	while effect do
-		effect, a, b, c, d, e = resume(operation, perform(context, effect, a, b, c, d, e));
-	end
-	if c then
-		module:log("error", "An operation failed by a bug in groups_internal_native.so: %s", c);
-	end
-	plan_work();
-	-- No nil behind a result: callers hand it on, to table.insert() for one.
-	if b == nil then return a; end
-	if d == nil then return a, b; end
-	return a, b, d;
+	return drive(operation, context, resume(operation));
 end
 
 -- Drives an operation, or several, where nobody waits for the outcome.
@@ -244,85 +242,42 @@ local function await_groups()
 	end
 end
 
--- Functions for other modules
+-- Functions for other modules: README.md says what they take and return.
 
--- Returns a function that answers from memory, once groups are there.
-local function lookup(name)
-	return function (...)
+-- Those that answer from memory, once groups are there.
+for _, name in ipairs { "exists", "get_info", "get_members", "get_user_groups", "snapshot", "status" } do
+	module.environment[name] = function (...)
 		await_groups();
 		return handle[name](handle, ...);
-	end
+	end;
 end
 
--- Returns a function that runs an operation to its end.
-local function operation(name)
-	return function (...)
-		local started, err = handle[name](handle, ...);
-		if not started then return nil, err; end
-		return run(started);
-	end
+-- Those that run an operation to its end.
+for _, name in ipairs {
+	"create", "set_info", "delete", "add_member", "remove_member", "add_members", "remove_members", "set_members",
+	"add_group_chat", "remove_group_chat", "check", "repair", "restore",
+} do
+	module.environment[name] = function (...)
+		local operation, err = handle[name](handle, ...);
+		if not operation then return nil, err; end
+		return run(operation);
+	end;
 end
 
--- create(info, create_default_muc, group_id): creates a group, with a chat of its own if wanted; returns its id.
-create = operation "create";
-
--- get_info(group_id): returns { name, muc_jid?, mucs?, description?, chat_membership? }, the caller's to change.
-get_info = lookup "info";
-
--- set_info(group_id, info): changes a group's name, description and chat_membership.
-set_info = operation "set_info";
-
--- get_members(group_id): returns a table keyed by username.
-get_members = lookup "members";
-
--- exists(group_id)
-exists = lookup "exists";
-
--- get_user_groups(username): returns an array of ids.
-get_user_groups = lookup "groups_of";
-
--- delete(group_id)
-delete = operation "delete";
-
--- add_member(group_id, username, delay_update): with `delay_update`, contact lists wait for sync().
-add_member = operation "add_member";
-
--- remove_member(group_id, username)
-remove_member = operation "remove_member";
-
--- add_members(group_id, usernames, delay_update): the same for a list of users, all or nothing. For a bad one, the
--- third value returned is its place in the list.
-add_members = operation "add_members";
-
--- remove_members(group_id, usernames)
-remove_members = operation "remove_members";
-
--- set_members(group_id, usernames): makes these users the members.
-set_members = operation "set_members";
-
--- Reconciles the contact lists of all members.
 function sync(group_id)
 	run(handle:sync(group_id));
 end
 
--- add_group_chat(group_id, name): returns { jid, name } of the new chat.
-add_group_chat = operation "add_group_chat";
-
--- remove_group_chat(group_id, muc_id): removes a chat by the node of its room.
-remove_group_chat = operation "remove_group_chat";
-
--- Returns an array of { id, jid, name, deleted? }, or nil for an unknown group.
-function get_group_chats(group_id)
-	await_groups();
-	local chats = handle:chats(group_id);
-	return chats and array.map(chats, effects.describe_room);
-end
-
--- Fires group-user-added for each member.
 function emit_member_events(group_id)
 	local ok, err = run(handle:emit_member_events(group_id));
 	if not ok then return false, err; end
 	return true;
+end
+
+function get_group_chats(group_id)
+	await_groups();
+	local chats = handle:chats(group_id);
+	return chats and array.map(chats, effects.describe_room);
 end
 
 -- Returns a table of id to info that is also an iterator: `for id, info in groups() do`.
@@ -335,61 +290,38 @@ function groups()
 	});
 end
 
--- check(): returns an array of what is wrong; README.md says which problems there are.
-check = operation "check";
-
--- repair(): mends what check() reports, and returns what it was.
-repair = operation "repair";
-
--- snapshot(): returns all groups and members as one string.
-snapshot = lookup "snapshot";
-
--- status(): returns { groups, memberships, unsettled, failing, delayed }, numbers: how much there is, and how much of
--- it is open.
-status = lookup "status";
-
--- restore(blob): makes groups and members what a snapshot() says. Refused whole if the string is damaged.
-restore = operation "restore";
-
 -- Hooks
 
 local failed = {};
 
--- Guards a hook: Prosody's own come after it, and an error would keep the stanza, the login or the deletion from them.
--- One error of each hook is logged until the module is loaded again: it would come with every stanza.
-local function guarded(name, act)
-	return function (event)
+-- Hooks an event of this host, of another one, or of the server. Prosody's own handlers come after these, and an error
+-- would keep the stanza, the login or the deletion from them. One error of each hook is logged until the module is
+-- loaded again: it would come with every stanza.
+local function hook(target, name, act, priority)
+	module:hook_object_event(target.events, name, function (event)
 		local ok, err = xpcall(act, traceback, event);
 		if ok or failed[name] then return; end
 		failed[name] = true;
 		module:log("error", "The hook on %s failed, and is passed over whenever it does. Contact lists may be out of date "
 			.."until their users log in again: report this as a bug, and restart Prosody if it goes on. %s", name, err);
-	end
-end
-
-local function hook(name, act, priority)
-	module:hook(name, guarded(name, act), priority);
-end
-
-local function hook_global(name, act, priority)
-	module:hook_global(name, guarded(name, act), priority);
+	end, priority);
 end
 
 -- Below modules that bring contacts of their own at each load.
-hook("roster-load", function (event)
+hook(host_session, "roster-load", function (event)
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
 	local metadata = event.roster[false];
 	run_hook(handle:roster_loaded(event.username, metadata and metadata.groups_unsaved or false), event);
 end, -1);
 
-hook("resource-bind", function (event)
+hook(host_session, "resource-bind", function (event)
 	run_hook(handle:user_appeared(event.session.username));
 end);
 
-hook("resource-unbind", function (event)
+hook(host_session, "resource-unbind", function (event)
 	local username = event.session.username;
-	if prosody.hosts[host].sessions[username] then return; end
+	if host_session.sessions[username] then return; end
 	-- Prosody drops the roster with the session. What is not saved yet may not come again.
 	if handle:is_unsaved(username) then
 		effects.keep_roster(username, event.session.roster);
@@ -404,7 +336,7 @@ local function local_user(jid)
 end
 
 -- Before mod_roster replaces the item, and stores the roster's metadata with it.
-hook("iq/self/jabber:iq:roster:query", function (event)
+hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	local item = event.stanza.attr.type == "set" and event.stanza.tags[1]:get_child("item");
 	local roster = event.origin.roster;
 	local jid = item and jid_prep(item.attr.jid);
@@ -420,7 +352,7 @@ end, 10);
 
 -- Only rostermanager opens this store, and does so for each load and save.
 if roster_mode == "virtual" then
-	hook("store-opened", function (event)
+	hook(host_session, "store-opened", function (event)
 		if event.store_name == "roster" then
 			event.store = effects.wrap_store(event.store, event.store_type);
 		end
@@ -434,7 +366,7 @@ if contact_name == "nickname" then
 end
 
 -- A contact that its user takes off the list comes back with the next session, not in this one.
-hook("roster-item-removed", function (event)
+hook(host_session, "roster-item-removed", function (event)
 	local contact = local_user(event.jid);
 	if contact then handle:spare_contact(event.username, contact); end
 end, 10);
@@ -452,22 +384,22 @@ local function on_outgoing_presence(event)
 	effects.note_subscription(handle, username, contact);
 	effects.note_subscription(handle, contact, username);
 end
-hook("pre-presence/bare", on_outgoing_presence, 10);
-hook("pre-presence/full", on_outgoing_presence, 10);
+hook(host_session, "pre-presence/bare", on_outgoing_presence, 10);
+hook(host_session, "pre-presence/full", on_outgoing_presence, 10);
 
-hook("user-registered", function (event)
+hook(host_session, "user-registered", function (event)
 	run_hook(handle:user_appeared(event.username));
 end);
 
 -- An account made in the shell fires nothing else; 13 only.
-hook_global("user-role-changed", function (event)
+hook(prosody, "user-role-changed", function (event)
 	if event.host == host and effects.has_account(event.username) then
 		run_hook(handle:user_appeared(event.username));
 	end
 end);
 
 -- Above mod_roster, which would unsubscribe from every contact with two saves each.
-hook_global("user-deleted", function (event)
+hook(prosody, "user-deleted", function (event)
 	if event.host ~= host then return; end
 	local username = event.username;
 	run_hook(handle:account_deleted(username));
@@ -480,41 +412,41 @@ hook_global("user-deleted", function (event)
 end, 310);
 
 -- Below mod_roster, which reads the roster once more: a new account of that name must not be given it.
-hook_global("user-deleted", function (event)
+hook(prosody, "user-deleted", function (event)
 	if event.host == host then
 		effects.release_roster(nil, event.username);
 	end
 end, -1000);
 
-hook_global("server-stopping", function ()
+hook(prosody, "server-stopping", function ()
 	run_hook(handle:flush(flush_time));
 end);
 
 -- Hooks on the chat host, which has other events each time it is activated.
 local function watch_chat_host()
-	if not muc_host or not prosody.hosts[muc_host] then return; end
-	local chats = module:context(muc_host);
+	local chats = muc_host and prosody.hosts[muc_host];
+	if not chats then return; end
 	-- In a timer: the room may be read in the midst of an effect.
-	chats:hook("muc-room-restored", guarded("muc-room-restored", function (event)
+	hook(chats, "muc-room-restored", function (event)
 		module:add_timer(0, function ()
 			run_apart(handle:room_restored(event.room.jid));
 		end);
-	end));
+	end);
 	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
-	chats:hook("muc-room-pre-create", guarded("muc-room-pre-create", function (event)
+	hook(chats, "muc-room-pre-create", function (event)
 		run_hook(handle:room_made(event.room.jid), event);
-	end), -1500);
+	end, -1500);
 	-- Another module makes a room, which mod_muc has only after this.
-	chats:hook("muc-room-created", guarded("muc-room-created", function (event)
+	hook(chats, "muc-room-created", function (event)
 		if event.stanza or not handle:is_chat(event.room.jid) then return; end
 		run_hook(handle:room_made(event.room.jid), event);
 		module:add_timer(0, function () effects.save_room(event.room); end);
-	end));
-	chats:hook("muc-set-affiliation", guarded("muc-set-affiliation", function (event)
+	end);
+	hook(chats, "muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then
 			handle:room_touched(event.room.jid);
 		end
-	end));
+	end);
 end
 
 watch_chat_host();
@@ -527,14 +459,14 @@ local function check_muc_host()
 	end
 end
 
-hook_global("host-activated", function (activated)
+hook(prosody, "host-activated", function (activated)
 	if activated == muc_host then
 		watch_chat_host();
 		-- Its modules may be loaded after this.
 		module:add_timer(0, check_muc_host);
 	end
 end);
-hook_global("host-deactivated", function (deactivated)
+hook(prosody, "host-deactivated", function (deactivated)
 	if deactivated == muc_host then
 		set_trouble("chats", "groups_muc_host is no active chat host");
 	end
@@ -543,7 +475,7 @@ end);
 if prosody.start_time then
 	check_muc_host();
 else
-	hook_global("server-started", check_muc_host);
+	hook(prosody, "server-started", check_muc_host);
 end
 
 function module.unload()

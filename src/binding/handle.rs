@@ -60,17 +60,17 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("exists", |_, this, id: LuaValue| {
         Ok(convert::bytes(&id).is_some_and(|id| this.engine.exists(&id)))
     });
-    methods.add_method("info", |lua, this, id: LuaValue| {
+    methods.add_method("get_info", |lua, this, id: LuaValue| {
         let info = convert::bytes(&id).and_then(|id| this.engine.info(&id));
         info.map(|info| convert::info(lua, &info)).transpose()
     });
-    methods.add_method("members", |lua, this, id: LuaValue| {
+    methods.add_method("get_members", |lua, this, id: LuaValue| {
         let mut members = convert::bytes(&id).map_or_else(Vec::new, |id| this.engine.members(&id));
         // Callers are promised tables.
         members.iter_mut().filter(|(_, data)| !matches!(data, Value::Table(_))).for_each(|m| m.1 = Value::empty());
         convert::members(lua, &members)
     });
-    methods.add_method("groups_of", |lua, this, username: LuaValue| {
+    methods.add_method("get_user_groups", |lua, this, username: LuaValue| {
         let ids = convert::bytes(&username).map_or_else(Vec::new, |name| this.engine.groups_of(&name));
         convert::names(lua, &ids)
     });

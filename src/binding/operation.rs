@@ -1,9 +1,9 @@
 //! Operations in Lua's hands: effects out, replies in.
 //!
 //! `operation:resume(now, ...)` returns the name of the next effect and its arguments, or nil and what the caller gets:
-//! a result, or `nil, "error"`, or `nil, "internal-server-error", "where it panicked"`, or `nil, "bad-request", nil,
-//! place` where an entry of a list is at fault. The values after `now` are what
-//! the shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what [`Expected`] says.
+//! a result, or `nil, "error"`, or `nil, "bad-request", place` where an entry of a list is at fault. The values after
+//! `now` are what the shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what
+//! [`Expected`] says. An operation that panicked ends with an error in the log.
 
 use std::rc::Rc;
 
@@ -83,8 +83,9 @@ impl Running {
                 result_values(lua, result)
             }
             Step::Panicked(place) => {
-                self.operation = None;
-                (LuaValue::Nil, LuaValue::Nil, Error::Internal.as_str(), place).into_lua_multi(lua)
+                (self.operation, self.expected) = (None, Expected::Done);
+                let line = format!("An operation failed by a bug in groups_internal_native.so: {place}");
+                ("log", level_name(Level::Error), line).into_lua_multi(lua)
             }
         }
     }
@@ -101,7 +102,7 @@ fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMulti
     match result {
         Ok(Answer::Done) => (LuaValue::Nil, true).into_lua_multi(lua),
         Ok(Answer::BadUsername(place)) => {
-            (LuaValue::Nil, LuaValue::Nil, Error::BadRequest.as_str(), LuaValue::Nil, place + 1).into_lua_multi(lua)
+            (LuaValue::Nil, LuaValue::Nil, Error::BadRequest.as_str(), place + 1).into_lua_multi(lua)
         }
         Ok(Answer::Problems(problems)) => (LuaValue::Nil, convert::problems(lua, &problems)?).into_lua_multi(lua),
         Ok(Answer::Id(id)) => (LuaValue::Nil, convert::name(lua, &id)?).into_lua_multi(lua),
