@@ -30,3 +30,4 @@ files["spec/support/demo"] = { read_globals = prosody }
 files["tests"] = { read_globals = prosody }
 
 files["spec/**/*_spec.lua"] = { std = "lua54+busted" }
+files["spec/**/*_root.lua"] = { std = "lua54+busted" }

@@ -9,11 +9,11 @@ export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
 
 OPS ?= 100000
 
-.PHONY: help build run test soak lint bench install uninstall deb clean
+.PHONY: help build run test soak lint bench install uninstall deb deb-test clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
 build: ## the plugin folder, ready for plugin_paths: target/plugins/mod_groups_internal
 	@spec/support/provision build-tools crates
@@ -59,6 +59,10 @@ uninstall: ## remove it from there; the stored data stay
 
 deb: build ## a Debian package for this architecture (MAINTAINER="NAME <ADDRESS>")
 	@spec/support/deb
+
+deb-test: deb ## the package in a clean Debian 12, with both Prosody versions (as root)
+	@spec/support/provision package-tools
+	@SPEC_STORAGE=internal spec/support/run-specs --run=root
 
 clean: ## remove all that was built, fetched and run
 	rm -rf target
