@@ -57,10 +57,11 @@ $(MODULE)/groups_internal_native.so: $(SOURCES)
 uninstall: ## remove it from there; the stored data stay
 	rm -rf '$(DESTDIR)$(PREFIX)/lib/prosody/modules/mod_groups_internal'
 
-deb: build ## a Debian package for this architecture (MAINTAINER="NAME <ADDRESS>")
-	@spec/support/deb
+deb: ## a Debian package (ARCH=amd64|arm64, MAINTAINER="NAME <ADDRESS>")
+	@spec/support/provision build-tools crates
+	@ARCH='$(ARCH)' MAINTAINER='$(MAINTAINER)' spec/support/deb
 
-deb-test: deb ## the package in a clean Debian 12, with both Prosody versions (as root)
+deb-test: build deb ## the package, and 'make install', in a clean Debian 12, with both Prosody versions (as root)
 	@spec/support/provision package-tools
 	@SPEC_STORAGE=internal spec/support/run-specs --run=root
 

@@ -22,7 +22,8 @@ local function execute(command, ...)
 	assert(ok, ("%s: %s"):format(command:format(...), tostring(status)));
 end
 
--- What systemctl does, for a machine that runs no systemd: `systemctl restart prosody` is what people type.
+-- What systemctl does, for a machine that runs no systemd: `systemctl restart prosody` is what people type. PROSODY is
+-- another program to start.
 local systemctl = [[
 #!/bin/sh
 case $1 in stop|restart)
@@ -73,8 +74,13 @@ function root_mt:install(packages)
 	execute("DEBIAN_FRONTEND=noninteractive chroot %s apt-get -qq install -y --no-install-recommends -t %s %s "
 		.."</dev/null >%s.log 2>&1", self.folder, harness.version == "13" and "bookworm-backports" or "bookworm",
 		packages, self.folder);
-	self:write("/usr/local/bin/systemctl", systemctl);
-	execute("chmod +x %s/usr/local/bin/systemctl", self.folder);
+	self:program("systemctl", systemctl);
+end
+
+-- Puts a script into the search path.
+function root_mt:program(name, text)
+	self:write("/usr/local/bin/"..name, text);
+	execute("chmod +x %s/usr/local/bin/%s", self.folder, name);
 end
 
 local function open_shell(self)
