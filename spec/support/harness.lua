@@ -371,18 +371,22 @@ function server_mt:delete_user(name)
 	return self:eval([[return assert(require "core.usermanager".delete_user(..., host))]], name);
 end
 
--- Runs `prosodyctl shell` with these arguments: one is Lua source, several are a command. Returns what it prints, what
--- it says is wrong, and its exit status.
-function server_mt:shell(...)
+-- Runs prosodyctl with these arguments. Returns what it prints, what it says is wrong, and its exit status.
+function server_mt:prosodyctl(...)
 	local arguments = {};
 	for i = 1, select("#", ...) do arguments[i] = shell_quote((select(i, ...))); end
 	local errors = self.folder.."/shell-errors";
-	local process = io.popen(("%s --config %s shell %s </dev/null 2>%s"):format(shell_quote(prosody.."/bin/prosodyctl"),
+	local process = io.popen(("%s --config %s %s </dev/null 2>%s"):format(shell_quote(prosody.."/bin/prosodyctl"),
 		shell_quote(self.folder.."/prosody.cfg.lua"), table.concat(arguments, " "), shell_quote(errors)));
 	-- 13 tells of libraries that it misses first.
 	local output = process:read("a"):gsub("^\n%*%*+\n.-\n%*%*+\n\n?", "");
 	local _, _, status = process:close();
 	return (output:gsub("\n$", "")), (read_file(errors):gsub("\n$", "")), status;
+end
+
+-- The same for its shell: one argument is Lua source, several are a command.
+function server_mt:shell(...)
+	return self:prosodyctl("shell", ...);
 end
 
 -- What a store holds under a key, read by Prosody's own driver: `typ` is "keyval" or, with `key`, "map".
