@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
 
 OPS ?= 100000
 
-.PHONY: help build run test soak lint bench install uninstall deb deb-test clean
+.PHONY: help build run test soak lint bench install uninstall deb deb-test rock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -64,6 +64,9 @@ deb: ## a Debian package (ARCH=amd64|arm64, MAINTAINER="NAME <ADDRESS>")
 deb-test: build deb ## the package, and 'make install', in a clean Debian 12, with both Prosody versions (as root)
 	@spec/support/provision package-tools
 	@SPEC_STORAGE=internal spec/support/run-specs --run=root
+
+rock: ## a rock of the sources, for 'prosodyctl install'
+	@spec/support/rock
 
 clean: ## remove all that was built, fetched and run
 	rm -rf target

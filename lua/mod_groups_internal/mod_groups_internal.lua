@@ -50,7 +50,9 @@ end
 
 local function load_native()
 	local directory = module:get_directory();
-	local pattern = directory.."/?.so";
+	-- `prosodyctl install` puts the library where LuaRocks does, and Prosody does not look there.
+	local tree, version_of_lua = directory:match("^(.*)/share/lua/([%d.]+)/[^/]+$");
+	local pattern = tree and ("%s/lib/lua/%s/?.so"):format(tree, version_of_lua) or directory.."/?.so";
 	if not (";"..package.cpath..";"):find(";"..pattern..";", 1, true) then
 		package.cpath = pattern..";"..package.cpath;
 	end
