@@ -179,6 +179,7 @@ fn read_mod_groups<'a>(lines: impl Iterator<Item = (usize, &'a str)>, host: &str
 
 fn read_ejabberd<'a>(lines: impl Iterator<Item = (usize, &'a str)>, host: &str) -> Result<Import, ImportError> {
     let mut import = Import::default();
+    let mut strangers = BTreeSet::new(); // the groups whose members do not see each other
     for (number, line) in lines {
         if let Some(id) = line.strip_prefix("==") {
             let id = id.trim();
@@ -193,22 +194,39 @@ fn read_ejabberd<'a>(lines: impl Iterator<Item = (usize, &'a str)>, host: &str) 
             }
             continue;
         };
-        let value = value.trim().trim_matches('"');
+        let value = value.trim();
+        // What is empty comes as "[]".
+        let is_empty = value.is_empty() || value == "[]";
         match key {
-            "label" | "name" if !value.is_empty() => group.name = value.to_owned(),
-            "description" if !value.is_empty() => group.description = Some(value.to_owned()),
+            "label" | "name" if !is_empty => group.name = value.to_owned(),
+            "description" if !is_empty => group.description = Some(value.to_owned()),
             "label" | "name" | "description" => {}
             "displayed_groups" => {
-                let shown: Vec<_> = value.trim_matches(['[', ']']).split([',', ';']).map(str::trim).collect();
-                if shown.iter().any(|id| !id.is_empty() && id.trim_matches(['"', '\'']) != group.id) {
-                    import.left_out.push(format!("line {number}: {} shows other groups: {value}", group.id));
+                let (own, others) = displayed(value, &group.id);
+                let others = if others.is_empty() { "nobody".to_owned() } else { others.join(", ") };
+                if !own {
+                    let text = "is left out, for here its members would see each other. There they see";
+                    import.left_out.push(format!("line {number}: {} {text}: {others}", group.id));
+                    strangers.insert(group.id.clone());
+                } else if others != "nobody" {
+                    import.left_out.push(format!("line {number}: {} shows other groups: {others}", group.id));
                 }
             }
             _ if value == "false" => {}
             _ => import.left_out.push(format!("line {number}: {key} {value}")),
         }
     }
+    import.groups.retain(|group| !strangers.contains(&group.id));
     Ok(import)
+}
+
+/// Whether the members of an ejabberd group see each other, and which other groups they see. ejabberd prints
+/// `["crew",", ","staff"]`.
+fn displayed<'a>(value: &'a str, id: &str) -> (bool, Vec<&'a str>) {
+    let ids =
+        value.trim_matches(['[', ']']).split([',', ';']).map(|shown| shown.trim().trim_matches(['"', '\'']).trim());
+    let (own, others): (Vec<_>, Vec<_>) = ids.filter(|shown| !shown.is_empty()).partition(|shown| *shown == id);
+    (!own.is_empty(), others)
 }
 
 /// An id made of a name: letters and digits of ASCII, and hyphens between them.
@@ -298,23 +316,40 @@ mod tests {
 
     #[test]
     fn what_ejabberd_prints_gives_groups_and_says_what_is_left_out() {
+        // As ejabberd 24.12 prints it.
         let import = read_ok(
-            "== crew\nlabel\tCrew\ndescription\tAll hands\ndisplayed_groups\t[\"crew\"]\nann@example.com\n\
-             == all\nall_users\ttrue\ndisplayed_groups\tcrew\n@all@\nbob@elsewhere.example\n",
+            "== both\ndisplayed_groups\t[\"crew\",\", \",\"both\"]\nlabel\t[]\ndescription\t[]\nbob@elsewhere.example\n\
+             == crew\ndisplayed_groups\t[\"crew\"]\nlabel\tNight crew\ndescription\tAll \"hands\"\nann@example.com\n\
+             == all\nlabel\tAll\ndisplayed_groups\t[\"all\"]\nall_users\ttrue\nonline_users\tfalse\n@all@\n",
         );
-        let crew = &import.groups[0];
-        assert_eq!((&*crew.id, &*crew.name, crew.description.as_deref()), ("crew", "Crew", Some("All hands")));
-        assert_eq!(crew.members, ["ann"]);
-        assert_eq!(import.groups[1].members, [""; 0]);
+        let names: Vec<_> = import.groups.iter().map(|group| (&*group.id, &*group.name)).collect();
+        assert_eq!(names, [("both", "both"), ("crew", "Night crew"), ("all", "All")]);
+        assert_eq!(import.groups[0].description, None);
+        assert_eq!(import.groups[1].description.as_deref(), Some("All \"hands\""));
+        assert_eq!(import.groups[1].members, ["ann"]);
+        assert_eq!(import.groups[2].members, [""; 0]);
         assert_eq!(
             import.left_out,
             [
-                "line 7: all_users true",
-                "line 8: all shows other groups: crew",
-                "line 9: \"@all@\" is not a JID",
-                "line 10: bob@elsewhere.example is not an account of example.com",
+                "line 2: both shows other groups: crew",
+                "line 5: bob@elsewhere.example is not an account of example.com",
+                "line 14: all_users true",
+                "line 16: \"@all@\" is not a JID",
             ]
         );
+    }
+
+    #[test]
+    fn a_group_of_ejabberd_that_shows_its_members_only_others_or_nobody_does_not_become_one_that_sees_itself() {
+        let import = read_ok(
+            "== crew\ndisplayed_groups\t[\"crew\"]\nann@example.com\n\
+             == watch\ndisplayed_groups\t[\"crew\"]\nlabel\tWatch\nbob@example.com\n\
+             == dark\nlabel\tDark\ndisplayed_groups\t[]\nbob@example.com\n",
+        );
+        let ids: Vec<_> = import.groups.iter().map(|group| &*group.id).collect();
+        assert_eq!(ids, ["crew"]);
+        let text = "is left out, for here its members would see each other. There they see";
+        assert_eq!(import.left_out, [format!("line 5: watch {text}: crew"), format!("line 10: dark {text}: nobody")]);
     }
 
     #[test]
