@@ -88,5 +88,27 @@ for _, mode in ipairs { "permanent", "virtual" } do
 				assert.same({ anna = world.both("g") }, fetched("bob"));
 			end
 		end);
+
+		it("that somebody has put into storage are reported, and taken in", function ()
+			world.login(server, "bob");
+			server:store("group_info", "h", { name = "H", other = 1 });
+			server:store("groups", "h", { anna = {}, bob = {} });
+			-- Another module may keep groups of its own there.
+			server:store("groups", "foreign", { anna = {} });
+			local found = { { problem = "group-unknown"; group_id = "h" } };
+			assert.same(found, call("check"));
+			assert.is_false(call("exists", "h"));
+			world.forget(server);
+			assert.same(found, call("repair"));
+			assert.equal("both", world.pushes(server, "bob").anna.subscription);
+			world.settle(server);
+			assert.same({}, call("check"));
+			assert.same({ anna = {}; bob = {} }, call("get_members", "h"));
+			assert.matches("^both,.*H", fetched("anna").bob);
+			assert.same({ name = "H", other = 1 }, server:stored("group_info", "h"));
+			call("delete", "h");
+			world.settle(server);
+			server:store("groups", "foreign", nil);
+		end);
 	end);
 end

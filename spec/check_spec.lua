@@ -38,6 +38,18 @@ describe("check and repair with Prosody "..harness.version.." and storage "..har
 		assert.equal("Stored", server:stored("group_info", id).name);
 	end);
 
+	it("see what contact lists keep of an account that was deleted behind the module's back", function ()
+		local a, b, c = world.accounts(server, 3);
+		local id = world.group(server, "Former", { a, b, c });
+		world.remove_members(server, id, c);
+		assert.same({}, call("check"));
+		server:store("accounts", c, nil);
+		local problem = { problem = "account-left-over"; user = c; owners = { a, b } };
+		finds(problem);
+		assert.same({ [b] = world.both("Former") }, world.contacts(server, a));
+		assert.same({ [a] = world.both("Former") }, world.contacts(server, b));
+	end);
+
 	it("see affiliations that are not there", function ()
 		local a, b = world.accounts(server, 2);
 		local id = world.group(server, "Room", { a, b }, true);

@@ -349,6 +349,58 @@ fn what_storage_rooms_and_contact_lists_have_otherwise_is_reported_and_mended() 
 }
 
 #[test]
+fn an_account_deleted_behind_the_running_servers_back_is_mended_as_well() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.settle_within(100.0);
+    world.host.lose_account("carl");
+    let found = [Problem::AccountMissing { user: n("carl"), groups: names(&["g"]) }];
+    assert_eq!(problems(&mut world, Engine::repair), found);
+    world.settle_within(100.0);
+    assert_eq!(world.members("g"), ["ann", "bob"]);
+    assert_eq!((world.stored("ann", "carl"), world.stored("bob", "carl")), (None, None));
+    assert_eq!(problems(&mut world, Engine::check), []);
+}
+
+#[test]
+fn what_contact_lists_keep_of_a_deleted_account_that_is_in_no_group_is_reported_and_withdrawn() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.settle_within(100.0);
+    world.remove("g", "carl").unwrap();
+    world.settle_within(100.0);
+    assert!(world.stored("ann", "carl").is_some(), "contacts are permanent");
+    assert_eq!(problems(&mut world, Engine::check), []);
+    world.kill();
+    world.host.lose_account("carl");
+    world.start();
+    world.settle();
+    let found = [Problem::AccountLeftOver { user: n("carl"), owners: names(&["ann", "bob"]) }];
+    assert_eq!(problems(&mut world, Engine::check), found);
+    assert_eq!(problems(&mut world, Engine::repair), found);
+    world.settle_within(100.0);
+    assert_eq!((world.stored("ann", "carl"), world.stored("bob", "carl")), (None, None));
+    assert_eq!(problems(&mut world, Engine::check), []);
+    world.check_agreement();
+    world.check_contacts();
+}
+
+#[test]
+fn a_group_that_only_storage_has_is_reported_and_taken_in() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.settle_within(100.0);
+    let (info, members) = (world.host.infos[&n("g")].clone(), world.host.members[&n("g")].clone());
+    world.host.infos.insert(n("h"), info);
+    world.host.members.insert(n("h"), members);
+    assert_eq!(problems(&mut world, Engine::check), [Problem::GroupUnknown { id: n("h") }]);
+    assert!(!world.engine.exists(b"h"));
+    assert_eq!(problems(&mut world, Engine::repair), [Problem::GroupUnknown { id: n("h") }]);
+    assert_eq!(world.members("h"), ["ann", "bob", "carl"]);
+    world.settle_within(100.0);
+    assert_eq!(problems(&mut world, Engine::check), []);
+    world.check_agreement();
+    world.check_contacts();
+}
+
+#[test]
 fn contact_lists_that_wait_for_a_sync_are_no_problem() {
     let mut world = World::new(&["ann", "bob"]);
     world.create("g", "G").unwrap();

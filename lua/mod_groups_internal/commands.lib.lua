@@ -356,6 +356,10 @@ local describe_problem = {
 	["account-missing"] = function (problem)
 		return ("The account %s is deleted, and still in: %s"):format(problem.user, enumerate(problem.groups));
 	end;
+	["account-left-over"] = function (problem)
+		return ("The account %s is deleted, and still in the contact lists of: %s"):format(problem.user,
+			enumerate(problem.owners));
+	end;
 	["chat-missing"] = function (problem)
 		return ("The room of a chat of %s is gone: %s"):format(problem.group_id, problem.jid);
 	end;
@@ -368,6 +372,9 @@ local describe_problem = {
 	end;
 	["name-missing"] = function (problem)
 		return ("The group %s has no name"):format(problem.group_id);
+	end;
+	["group-unknown"] = function (problem)
+		return ("Storage has the group %s, which was put there since the module was loaded"):format(problem.group_id);
 	end;
 	["record-differs"] = function (problem)
 		return ("Storage has the group %s otherwise than memory"):format(problem.group_id);

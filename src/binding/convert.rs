@@ -231,6 +231,11 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
                 entry.raw_set("user", name(lua, user)?)?;
                 entry.raw_set("groups", names(lua, groups)?)?;
             }
+            Problem::AccountLeftOver { user, owners } => {
+                entry.raw_set("problem", "account-left-over")?;
+                entry.raw_set("user", name(lua, user)?)?;
+                entry.raw_set("owners", names(lua, owners)?)?;
+            }
             Problem::ChatMissing { id, jid } => {
                 entry.raw_set("problem", "chat-missing")?;
                 entry.raw_set("group_id", name(lua, id)?)?;
@@ -250,6 +255,10 @@ pub(super) fn problems(lua: &Lua, problems: &[Problem]) -> LuaResult<LuaTable> {
             }
             Problem::NameMissing { id } => {
                 entry.raw_set("problem", "name-missing")?;
+                entry.raw_set("group_id", name(lua, id)?)?;
+            }
+            Problem::GroupUnknown { id } => {
+                entry.raw_set("problem", "group-unknown")?;
                 entry.raw_set("group_id", name(lua, id)?)?;
             }
             Problem::RecordDiffers { id } => {

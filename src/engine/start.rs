@@ -149,6 +149,24 @@ impl Call {
         }
     }
 
+    /// Takes in a group that somebody has put into storage since the start.
+    pub(crate) async fn take_in_stored(&self, id: &Name) -> Result<(), Error> {
+        let turn = self.turn(Place::Group(id.clone())).await?;
+        let is_known = self.state().directory.find(id).is_some();
+        let record = if is_known { None } else { self.read_group(id.clone()).await };
+        let taken = record.map(|(_, info, members)| {
+            let members: Vec<_> = members.iter().collect();
+            self.take_over(id, &info, &members)
+        });
+        self.end(turn).await;
+        let Some(key) = taken else { return Ok(()) };
+        self.mark_unsettled(&[key]).await?;
+        self.spread_all(key).await;
+        self.settle_urgent().await;
+        self.align_rooms(id).await;
+        Ok(())
+    }
+
     /// Restores a group whose records the purge of an account of its name may have removed. The copy is what counts:
     /// where a purge is late, what was stored before it is gone, and rows that were stored after it are not all. False
     /// if storage would not have it.

@@ -32,6 +32,13 @@ pub enum Problem {
         /// The groups that have it as a member.
         groups: Vec<Name>,
     },
+    /// A deleted account is in no group any more, and still in contact lists into which groups had brought it.
+    AccountLeftOver {
+        /// The username.
+        user: Name,
+        /// Whose contact lists.
+        owners: Vec<Name>,
+    },
     /// A chat's room is gone.
     ChatMissing {
         /// The group.
@@ -59,6 +66,11 @@ pub enum Problem {
     },
     /// A group's record has no name.
     NameMissing {
+        /// The group.
+        id: Name,
+    },
+    /// Storage has a group that memory does not know.
+    GroupUnknown {
         /// The group.
         id: Name,
     },
@@ -97,8 +109,8 @@ impl Engine {
 
     /// Mends what [`Engine::check`] reports, and answers with what it was: deleted accounts leave groups, chats and
     /// contact lists; chats without a room leave their groups; rooms get their settings again; members get the names of
-    /// their accounts, and groups without a name their ids for one; storage and rooms become as memory has them, and
-    /// contact lists do so in the background.
+    /// their accounts, and groups without a name their ids for one; groups that only storage has are taken in; storage
+    /// and rooms become as memory has them, and contact lists do so in the background.
     ///
     /// # Errors
     /// [`Error::Internal`] if accounts cannot be listed, or something could not be mended: the log says what. The rest is
@@ -125,12 +137,15 @@ impl Call {
     async fn mend(&self, problem: &Problem) -> Result<(), Error> {
         match problem {
             Problem::AccountMissing { user: name, .. } => {
-                let user = self.state().directory.intern(name);
-                self.state().accounts.doubt(user);
-                if !self.has_account(user).await {
+                if self.is_gone(name).await {
                     self.delete_account(name.clone()).await;
                     // Its records were purged long ago.
                     self.restore_purged(name.clone(), true).await.ok();
+                }
+            }
+            Problem::AccountLeftOver { user: name, owners } => {
+                if self.is_gone(name).await {
+                    self.withdraw_everywhere(name, owners.clone()).await;
                 }
             }
             Problem::ChatMissing { id, jid } => self.drop_chat(id, jid).await?,
@@ -145,6 +160,7 @@ impl Call {
                     self.change_info(id, name, &Details::default()).await?;
                 }
             }
+            Problem::GroupUnknown { id } => self.take_in_stored(id).await?,
             Problem::RecordDiffers { id } => self.store_anew(id).await?,
             Problem::AffiliationsDiffer { id, jid, .. } => self.align_room(id, jid).await,
             Problem::ContactsDiffer { user } => {
@@ -156,6 +172,18 @@ impl Call {
             }
         }
         Ok(())
+    }
+
+    /// Whether an account is gone, whatever was known of it: it may have been deleted without an event.
+    async fn is_gone(&self, name: &Name) -> bool {
+        let user = {
+            let mut state = self.state();
+            let user = state.directory.intern(name);
+            state.accounts.forget(user);
+            state.accounts.doubt(user);
+            user
+        };
+        !self.has_account(user).await
     }
 
     async fn find_problems(&self) -> Result<Vec<Problem>, Error> {
@@ -203,12 +231,13 @@ impl Call {
             _ => None,
         });
         let misspelt = misspelt.collect();
+        problems.extend(self.find_unknown_groups().await?);
         problems.extend(self.inspect_groups(&ids, &misspelt).await?);
         let users: Vec<_> = {
             let state = self.state();
             state.directory.members().filter(|&user| accounts.contains(&state.directory.user_name(user))).collect()
         };
-        problems.extend(self.inspect_contacts(&users).await);
+        problems.extend(self.inspect_contacts(&users, &accounts).await);
         Ok(problems)
     }
 

@@ -123,6 +123,12 @@ impl Call {
         let Reply::Compared(Comparison { provenance: Some(text), .. }) = reply else { return None };
         let host = self.state().host.clone();
         let provenance = Provenance::parse(&text.0, &host).ok()?;
+        Some(self.find_tied(username, &provenance).await)
+    }
+
+    /// The contacts of a roster in memory that groups have to do with, as its provenance tells, and those of them that
+    /// groups have brought.
+    pub(crate) async fn find_tied(&self, username: &Name, provenance: &Provenance) -> (Vec<Name>, Vec<Name>) {
         let bearers = self.find_bearers(username, provenance.given()).await;
         let bearers: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).collect();
         let noted = provenance.noted().map(str::to_owned);
@@ -133,7 +139,7 @@ impl Call {
             None => bearers.contains(*contact),
         };
         let name = |contact: &String| Name::from(contact.as_str());
-        Some((all.iter().map(name).collect(), all.iter().filter(is_brought).map(name).collect()))
+        (all.iter().map(name).collect(), all.iter().filter(is_brought).map(name).collect())
     }
 
     /// Notes what the deletion of an account leaves to do, and stores that in the marker. Nothing if no group
@@ -178,6 +184,14 @@ impl Call {
         };
         self.store_withdrawals(username).await;
         Some(noted)
+    }
+
+    /// Withdraws an account that was deleted long ago from these users' contact lists.
+    pub(crate) async fn withdraw_everywhere(&self, username: &Name, owners: Vec<Name>) {
+        let owners = self.withdraw_from(username, owners).await;
+        let user = self.state().directory.intern(username);
+        self.queue_loaded(owners, |_| Scope::Contact(user)).await;
+        self.settle_urgent().await;
     }
 
     /// Notes that rosters of former members hold a deleted account, too.

@@ -1,6 +1,6 @@
 //! What `check` compares with storage, rooms and contact lists: it writes nothing. `repair` does what is done anyway.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
@@ -12,6 +12,33 @@ use crate::engine::turns::Place;
 use crate::engine::{Call, Error, Info, Name, Value};
 
 impl Call {
+    /// Finds the groups that storage has and memory does not.
+    pub(crate) async fn find_unknown_groups(&self) -> Result<Vec<Problem>, Error> {
+        let ids = match self.perform(Effect::ListGroups).await {
+            Reply::Names(ids) => ids,
+            other => {
+                let text = "The groups in storage cannot be listed, so it cannot be said whether memory knows them";
+                self.log(Level::Error, format!("{text}: {}", other.reason())).await;
+                return Err(Error::Internal);
+            }
+        };
+        let mut problems = Vec::new();
+        for id in ids {
+            if self.state().directory.find(&id).is_some() {
+                continue;
+            }
+            // One that is being created or deleted is in storage only for a moment.
+            let turn = self.turn(Place::Group(id.clone())).await?;
+            let is_known = self.state().directory.find(&id).is_some();
+            let reply = self.perform(Effect::ReadGroup(id.clone())).await;
+            self.end(turn).await;
+            if !is_known && matches!(reply, Reply::Record { info: Some(_), .. }) {
+                problems.push(Problem::GroupUnknown { id });
+            }
+        }
+        Ok(problems)
+    }
+
     /// Finds what of these groups is otherwise in storage and rooms. `misspelt`: members that are no accounts, which
     /// rooms need not know.
     pub(crate) async fn inspect_groups(&self, ids: &[Name], misspelt: &HashSet<Name>) -> Result<Vec<Problem>, Error> {
@@ -82,48 +109,74 @@ impl Call {
         Err(Error::Internal)
     }
 
-    /// Finds the members whose contact lists are not as they should be, though no work on them is open. Virtual
-    /// contacts are in no list that could be wrong.
-    pub(crate) async fn inspect_contacts(&self, users: &[UserKey]) -> Vec<Problem> {
+    /// Finds the members whose contact lists are not as they should be, though no work on them is open, and what they
+    /// have of deleted accounts. Virtual contacts are in no list that could be wrong.
+    pub(crate) async fn inspect_contacts(&self, users: &[UserKey], accounts: &HashSet<Name>) -> Vec<Problem> {
         let mut problems = Vec::new();
+        let mut suspects: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         for &user in users {
             self.perform(Effect::Pause).await;
-            let skip = {
+            let (name, skip) = {
                 let state = self.state();
                 let open = &state.unsettled;
-                !state.stores_contacts()
+                let skip = !state.stores_contacts()
                     || open.everything
                     || state.directory.groups_of(user).iter().any(|key| open.groups.contains_key(key))
-                    || state.work.is_open(user)
+                    || state.work.is_open(user);
+                (state.directory.user_name(user), skip)
             };
-            if !skip && self.contacts_differ(user).await {
-                problems.push(Problem::ContactsDiffer { user: self.state().directory.user_name(user) });
+            if skip {
+                continue;
+            }
+            let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(name.clone())).await else { continue };
+            let (differs, brought) = self.inspect_roster(user, &name).await;
+            if !kept {
+                self.perform(Effect::ReleaseRoster(name.clone())).await;
+            }
+            for contact in brought.into_iter().filter(|contact| !accounts.contains(contact)) {
+                suspects.entry(contact).or_default().push(name.clone());
+            }
+            if differs {
+                problems.push(Problem::ContactsDiffer { user: name });
             }
         }
+        problems.extend(self.find_left_over(suspects).await);
         problems
     }
 
-    async fn contacts_differ(&self, user: UserKey) -> bool {
-        let (name, host) = {
-            let state = self.state();
-            (state.directory.user_name(user), state.host.clone())
-        };
+    /// Whether a roster in memory is otherwise than it should be, and the contacts that groups have brought into it.
+    async fn inspect_roster(&self, user: UserKey, name: &Name) -> (bool, Vec<Name>) {
+        let host = self.state().host.clone();
         let planned = self.state().plan(user, Scope::All, false, self.now());
-        let Some(planned) = planned else { return false };
-        let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(name.clone())).await else { return false };
-        let mut differs = false;
-        if let Reply::Compared(found) = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await {
-            let provenance = found.provenance.as_ref().map(|text| Provenance::parse(&text.0, &host));
-            let provenance = provenance.and_then(Result::ok);
-            let labels = new_labels(&planned.plan, provenance.as_ref());
-            let bearers = self.find_bearers(&name, labels).await;
-            let decision = decide(&planned.plan, &found, provenance, &bearers);
-            let missing = planned.resolve(&decision.missing);
-            differs = !decision.change.edits.is_empty() || self.any_has_account(&missing).await;
+        let Some(planned) = planned else { return Default::default() };
+        let reply = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await;
+        let Reply::Compared(found) = reply else { return Default::default() };
+        let provenance = found.provenance.as_ref().map(|text| Provenance::parse(&text.0, &host));
+        let provenance = provenance.and_then(Result::ok);
+        let brought = match &provenance {
+            Some(provenance) => self.find_tied(name, provenance).await.1,
+            None => Vec::new(),
+        };
+        let labels = new_labels(&planned.plan, provenance.as_ref());
+        let bearers = self.find_bearers(name, labels).await;
+        let decision = decide(&planned.plan, &found, provenance, &bearers);
+        let missing = planned.resolve(&decision.missing);
+        (!decision.change.edits.is_empty() || self.any_has_account(&missing).await, brought)
+    }
+
+    /// Finds out which of these contacts, who are not in the list of accounts, are deleted accounts in no group. Only
+    /// accounts become contacts, so each was one; a member without an account is a problem of its own.
+    async fn find_left_over(&self, mut suspects: BTreeMap<Name, Vec<Name>>) -> Vec<Problem> {
+        suspects.retain(|name, _| {
+            let state = self.state();
+            state.directory.find_user(name).is_none_or(|user| state.directory.groups_of(user).is_empty())
+        });
+        if suspects.is_empty() {
+            return Vec::new();
         }
-        if !kept {
-            self.perform(Effect::ReleaseRoster(name)).await;
-        }
-        differs
+        let reply = self.perform(Effect::FindAccounts(suspects.keys().cloned().collect())).await;
+        let Reply::Flags(found) = reply else { return Vec::new() };
+        let gone = suspects.into_iter().zip(found).filter(|(_, found)| !found);
+        gone.map(|((user, owners), _)| Problem::AccountLeftOver { user, owners }).collect()
     }
 }

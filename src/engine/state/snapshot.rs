@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::effect::{Effect, Event, Level};
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Call, Copy, Engine, Error, Info, Name, Operation, State, Value};
+use crate::engine::{Answer, Call, Copy, Engine, Error, GroupKey, Info, Name, Operation, State, Value};
 
 /// What a blob begins with.
 const MAGIC: [u8; 4] = *b"MGIS";
@@ -203,7 +203,8 @@ impl Call {
         self.done(Effect::StoreInfo(id.clone(), None)).await
     }
 
-    fn take_over(&self, id: &Name, info: &Info, members: &[(Name, Value)]) {
+    /// Makes a group in memory what its records in storage are.
+    pub(crate) fn take_over(&self, id: &Name, info: &Info, members: &[(Name, Value)]) -> GroupKey {
         let now = self.now();
         let mut state = self.state();
         state.unreadable.remove(id);
@@ -226,5 +227,6 @@ impl Call {
         state.unsettled.groups.insert(key, false);
         state.begin_parting(id, now);
         state.enqueue_group(key, now);
+        key
     }
 }
