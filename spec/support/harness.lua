@@ -8,7 +8,8 @@
 --	local rows = server:eval("return hosts[host].sessions", ...);         -- any Lua, inside the server
 --	server:destroy();
 --
--- Which Prosody and which storage: the environment says, SPEC_PROSODY = 0.12 | 13 and SPEC_STORAGE = internal | sql.
+-- Which Prosody and which storage: the environment says, SPEC_PROSODY = 0.12 | 13 and SPEC_STORAGE = internal | sql |
+-- postgresql. With the last, each server has a database of its own in one PostgreSQL, which ends with this process.
 -- With SPEC_KEEP=1 the folders stay, for a look at what happened.
 
 local lfs = require "lfs";
@@ -110,6 +111,52 @@ function harness.use_prosody_libraries()
 	harness.use_prosody_libraries = function () end;
 end
 
+-- Makes a folder for this run.
+local function new_folder(name)
+	local parent = ("%s/target/spec/%s-%s"):format(harness.top, harness.version, harness.storage);
+	local quoted = shell_quote(parent);
+	local made = io.popen(("mkdir -p %s && mktemp -d %s/%s.XXXXXX"):format(quoted, quoted, name));
+	local folder = made:read("l");
+	assert(made:close(), "cannot make a folder in "..parent);
+	return folder;
+end
+
+-- --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+local database_server;
+
+local function postgresql(command, ...)
+	local done = os.execute(table.concat({ "spec/support/postgresql", command, database_server.port, ... }, " "));
+	assert(done, "PostgreSQL: "..command.." failed");
+end
+
+-- Starts the PostgreSQL of this process, unless it has been started.
+local function provide_postgresql()
+	if database_server then return; end
+	local folder = new_folder("postgresql");
+	database_server = { port = harness.free_port() };
+	database_server.keeper = assert(io.popen(("spec/support/postgresql serve %s %d"):format(shell_quote(folder),
+		database_server.port), "w"));
+	postgresql("wait");
+end
+
+-- Kills PostgreSQL, and returns when it is gone.
+function harness.stop_postgresql()
+	assert(database_server.keeper:write("stop\n"));
+	database_server.keeper:flush();
+	harness.wait_until(function ()
+		local conn = socket.connect("127.0.0.1", database_server.port);
+		return not conn or not conn:close();
+	end, "PostgreSQL has ended");
+end
+
+-- Starts it again with what was committed, and returns when it answers.
+function harness.start_postgresql()
+	assert(database_server.keeper:write("start\n"));
+	database_server.keeper:flush();
+	postgresql("wait");
+end
+
 -- --- a server -------------------------------------------------------------------------------------------------------
 
 local server_mt = {};
@@ -128,6 +175,12 @@ end
 function server_mt:config()
 	local settings, out = self.settings, {};
 	local storage = settings.storage or harness.storage;
+	local sql = { driver = "SQLite3"; database = self.folder.."/data/prosody.sqlite" };
+	if storage == "postgresql" then
+		storage = "sql";
+		sql = { driver = "PostgreSQL"; host = "127.0.0.1"; port = database_server.port; username = "postgres";
+			database = self.database };
+	end
 	local paths = { table.unpack(settings.plugin_paths or {}) };
 	paths[#paths + 1] = settings.plugins or plugins;
 	paths[#paths + 1] = harness.top.."/spec/support/plugins";
@@ -151,7 +204,7 @@ function server_mt:config()
 		authentication = "internal_plain"; -- no time spent on hashing passwords
 		limits = {};
 		storage = storage;
-		sql = { driver = "SQLite3"; database = self.folder.."/data/prosody.sqlite" };
+		sql = sql;
 	}, settings.options));
 
 	local modules = { "spec_control", "spec_started", table.unpack(settings.modules or { "groups_internal" }) };
@@ -281,6 +334,7 @@ end
 -- Kills it if it runs, and removes its folder.
 function server_mt:destroy()
 	self:kill();
+	if self.database then postgresql("drop", self.database); end
 	if os.getenv("SPEC_KEEP") ~= "1" then
 		os.execute("rm -rf "..shell_quote(self.folder));
 	end
@@ -449,18 +503,22 @@ local count = 0;
 --   hosts           { ["other.example"] = { modules = {}, options = {} } }
 --   components      { ["chat.example"] = { "muc", modules = {}, options = {} } }; may replace groups.localhost
 --   plugins         instead of target/plugins; plugin_paths: folders that come before it
---   storage         "internal", "sql", "waiting", "failing" or a table store -> driver, instead of SPEC_STORAGE
+--   storage         "internal", "sql", "waiting", "failing" or a table store -> driver, instead of SPEC_STORAGE;
+--                   "postgresql" only if SPEC_STORAGE says so
 --   config          text at the end of the configuration
 -- Fields: folder, c2s_port, control_port, settings, pid.
 function harness.new(settings)
 	count = count + 1;
-	local parent = ("%s/target/spec/%s-%s"):format(harness.top, harness.version, harness.storage);
-	local quoted = shell_quote(parent);
-	local name = io.popen(("mkdir -p %s && mktemp -d %s/%d.XXXXXX"):format(quoted, quoted, count));
-	local folder = name:read("l");
-	assert(name:close(), "cannot make a folder in "..parent);
+	local folder = new_folder(count);
 	assert(lfs.mkdir(folder.."/data"));
+	local database;
+	if harness.storage == "postgresql" then
+		provide_postgresql();
+		database = "server"..count;
+		postgresql("create", database);
+	end
 	return setmetatable({
+		database = database;
 		settings = settings or {};
 		folder = folder;
 		c2s_port = harness.free_port();
