@@ -85,9 +85,9 @@ end
 
 local function open_shell(self)
 	if self.shell then return; end
-	self.shell = assert(io.popen(([[exec unshare --mount --pid --net --fork --kill-child sh -c '
+	self.shell = assert(io.popen(([[echo $$ >%s/shell.pid; exec unshare --mount --pid --net --fork --kill-child sh -c '
 		mount -t proc proc "$1/proc" && mount --bind "$2" "$1/src" && mount -o remount,ro,bind "$1/src" &&
-			exec chroot "$1" bash' - %s %s]]):format(self.folder, harness.top), "w"));
+			exec chroot "$1" bash' - %s %s]]):format(self.folder, self.folder, harness.top), "w"));
 end
 
 -- Runs shell source as root. Returns what it prints, without the last end of line, and its exit status.
@@ -111,7 +111,7 @@ end
 
 function root_mt:destroy()
 	if self.shell then
-		self.shell:write("exit\n");
+		execute("kill -9 %s", self:read("/shell.pid")); -- and all that it has started
 		self.shell:close();
 	end
 	if os.getenv("SPEC_KEEP") ~= "1" then
