@@ -299,6 +299,82 @@ fn a_burst_of_removals_is_noted_as_it_grows_and_costs_one_save_for_each_roster()
     assert!(!open_partings(&world));
 }
 
+/// Ann and bob are in groups g0 to g99, and nothing is open.
+fn in_many_groups() -> World {
+    let mut world = World::with(removing(), EVERYBODY);
+    for id in many_groups() {
+        world.create(&id, &id).unwrap();
+        for user in ["ann", "bob"] {
+            world.add(&id, user).unwrap();
+        }
+    }
+    world.settle();
+    world.host.forget();
+    world
+}
+
+fn remove_all(world: &mut World, ids: &[String], user: &str) {
+    for id in ids {
+        world.remove(id, user).unwrap();
+    }
+}
+
+fn many_groups() -> Vec<String> {
+    (0..100).map(|number| format!("g{number}")).collect()
+}
+
+#[test]
+fn removals_from_many_groups_or_of_many_members_write_the_marker_a_few_times_only() {
+    let writes = |world: &World| world.host.count(|e| matches!(e, Effect::StoreMarker(_)));
+    let mut world = in_many_groups();
+    remove_all(&mut world, &many_groups(), "bob");
+    assert!(writes(&world) < 15, "{} writes", writes(&world));
+    remove_all(&mut world, &many_groups(), "ann");
+    assert!(writes(&world) < 15, "{} writes", writes(&world));
+    world.settle();
+    assert!(!open_partings(&world));
+
+    let users: Vec<String> = (0..100).map(|number| format!("user{number}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let mut world = World::with(removing(), &users).and_group("g", "G", &users);
+    world.settle();
+    world.host.forget();
+    for user in &users {
+        world.remove("g", user).unwrap();
+    }
+    assert!(writes(&world) < 15, "{} writes", writes(&world));
+    world.settle();
+    assert!(!open_partings(&world));
+}
+
+#[test]
+fn removals_that_the_marker_has_foreseen_are_finished_after_a_crash_and_others_have_never_been() {
+    for left in [1, 7, 8, 9, 40, 99, 100] {
+        let mut world = in_many_groups();
+        remove_all(&mut world, &many_groups()[..left], "bob");
+        world.crash();
+        world.settle();
+        let labels = |user, contact| world.stored(user, contact).map_or(0, |item| item.groups.len());
+        assert_eq!((labels("ann", "bob"), labels("bob", "ann")), (100 - left, 100 - left));
+        assert!(!open_partings(&world));
+        world.check_contacts();
+    }
+}
+
+#[test]
+fn what_the_marker_has_foreseen_does_not_count_for_who_leaves_when_the_option_is_off() {
+    let mut world = in_many_groups();
+    remove_all(&mut world, &many_groups()[..9], "bob");
+    let marker = world.host.marker.clone().unwrap();
+    assert!(marker.get("partings").and_then(|partings| partings.get("g9")).is_some(), "{marker:?}");
+    switch(&mut world, false);
+    world.remove("g9", "bob").unwrap();
+    world.crash();
+    world.settle();
+    let item = world.stored("ann", "bob").unwrap();
+    assert!(item.groups.contains("g9") && !item.groups.contains("g8"), "{item:?}");
+}
+
 #[test]
 fn a_removal_that_changes_no_roster_saves_none() {
     let mut world = taking_back();

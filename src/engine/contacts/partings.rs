@@ -7,10 +7,14 @@
 //! noted and then did not come about: two who are both members keep each other.
 //!
 //! What was decided when somebody left holds for that parting, whatever the option says afterwards.
+//!
+//! When many leave, those who may be the next are noted *ahead*: the marker covers removals that are yet to come, and is
+//! not written anew with each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
-use crate::engine::state::directory::{Directory, UserKey};
+use crate::engine::state::directory::{Directory, Group, GroupKey, UserKey};
 use crate::engine::state::name::Name;
 use crate::engine::turns::{Place, Turns};
 
@@ -25,11 +29,20 @@ pub(crate) struct Parting {
     pub(crate) stayed: BTreeSet<UserKey>,
 }
 
+/// How many leavers are open before any is noted ahead: after a crash, every roster that the marker concerns is looked
+/// at, and a few removals should not concern more than they must.
+const FEW: usize = 8;
+
+/// How many are noted ahead for each that is open: so many along users' groups, and as many along groups' members.
+const AHEAD: usize = 4;
+
 /// The open partings of all groups.
 #[derive(Debug, Default)]
 pub(crate) struct Partings {
     /// By the group, which may be gone.
     open: BTreeMap<Name, Parting>,
+    /// Members who may be the next to leave, by the group.
+    ahead: BTreeMap<Name, BTreeSet<UserKey>>,
     /// Rosters to be settled, each with the latest round that it is to be settled for.
     reviews: BTreeMap<UserKey, u64>,
     /// Counts what is noted here.
@@ -49,6 +62,18 @@ impl Partings {
         self.open.iter()
     }
 
+    /// Who has left which group, and who may be the next, for the marker.
+    pub(crate) fn leavers(&self) -> BTreeMap<&Name, BTreeSet<UserKey>> {
+        let mut all = BTreeMap::<_, BTreeSet<_>>::new();
+        for (id, parting) in &self.open {
+            all.entry(id).or_default().extend(parting.leavers.keys());
+        }
+        for (id, leavers) in &self.ahead {
+            all.entry(id).or_default().extend(leavers);
+        }
+        all
+    }
+
     pub(crate) fn is_open(&self, group: &Name) -> bool {
         self.open.contains_key(group)
     }
@@ -61,10 +86,47 @@ impl Partings {
         self.open.entry(group.clone()).or_default().leavers.extend(left);
     }
 
+    /// Notes who may leave after `user` has left `group`, in place of those who were noted before: the user other groups,
+    /// other members this one, and so on.
+    pub(crate) fn note_ahead(&mut self, directory: &Directory, group: &Name, user: UserKey) {
+        self.ahead.clear();
+        let open: usize = self.open.values().map(|parting| parting.leavers.len()).sum();
+        let Some((key, _)) = directory.find(group).filter(|_| open >= FEW) else { return };
+        let members = |key| directory.group(key).into_iter().flat_map(Group::members);
+        let groups = |user| directory.groups_of(user).iter().copied();
+        let by_user = iter::once(user).chain(members(key)).flat_map(|user| groups(user).map(move |key| (key, user)));
+        let by_group = iter::once(key).chain(groups(user)).flat_map(|key| members(key).map(move |user| (key, user)));
+        self.note_some_ahead(directory, by_user, AHEAD * open);
+        self.note_some_ahead(directory, by_group, AHEAD * open);
+    }
+
+    fn note_some_ahead(
+        &mut self,
+        directory: &Directory,
+        memberships: impl Iterator<Item = (GroupKey, UserKey)>,
+        mut left: usize,
+    ) {
+        for (key, user) in memberships {
+            let Some(group) = directory.group(key) else { continue };
+            let is_open = self.open.get(&group.id).is_some_and(|parting| parting.leavers.contains_key(&user));
+            if !is_open && self.ahead.entry(group.id.clone()).or_default().insert(user) {
+                left -= 1;
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
     /// Notes that users leave a group without a parting of their own. One that was noted before did not come about.
     pub(crate) fn note_stayed(&mut self, group: &Name, users: impl IntoIterator<Item = UserKey>) {
-        if let Some(parting) = self.open.get_mut(group) {
-            for user in users {
+        let mut ahead = self.ahead.get_mut(group);
+        let mut open = self.open.get_mut(group);
+        for user in users {
+            if let Some(ahead) = &mut ahead {
+                ahead.remove(&user);
+            }
+            if let Some(parting) = &mut open {
                 parting.leavers.remove(&user);
                 parting.stayed.insert(user);
             }
@@ -144,6 +206,9 @@ impl Partings {
         };
         for id in done {
             self.open.remove(&id);
+        }
+        if self.open.is_empty() {
+            self.ahead.clear();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Partings begin here: when members leave a group, the contacts that it has brought are given up on both sides.
 
+use std::collections::BTreeSet;
+
 use crate::engine::contacts::plan::Scope;
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
@@ -11,28 +13,28 @@ impl Call {
     /// Where the option says that contacts stay, that holds for those who leave now. Partings of those who left before
     /// go on.
     pub(crate) async fn note_parting(&self, id: &Name, leavers: Vec<UserKey>) -> Result<(), Error> {
+        let Some(&last) = leavers.last() else { return Ok(()) };
         let takes_back = {
             let mut state = self.state();
             let takes_back = state.options.remove_contacts || state.options.virtual_contacts;
-            if takes_back && !leavers.is_empty() {
+            if takes_back {
                 // If they do not leave after all, it is struck.
                 state.partings.note(id, leavers.iter().copied());
             } else {
                 state.partings.note_stayed(id, leavers.iter().copied());
             }
-            if leavers.is_empty() || !state.partings.is_open(id) {
-                return Ok(());
-            }
-            state.work.news = true;
+            state.work.news |= state.partings.is_open(id);
             if !state.stores_contacts() {
                 return Ok(());
+            }
+            if takes_back && !state.marks_leaving(id, &leavers) {
+                let State { directory, partings, .. } = &mut *state;
+                partings.note_ahead(directory, id, last);
             }
             takes_back
         };
         let noted = |state: &State| {
-            let marker = &state.marker;
-            let names = if takes_back { marker.partings.get(id) } else { marker.stayed.get(id) };
-            leavers.iter().all(|&user| names.is_some_and(|names| names.contains(&state.directory.user_name(user))))
+            if takes_back { state.marks_leaving(id, &leavers) } else { state.marks_staying(id, &leavers) }
         };
         let stored = self.take_turn_and_store_marker(noted).await;
         let Err(reason) = stored else { return Ok(()) };
@@ -58,6 +60,22 @@ impl Call {
 }
 
 impl State {
+    /// Whether the marker in storage has all these as leavers of a group.
+    fn marks_leaving(&self, id: &Name, users: &[UserKey]) -> bool {
+        users.iter().all(|&user| self.lists(self.marker.partings.get(id), user))
+    }
+
+    /// Whether the marker in storage has all these as users who leave a group and keep its contacts.
+    fn marks_staying(&self, id: &Name, users: &[UserKey]) -> bool {
+        let (leaving, staying) = (self.marker.partings.get(id), self.marker.stayed.get(id));
+        let is_open = self.partings.is_open(id);
+        users.iter().all(|&user| !self.lists(leaving, user) && (!is_open || self.lists(staying, user)))
+    }
+
+    fn lists(&self, names: Option<&BTreeSet<Name>>, user: UserKey) -> bool {
+        names.is_some_and(|names| names.contains(&self.directory.user_name(user)))
+    }
+
     /// Begins the parting of members who have left a group: queues every roster that it concerns. The caller has the
     /// group's turn, without which the parting would look done.
     pub(crate) fn begin_parting(&mut self, id: &Name, now: f64) {

@@ -182,8 +182,8 @@ impl State {
                 withdrawn.entry(name(user)).or_default().insert(name(&owner));
             }
         }
-        let open = || partings.all().filter(|_| self.stores_contacts());
-        let stayed = open().filter(|(_, parting)| !parting.stayed.is_empty());
+        let open = partings.all().filter(|_| self.stores_contacts());
+        let stayed = open.filter(|(_, parting)| !parting.stayed.is_empty());
         let listed = unsettled.groups.len() + unsettled.unread.len();
         let everything = unsettled.everything || (listed > MOST_LISTED && self.stores_contacts());
         Marker {
@@ -206,7 +206,12 @@ impl State {
                 .iter()
                 .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
                 .collect(),
-            partings: open().map(|(id, parting)| (id.clone(), parting.leavers.keys().map(name).collect())).collect(),
+            partings: partings
+                .leavers()
+                .into_iter()
+                .filter(|_| self.stores_contacts())
+                .map(|(id, leavers)| (id.clone(), names(&leavers)))
+                .collect(),
             stayed: stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed))).collect(),
             copies: self.copies.clone(),
         }

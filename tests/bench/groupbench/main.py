@@ -14,7 +14,7 @@ SCENES = (
 	("One member added, one account deleted", add.rows, ("add", "add-online", "stall", "delete")),
 	("The first sync of a group", sync.rows, ("sync", "sync-wall", "sync-call")),
 	("A group that grows", growth.rows, ("growth", "growth-requests")),
-	("Users in many groups", many.rows, ("many-groups",)),
+	("Users in many groups", many.rows, ("many-groups", "many-groups-left")),
 	("Renames and removals", change.rows, ("rename", "removal")),
 	("Logins", login.rows, ("login",)),
 	("Virtual contact lists", virtual.login_rows, ("virtual-login",)),

@@ -187,6 +187,18 @@ function join_many(count, users)
 	return (monotonic() - start) * 1000;
 end
 
+-- Takes users out of the groups of join_many, one after the other. Returns milliseconds.
+function leave_many(count, users)
+	local groups = groups_module();
+	local start = monotonic();
+	for _, user in ipairs(users) do
+		for i = 1, count do
+			assert(groups.remove_member("many"..i, user));
+		end
+	end
+	return (monotonic() - start) * 1000;
+end
+
 function add_delayed(group, users)
 	local groups = groups_module();
 	for _, user in ipairs(users) do
