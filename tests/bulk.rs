@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Details, Effect, Error, Given, Info, Operation, Value};
+use groups_internal_native::engine::{Answer, Details, Effect, Error, Given, GivenInfo, Info, Operation, Value};
 use support::*;
 
 fn list<'a>(users: &[&'a str]) -> Vec<Given<'a>> {
@@ -173,33 +173,34 @@ fn a_long_list_lets_others_have_a_turn_meanwhile() {
     assert_eq!(world.record_writes(), 1);
 }
 
-fn details(description: Option<&str>, chat_membership: Option<bool>) -> Result<Details, Error> {
-    Details::given(description.map(str::as_bytes), chat_membership)
+fn described<'a>(name: &'a str, description: Option<&str>, chat_membership: Option<bool>) -> GivenInfo<'a> {
+    let details = Details::given(description.map(str::as_bytes), chat_membership);
+    GivenInfo { name: given(name), details }
 }
 
 #[test]
 fn a_group_can_be_described_and_what_is_not_said_stays() {
     let mut world = World::new(&[]);
-    world.run(world.engine.create_with(given("G"), details(Some("All of us"), None), false, Some(given("g")))).unwrap();
+    world.run(world.engine.create(described("G", Some("All of us"), None), false, Some(given("g")))).unwrap();
     let description = |world: &World| world.engine.info(b"g").unwrap().description;
     assert_eq!(description(&world).as_deref(), Some(&b"All of us"[..]));
     world.rename("g", "H").unwrap();
     assert_eq!(description(&world).as_deref(), Some(&b"All of us"[..]));
     world.host.forget();
-    world.run(world.engine.set_info_with(given("g"), given("H"), details(Some("Others"), None))).unwrap();
+    world.run(world.engine.set_info(given("g"), described("H", Some("Others"), None))).unwrap();
     assert_eq!(world.host.told(), ["=group"]);
     world.crash();
     assert_eq!(description(&world).as_deref(), Some(&b"Others"[..]));
-    world.run(world.engine.set_info_with(given("g"), given("H"), details(Some(""), None))).unwrap();
+    world.run(world.engine.set_info(given("g"), described("H", Some(""), None))).unwrap();
     assert_eq!(description(&world), None);
     assert_eq!(world.host.infos[&n("g")], Info::named((*b"H").into()).to_value());
-    assert_eq!(details(Some("a\u{1}b"), None), Err(Error::BadRequest));
+    assert_eq!(described("H", Some("a\u{1}b"), None).details, Err(Error::BadRequest));
 }
 
 #[test]
 fn members_stay_out_of_the_chats_of_a_group_that_says_so_until_it_lets_them_in() {
     let mut world = World::new(&FIVE);
-    world.run(world.engine.create_with(given("G"), details(None, Some(false)), true, Some(given("g")))).unwrap();
+    world.run(world.engine.create(described("G", None, Some(false)), true, Some(given("g")))).unwrap();
     world.add("g", "ann").unwrap();
     world.add_all(&["bob", "carl"]).unwrap();
     world.add_chat("g", "Other").unwrap();
@@ -214,7 +215,7 @@ fn members_stay_out_of_the_chats_of_a_group_that_says_so_until_it_lets_them_in()
     assert_eq!(inside(&world), [0, 0]);
     assert_eq!(world.host.count(|e| matches!(e, Effect::Invite(..))), 0);
     assert_eq!(world.host.infos[&n("g")].get("chat_membership"), Some(&Value::Bool(false)));
-    world.run(world.engine.set_info_with(given("g"), given("G"), details(None, Some(true)))).unwrap();
+    world.run(world.engine.set_info(given("g"), described("G", None, Some(true)))).unwrap();
     world.settle();
     assert_eq!(inside(&world), [3, 3]);
     assert!(world.host.count(|e| matches!(e, Effect::Invite(..))) > 0);

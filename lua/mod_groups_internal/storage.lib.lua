@@ -61,9 +61,7 @@ function effects.log(_, level, line)
 	return true;
 end
 
-function effects.new_id()
-	return new_id();
-end
+effects.new_id = new_id;
 
 function effects.fire(_, event, payload)
 	module:fire_event(event, payload);
@@ -108,26 +106,18 @@ function effects.read_group(_, id)
 	return true, info, pack_members(members);
 end
 
-function effects.store_info(_, id, record)
-	return info_store:set(id, record);
+-- Returns the effect that writes to a store.
+local function writing_to(store)
+	return function (_, ...) return store:set(...); end
 end
 
-function effects.store_members(_, id, record)
-	return members_store:set(id, record);
-end
-
-function effects.store_member(_, id, username, data)
-	return members_map:set(id, username, data);
-end
+effects.store_info, effects.store_members = writing_to(info_store), writing_to(members_store);
+effects.store_member, effects.store_marker = writing_to(members_map), writing_to(marker_store);
 
 function effects.read_marker()
 	local marker, err = marker_store:get(nil);
 	if marker == nil and err then return nil, err; end
 	return true, marker;
-end
-
-function effects.store_marker(_, marker)
-	return marker_store:set(nil, marker);
 end
 
 return effects;

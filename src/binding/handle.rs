@@ -8,7 +8,7 @@ use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
 use super::roster::{self, username};
-use crate::engine::{Engine, Error, Given, Operation, Value};
+use crate::engine::{Engine, Error, Given, GivenInfo, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -105,14 +105,16 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         let Ok(name) = convert::name_in(&info) else {
             return (LuaValue::Nil, Error::BadRequest.as_str()).into_lua_multi(lua);
         };
-        let given = convert::bytes(&id);
-        let id = convert::truth(&id).then_some(given.as_deref());
-        let operation = this.engine.create_with(name.as_deref(), convert::details(&info), convert::truth(&chat), id);
+        let id_bytes = convert::bytes(&id);
+        let id = convert::truth(&id).then_some(id_bytes.as_deref());
+        let given = GivenInfo { name: name.as_deref(), details: convert::details(&info) };
+        let operation = this.engine.create(given, convert::truth(&chat), id);
         this.run(operation)?.into_lua_multi(lua)
     });
     methods.add_method("set_info", |_, this, (id, info): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::name_in(&info).ok().flatten());
-        this.run(this.engine.set_info_with(id.as_deref(), name.as_deref(), convert::details(&info)))
+        let given = GivenInfo { name: name.as_deref(), details: convert::details(&info) };
+        this.run(this.engine.set_info(id.as_deref(), given))
     });
     methods.add_method("check", |_, this, ()| this.run(this.engine.check()));
     methods.add_method("repair", |_, this, ()| this.run(this.engine.repair()));

@@ -167,7 +167,10 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             ("store_member", name(id)?, name(user)?, data).into_lua_multi(lua)
         }
         Effect::ReadMarker => "read_marker".into_lua_multi(lua),
-        Effect::StoreMarker(marker) => ("store_marker", convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua),
+        Effect::StoreMarker(marker) => {
+            // Under the host's own key.
+            ("store_marker", LuaValue::Nil, convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua)
+        }
         Effect::CreateRoom(title) => ("create_room", text(title)?, room_node(title)).into_lua_multi(lua),
         Effect::DiscardRoom(jid) => ("discard_room", text(jid)?).into_lua_multi(lua),
         Effect::DestroyRoom(jid) => ("destroy_room", text(jid)?).into_lua_multi(lua),

@@ -71,6 +71,7 @@ pub use contacts::versions::{PushVersions, Version};
 pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, Reply, Section, Tie};
 pub use error::Error;
 pub use groups::audit::Problem;
+pub use groups::create::GivenInfo;
 pub use groups::rooms::room_node;
 pub use operation::{Answer, Operation, Step, remember_panics};
 pub use state::info::{Details, Info, node};

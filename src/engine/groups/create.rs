@@ -9,30 +9,30 @@ use crate::engine::{Answer, Details, Engine, Error, Given, Info, Name, Operation
 /// How often a new id is made when the last one was taken.
 const ID_TRIES: usize = 8;
 
+/// What a caller says of a group. A name alone says nothing else.
+#[derive(Clone, Debug)]
+pub struct GivenInfo<'a> {
+    /// The name; `None` if it was no string.
+    pub name: Given<'a>,
+    /// The rest.
+    pub details: Result<Details, Error>,
+}
+
+impl<'a> From<Given<'a>> for GivenInfo<'a> {
+    fn from(name: Given<'a>) -> Self {
+        GivenInfo { name, details: Ok(Details::default()) }
+    }
+}
+
 impl Engine {
-    /// Creates a group, with a chat of its own if `chat` is true.
-    ///
-    /// `name` is `None` if it was no string. `id` is `None` if the group may have any id, and `Some(None)` if something
-    /// was given that is no string.
+    /// Creates a group, with a chat of its own if `chat` is true. `id` is `None` if the group may have any id, and
+    /// `Some(None)` if something was given that is no string.
     ///
     /// # Errors
     /// [`Error::GroupNameRequired`], [`Error::BadRequest`], [`Error::Conflict`], [`Error::ServiceUnavailable`],
     /// [`Error::Internal`].
-    pub fn create(&self, name: Given, chat: bool, id: Option<Given>) -> Operation {
-        self.create_with(name, Ok(Details::default()), chat, id)
-    }
-
-    /// The same, with details.
-    ///
-    /// # Errors
-    /// As for [`Engine::create`].
-    pub fn create_with(
-        &self,
-        name: Given,
-        details: Result<Details, Error>,
-        chat: bool,
-        id: Option<Given>,
-    ) -> Operation {
+    pub fn create<'a>(&self, info: impl Into<GivenInfo<'a>>, chat: bool, id: Option<Given>) -> Operation {
+        let GivenInfo { name, details } = info.into();
         let name = match name {
             None | Some(b"") => Err(Error::GroupNameRequired),
             Some(bytes) => display_name(bytes),
@@ -57,19 +57,13 @@ impl Engine {
         })
     }
 
-    /// Renames a group: its default chat and the labels on contacts with it.
+    /// Renames a group, its default chat and the labels on contacts with it. Members who are let into the group's chats
+    /// again are invited.
     ///
     /// # Errors
     /// [`Error::BadRequest`], [`Error::GroupNotFound`], [`Error::Internal`].
-    pub fn set_info(&self, id: Given, name: Given) -> Operation {
-        self.set_info_with(id, name, Ok(Details::default()))
-    }
-
-    /// The same, with details. Members who are let into the group's chats again are invited.
-    ///
-    /// # Errors
-    /// As for [`Engine::set_info`].
-    pub fn set_info_with(&self, id: Given, name: Given, details: Result<Details, Error>) -> Operation {
+    pub fn set_info<'a>(&self, id: Given, info: impl Into<GivenInfo<'a>>) -> Operation {
+        let GivenInfo { name, details } = info.into();
         let (id, name) = (id.map(Name::raw), name.map(display_name));
         self.start(move |call| async move {
             call.ready().await?;
