@@ -10,7 +10,6 @@ local add_task = require "util.timer".add_task;
 
 local host = module.host;
 local collectgarbage = collectgarbage;
-local min = math.min;
 local host_session = prosody.hosts[host];
 
 local native = require "groups_internal_native";
@@ -24,34 +23,15 @@ local being_settled = module:shared("rosters_being_settled");
 
 local effects = {};
 
--- How much garbage may be left because the collector was put off, in kilobytes, beside half of what is in use.
-local most_garbage = 8192;
--- For how long it is put off, in seconds: where nobody waits, it collects the garbage of several rosters in one go;
--- where clients are served, it waits for the turn of the event loop that begins with it, or an add's two.
-local in_background, while_serving = 0.02, 0.01;
+local collector = native.collector();
 
--- The period for which the collector is put off; and a measure of what is in use without garbage.
-local period, in_use = nil, math.huge;
-
--- Puts Lua's collector off. In the midst of a save or of pushes it would visit all memory, which takes as long as they
--- do, and nobody is served meanwhile. When much garbage is left, it goes on.
-local function put_off_collector(seconds)
-	local memory = collectgarbage("count");
-	if not period then
-		in_use = min(memory, in_use * 1.01);
-		if memory >= in_use * 1.5 + most_garbage or not collectgarbage("isrunning") then return; end
-		collectgarbage("stop");
-		period = { most = memory + most_garbage, seconds = math.huge };
-	elseif memory > period.most then
-		collectgarbage("restart");
-	end
-	if seconds >= period.seconds then return; end
-	local ending = period;
-	ending.seconds = seconds;
+-- Puts Lua's collector off, as src/engine/collector.rs says.
+local function put_off_collector(is_serving)
+	local action, seconds, period = collector:put_off(is_serving, collectgarbage("count"), collectgarbage("isrunning"));
+	if action then collectgarbage(action); end
+	if not period then return; end
 	add_task(seconds, function ()
-		if period ~= ending then return; end
-		period = nil;
-		collectgarbage("restart");
+		if collector:end_period(period) then collectgarbage("restart"); end
 	end);
 end
 
@@ -136,7 +116,7 @@ function effects.compare(context, username, plan)
 	local user = host_session.sessions[username];
 	local online = is_online(username) and (not user.groups_shown or user.groups_shown ~= plan.digest);
 	if not context then
-		put_off_collector(online and while_serving or in_background);
+		put_off_collector(online);
 	end
 	return contacts.compare(username, roster, plan, online);
 end
@@ -189,7 +169,7 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	metadata.version = lowered;
 	local known = contacts.set_provenance(metadata, provenance);
 	metadata.groups_unsaved = nil;
-	put_off_collector(in_background);
+	put_off_collector(false);
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
 	if called and ok then
 		-- If this fails, the edits are read again; items that have taken them in already do so once more.
@@ -225,7 +205,7 @@ function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if not metadata then return "absent"; end
-	put_off_collector(while_serving);
+	put_off_collector(true);
 	local is_shown = virtual.shown_state(metadata) ~= nil;
 	local early, late, number = native.versions_to_push(metadata.version, is_shown, is_last);
 	metadata.version = early;

@@ -4,6 +4,7 @@
 //! A handle's methods either answer from memory or start an operation, which is driven with `operation:resume(now, …)`;
 //! see [`operation`]. A call that can fail as expected returns `nil, "error"`; Lua errors are for bugs.
 
+mod collector;
 mod convert;
 mod handle;
 mod kept;
@@ -101,6 +102,7 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     exports.raw_set("read_groups", lua.create_function(read_groups)?)?;
     exports.raw_set("take_in", lua.create_function(roster::take_in)?)?;
     exports.raw_set("read_edits", lua.create_function(roster::read_edits)?)?;
+    exports.raw_set("collector", lua.create_function(|_, ()| Ok(collector::Handle::default()))?)?;
     roster::add_versions(lua, &exports)?;
     Ok(exports)
 }

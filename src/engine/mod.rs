@@ -19,6 +19,7 @@
 //! - `turns`: turns at a group, at the marker, at a roster and at the background work.
 //! - `start`: reads groups and the marker from storage, and takes up open work.
 //! - `error`: the errors that callers see.
+//! - `collector`: when Lua's collector is put off.
 //!
 //! `state`, what is known:
 //! - `directory`: groups and their members, indexed in both directions.
@@ -49,6 +50,7 @@
 //! - `versions`, `digest`: numbers for the contents of rosters, permanent and virtual.
 //! - `partings`, `withdrawals`, `spared`: why a contact is given up, withdrawn, or left out for a session.
 
+mod collector;
 mod contacts;
 mod effect;
 mod error;
@@ -64,6 +66,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+pub use collector::{Collector, Pause};
 pub use contacts::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step as ItemStep, Subscription};
 pub use contacts::overlay::{Replaced, TakenIn, read_edits, take_in, virtual_version};
 pub use contacts::provenance::Provenance;
