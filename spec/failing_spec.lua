@@ -240,3 +240,41 @@ describe("storage that fails, with Prosody "..harness.version, function ()
 		assert.falsy(text:find("Failed%s?%("));
 	end);
 end);
+
+describe("storage that fails, with virtual contact lists and Prosody "..harness.version, function ()
+	local server;
+
+	setup(function ()
+		server = world.new { storage = "failing"; host_options = { groups_roster_mode = "virtual" } };
+	end);
+
+	teardown(function ()
+		server:destroy();
+	end);
+
+	for _, store in ipairs { "roster", "groups_contacts" } do
+		it("leaves a contact as the user has made it when it cannot be taken off in the store "..store, function ()
+			local a, b = world.accounts(server, 2);
+			world.group(server, "G", { a, b });
+			world.login(server, a);
+			world.edit(server, a, b, "Pal", "G");
+			local kept = { [b.."@localhost"] = { name = "Pal" } };
+			assert.same(kept, server:stored("groups_contacts", a));
+			server:eval("prosody.spec_failing.fail(...) return true", { store = store; method = "set" });
+			-- An edit first: its record is open when the contact is taken off.
+			if store == "groups_contacts" then world.edit(server, a, b, "Bobby", "G"); end
+			world.take_off(server, a, b);
+			server:eval("prosody.spec_failing.clear() return true");
+			assert.same({ [b] = "both" }, world.in_memory(server, a));
+			-- It is virtual as before: nothing of it gets into the list that is stored.
+			server:eval([[
+				local rm = require "core.rostermanager";
+				return assert(rm.save_roster(..., host, rm.load_roster(..., host)))]], a);
+			assert.is_nil(world.contact_of(server, a, b));
+			assert.same(kept, server:stored("groups_contacts", a));
+			world.take_off(server, a, b);
+			assert.same({}, world.in_memory(server, a));
+			assert.is_nil(server:stored("groups_contacts", a));
+		end);
+	end
+end);
