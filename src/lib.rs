@@ -64,6 +64,7 @@
 //! # Versions of rosters
 //!
 //! A roster version promises a client that it has everything up to a number, so a number never stands for two contents.
+//! The shim counts nothing itself: it asks [`engine::Version`] what to save, push and show.
 //!
 //! - **A change** takes a number above all that an earlier start can have handed out.
 //! - **Pushes** of one change are spread over turns of the event loop. Only the last one of a user carries a number
