@@ -30,7 +30,7 @@ fn a_chat_is_made_stored_opened_to_all_members_at_once_and_told() {
         .map(|effect| match effect {
             Effect::CreateRoom(name) if **name == *b"Chess" => "make",
             Effect::StoreInfo(..) => "store",
-            Effect::Affiliate(_, users) if users.len() == 3 => "let in",
+            Effect::Affiliate(_, users, _) if users.len() == 3 => "let in",
             Effect::Fire(Event::ChatAdded { .. }) => "tell",
             Effect::Invite(_, _, users) if users.len() == 3 => "invite",
             _ => "other",

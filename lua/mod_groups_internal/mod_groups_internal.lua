@@ -442,7 +442,7 @@ local function watch_chat_host()
 	hook(chats, "muc-room-created", function (event)
 		if event.stanza or not handle:is_chat(event.room.jid) then return; end
 		run_hook(handle:room_made(event.room.jid), event);
-		module:add_timer(0, function () effects.save_room(event.room); end);
+		module:add_timer(0, function () effects.save_room(nil, event.room.jid); end);
 	end);
 	hook(chats, "muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then

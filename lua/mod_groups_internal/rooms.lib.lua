@@ -43,13 +43,14 @@ function effects.has_muc()
 end
 
 -- Saves a room. One that is only being made is saved later.
-function effects.save_room(room)
+local function save_room(room)
 	if not rawget(room, "save") then return true; end
 	local ok, err = room:save(true);
 	if ok then return true; end -- on SQL a second value comes with success, too
 	return nil, err and tostring(err) or "the room cannot be saved";
 end
-local save_room = effects.save_room;
+
+effects.save_room = on_room(true, save_room);
 
 -- The settings that keep others out.
 local function set_up(room)
@@ -148,8 +149,9 @@ function effects.is_in_batch(room)
 	return batch ~= nil and batch.changed[coroutine.running()] ~= nil;
 end
 
--- Calls `act()`. A room is saved at each change; here, once, at the end of the outermost batch of this coroutine.
-local function in_batch(room, act)
+-- Calls `act()`. A room is saved at each change; here, once, at the end of the outermost batch of this coroutine, or
+-- `later`, by the caller.
+local function in_batch(room, act, later)
 	if effects.is_in_batch(room) then
 		act();
 		return true;
@@ -163,13 +165,13 @@ local function in_batch(room, act)
 	if next(changed) == nil and room.save == batch.save then
 		room.save, batches[room] = batch.own_save, nil;
 	end
-	if to_be_saved then return save_room(room); end
+	if to_be_saved and not later then return save_room(room); end
 	return true;
 end
 
 -- Makes members of those of `comers` who have none, and takes the affiliation of `leavers` away, but no ban
--- given by hand. Returns who was refused, and who of the comers is banned.
-local function set_affiliations(room, comers, leavers)
+-- given by hand. Returns who was refused, and who of the comers is banned. `later`: the caller saves the room.
+local function set_affiliations(room, comers, leavers, later)
 	local refused, banned = {}, {};
 	local function refuse(jid)
 		refused[#refused + 1] = jid;
@@ -187,17 +189,17 @@ local function set_affiliations(room, comers, leavers)
 			local affiliation = room:get_affiliation(jid) or "none";
 			if affiliation ~= "none" and affiliation ~= "outcast" then set(jid, nil); end
 		end, refuse);
-	end);
+	end, later);
 	if not ok then return nil, err; end
 	return refused, banned;
 end
 
-effects.affiliate = on_room(nil, function (room, users)
-	return set_affiliations(room, users, {});
+effects.affiliate = on_room(nil, function (room, users, later)
+	return set_affiliations(room, users, {}, later);
 end);
 
-effects.disaffiliate = on_room({}, function (room, users)
-	return set_affiliations(room, {}, users);
+effects.disaffiliate = on_room({}, function (room, users, later)
+	return set_affiliations(room, {}, users, later);
 end);
 
 -- Returns who is a member of the room, and none of these users.

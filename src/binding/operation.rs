@@ -185,8 +185,11 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             let title = title.as_ref().map(|title| text(title)).transpose()?;
             ("set_up_room", text(room)?, title, jids(users)?).into_lua_multi(lua)
         }
-        Effect::Affiliate(room, users) => ("affiliate", text(room)?, jids(users)?).into_lua_multi(lua),
-        Effect::Disaffiliate(room, users) => ("disaffiliate", text(room)?, jids(users)?).into_lua_multi(lua),
+        Effect::Affiliate(room, users, later) => ("affiliate", text(room)?, jids(users)?, *later).into_lua_multi(lua),
+        Effect::Disaffiliate(room, users, later) => {
+            ("disaffiliate", text(room)?, jids(users)?, *later).into_lua_multi(lua)
+        }
+        Effect::SaveRoom(room) => ("save_room", text(room)?).into_lua_multi(lua),
         Effect::AlignRoom(room, users, enforce) => {
             ("align_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
         }

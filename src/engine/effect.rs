@@ -61,10 +61,13 @@ pub enum Effect {
     /// a name, it was made anew: it gets that name, and whoever made it loses the affiliation that came with that.
     /// `Names`: the refused.
     SetUpRoom(Box<[u8]>, Option<Box<[u8]>>, Vec<Name>),
-    /// Make users members of a room, unless they have an affiliation already, and save it once. `Names`: the refused.
-    Affiliate(Box<[u8]>, Vec<Name>),
-    /// Take the affiliation of users to a room away, and save it once. `Names`: the refused.
-    Disaffiliate(Box<[u8]>, Vec<Name>),
+    /// Make users members of a room, unless they have an affiliation already, and save it once; with `true`, not yet:
+    /// [`Effect::SaveRoom`] follows. `Names`: the refused.
+    Affiliate(Box<[u8]>, Vec<Name>, bool),
+    /// Take the affiliation of users to a room away, and save it once; with `true`, not yet. `Names`: the refused.
+    Disaffiliate(Box<[u8]>, Vec<Name>, bool),
+    /// Save a room. `Done`; a missing room is no failure.
+    SaveRoom(Box<[u8]>),
     /// Make users members of a room who have no affiliation, and save it once. With `true`, take the affiliation
     /// `member` of everybody else away. `Room`.
     AlignRoom(Box<[u8]>, Vec<Name>, bool),

@@ -34,6 +34,7 @@
 //! - `members`, `bulk`: adds members and takes them out, one or many.
 //! - `partings`: notes what follows when members leave.
 //! - `chats`, `rooms`: adds and removes chats; aligns affiliations with membership.
+//! - `room_saves`: saves rooms once for however many changes of a burst.
 //! - `deletions`: deleted accounts leave their groups; a group of that name survives the purge.
 //! - `audit`: `check` and `repair`.
 //!
@@ -93,6 +94,7 @@ use contacts::versions::Versions;
 use contacts::withdrawals::Withdrawals;
 use contacts::work::Work;
 use groups::deletions::Deletions;
+use groups::room_saves::RoomSaves;
 use operation::Call;
 use state::accounts::Accounts;
 use state::directory::{Directory, GroupKey};
@@ -174,6 +176,7 @@ pub(crate) struct State {
     told_of_chats: bool,
     /// Rooms whose affiliations are as membership says, as far as is known.
     aligned: HashSet<Box<[u8]>>,
+    room_saves: RoomSaves,
     turns: Turns,
 }
 
@@ -221,6 +224,7 @@ impl Engine {
             copies: BTreeMap::new(),
             told_of_chats: false,
             aligned: HashSet::new(),
+            room_saves: RoomSaves::default(),
             turns: Turns::default(),
         };
         Engine(Arc::new(Shared { state: Mutex::new(state), now: AtomicU64::new(0), closed: AtomicBool::new(false) }))

@@ -252,6 +252,10 @@ impl State {
             self.partings.note_stayed(id, stayed);
             self.begin_parting(id, 0.0);
         }
+        for (id, leavers) in &marker.rooms {
+            let rooms = self.directory.find(id).map(|(_, group)| group.info.rooms());
+            self.room_saves.take_up(id, rooms.unwrap_or_default(), leavers);
+        }
         let unreadable = self.unreadable.iter().filter(|id| marker.everything || marker.unsettled.contains(*id));
         self.unsettled.unread.extend(unreadable.cloned());
         let open: Vec<_> = self

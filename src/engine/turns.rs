@@ -19,6 +19,8 @@ pub(crate) const PATIENCE: f64 = 30.0;
 pub(crate) enum Place {
     /// The records of a group, by id: a group that is being created has no key yet.
     Group(Name),
+    /// Setting many affiliations in a group's rooms, in several turns of the event loop.
+    Rooms(Name),
     /// The marker.
     Marker,
     /// One roster: our own loads and saves of it.

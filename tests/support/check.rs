@@ -74,6 +74,7 @@ impl World {
             for jid in info.rooms() {
                 if let Some(room) = self.host.rooms.get(&jid[..]).filter(|room| !room.destroyed) {
                     assert_eq!(room.members, members, "members of a room of {id}");
+                    assert_eq!(room.saved, members, "members of a room of {id} as it is stored");
                 }
             }
         }

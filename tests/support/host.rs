@@ -14,11 +14,19 @@ use super::roster::{Edits, Item, Items, Roster, Table};
 pub struct Room {
     pub name: Vec<u8>,
     pub members: BTreeSet<Name>,
+    /// The members as storage has them.
+    pub saved: BTreeSet<Name>,
     pub destroyed: bool,
     /// Somebody has let others in.
     pub opened: bool,
     /// Who has made it anew.
     pub owner: Option<Name>,
+}
+
+impl Room {
+    fn save(&mut self) {
+        self.saved.clone_from(&self.members);
+    }
 }
 
 /// A client that keeps its roster between sessions and asks for what is new by version.
@@ -104,6 +112,7 @@ pub fn area(effect: &Effect) -> &'static str {
         | Effect::Affiliate(..)
         | Effect::AlignRoom(..)
         | Effect::CompareRoom(..)
+        | Effect::SaveRoom(_)
         | Effect::Disaffiliate(..) => "chats",
         Effect::SaveRoster(..) => "save",
         Effect::LoadRoster(_) => "load",
@@ -239,15 +248,19 @@ impl Host {
                 }
                 room.opened = false;
                 room.members.extend(users.iter().cloned());
+                room.save();
                 return Some(Reply::Names(Vec::new()));
             }
-            Effect::Affiliate(jid, users) => {
+            Effect::Affiliate(jid, users, later) => {
                 let Some(room) = self.rooms.get_mut(&**jid).filter(|room| !room.destroyed) else {
                     return Some(failed());
                 };
                 let (refused, let_in) = users.iter().cloned().partition(|user| self.unwelcome.contains(user));
                 let let_in: Vec<_> = let_in;
                 room.members.extend(let_in);
+                if !later {
+                    room.save();
+                }
                 return Some(Reply::Names(refused));
             }
             Effect::AlignRoom(jid, users, enforce) => {
@@ -262,6 +275,7 @@ impl Host {
                 if *enforce {
                     room.members.retain(|user| users.contains(user));
                 }
+                room.save();
                 return Some(Reply::Room { refused, banned });
             }
             Effect::CompareRoom(jid, users, enforce) => {
@@ -272,11 +286,19 @@ impl Host {
                 let strangers = room.members.iter().filter(|user| *enforce && !users.contains(user));
                 return Some(Reply::Names(users.iter().filter(outside).chain(strangers).cloned().collect()));
             }
-            Effect::Disaffiliate(jid, users) => {
+            Effect::Disaffiliate(jid, users, later) => {
                 if let Some(room) = self.rooms.get_mut(&**jid) {
                     room.members.retain(|member| !users.contains(member));
+                    if !later {
+                        room.save();
+                    }
                 }
                 return Some(Reply::Names(Vec::new()));
+            }
+            Effect::SaveRoom(jid) => {
+                if let Some(room) = self.rooms.get_mut(&**jid) {
+                    room.save();
+                }
             }
             _ => return None,
         }

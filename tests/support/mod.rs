@@ -130,6 +130,7 @@ impl World {
         self.host.sessions.clear();
         self.host.interested.clear();
         self.host.cache.clear();
+        self.host.rooms.values_mut().for_each(|room| room.members.clone_from(&room.saved));
         self.engine = Engine::new("localhost", self.options);
     }
 

@@ -64,15 +64,17 @@ impl Engine {
             return None;
         }
         let deletions = (!state.deletions.open.is_empty()).then_some(state.deletions.due);
-        let next = [state.work.next_time(now, BUSY_PAUSE), deletions].into_iter().flatten().reduce(f64::min)?;
+        let rooms = state.room_saves.next_time().map(|time| time.max(state.work.due));
+        let next = [state.work.next_time(now, BUSY_PAUSE), deletions, rooms].into_iter().flatten().reduce(f64::min)?;
         Some((next - now).max(0.0))
     }
 
-    /// Saves the rosters that have changes of this module in memory only: before an unload, or before the server stops.
+    /// Saves the rooms and rosters that have changes of this module in memory only: before an unload, or before the server stops.
     /// After `seconds` the rest is left to the marker.
     pub fn flush(&self, seconds: f64) -> Operation {
         self.start(move |call| async move {
             let ends = call.now() + seconds;
+            call.save_all_rooms(ends).await;
             let unsaved = call.state().work.unsaved();
             for user in unsaved {
                 if call.now() < ends {
@@ -154,6 +156,9 @@ impl Call {
             return;
         };
         while self.now() < began + BACKGROUND_BUDGET && self.state().is_calm() {
+            if self.save_next_room().await {
+                continue;
+            }
             let next = self.state().next_background(self.now());
             if let Some(user) = next {
                 if !self.fetch(user).await {

@@ -172,6 +172,11 @@ impl Work {
             }
         }
         self.news = true;
+        self.expect_more(now);
+    }
+
+    /// Puts the background work off: more of the same burst may come.
+    pub(crate) fn expect_more(&mut self, now: f64) {
         let began = *self.burst_began.get_or_insert(now);
         self.due = self.due.max((now + QUIET).min(began + PATIENCE));
     }

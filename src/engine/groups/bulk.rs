@@ -14,6 +14,9 @@ use crate::engine::{Answer, Engine, Error, Given, GroupKey, Info, Name, Operatio
 /// How many accounts are asked for before others have a turn of the event loop.
 const ACCOUNTS_AT_ONCE: usize = 8;
 
+/// How many affiliations are set before others have a turn of the event loop.
+const AFFILIATIONS_AT_ONCE: usize = 32;
+
 /// What becomes of those who are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bulk {
@@ -116,10 +119,13 @@ impl Call {
             }
             return Ok(changed);
         }
+        let left = self.state().directory.names(&changed.left);
+        self.state().note_room_changes(id, &info, &left);
         if !changed.joined.is_empty() {
             self.prepare_joining(id, key, &changed.joined, how).await?;
         }
-        if !changed.left.is_empty() {
+        self.mark_rooms(id).await?;
+        if !left.is_empty() {
             self.note_parting(id, changed.left.clone()).await?;
         }
         self.store_members(id, key, &changed).await?;
@@ -255,8 +261,9 @@ impl Call {
         };
         if !let_in.is_empty() || !left.is_empty() {
             let concerned = [&let_in_names[..], &left_names].concat();
+            let _turn = self.try_turn(Place::Rooms(id.clone()));
             for room in info.rooms() {
-                self.align_affiliations(id, &room, concerned.clone()).await;
+                self.align_in_slices(id, &room, &concerned).await;
                 if !info.chats_apart && !let_in.is_empty() {
                     self.state().outbox.invites.add((id.clone(), room), let_in.iter().copied());
                 }
@@ -273,6 +280,15 @@ impl Call {
         }
         self.settle_urgent().await;
         Ok(())
+    }
+
+    /// Sets affiliations in several turns of the event loop, where the room need not be saved in each.
+    async fn align_in_slices(&self, id: &Name, room: &[u8], users: &[Name]) {
+        let slice = if self.put_save_off(id, room) { AFFILIATIONS_AT_ONCE } else { users.len() };
+        for users in users.chunks(slice.max(1)) {
+            self.align_affiliations(id, room, users.to_vec()).await;
+            self.breathe().await;
+        }
     }
 
     async fn fire_for_each(&self, id: &Name, info: &Info, users: Vec<Name>, added: bool) {

@@ -129,7 +129,7 @@ impl Call {
             return;
         }
         let names = self.state().directory.names(&members);
-        self.affiliate(jid, names.clone()).await;
+        self.affiliate(id, jid, names.clone()).await;
         self.recheck_room(id, jid, &names.into_iter().collect()).await;
         self.state().outbox.invites.add((id.clone(), jid.into()), members);
     }
@@ -151,7 +151,7 @@ impl Call {
         self.align_affiliations(id, room, vec![user.clone()]).await;
     }
 
-    /// The same for several users, with one save of the room.
+    /// The same for several users.
     pub(crate) async fn align_affiliations(&self, id: &Name, room: &[u8], mut users: Vec<Name>) {
         for _ in 0..ALIGN_TRIES {
             if users.is_empty() {
@@ -162,10 +162,10 @@ impl Call {
                 users.into_iter().partition(|user| state.is_member(id, user))
             };
             if !members.is_empty() && self.lets_members_in(id) {
-                self.affiliate(room, members.clone()).await;
+                self.affiliate(id, room, members.clone()).await;
             }
             if !others.is_empty() {
-                self.disaffiliate(room, others.clone()).await;
+                self.disaffiliate(id, room, others.clone()).await;
             }
             let state = self.state();
             let left = members.into_iter().filter(|user| !state.is_member(id, user));
@@ -180,14 +180,16 @@ impl Call {
     }
 
     /// Makes users members of a room. A refusal is logged; adding the member again repeats the attempt.
-    async fn affiliate(&self, room: &[u8], users: Vec<Name>) {
-        let reply = self.perform(Effect::Affiliate(room.into(), users)).await;
+    async fn affiliate(&self, id: &Name, room: &[u8], users: Vec<Name>) {
+        let later = self.put_save_off(id, room);
+        let reply = self.perform(Effect::Affiliate(room.into(), users, later)).await;
         self.report_refusals(room, reply, "become members of").await;
     }
 
     /// Takes the affiliation of users to a room away.
-    async fn disaffiliate(&self, room: &[u8], users: Vec<Name>) {
-        let reply = self.perform(Effect::Disaffiliate(room.into(), users)).await;
+    async fn disaffiliate(&self, id: &Name, room: &[u8], users: Vec<Name>) {
+        let later = self.put_save_off(id, room);
+        let reply = self.perform(Effect::Disaffiliate(room.into(), users, later)).await;
         self.report_refusals(room, reply, "lose their affiliation to").await;
     }
 

@@ -132,7 +132,9 @@ impl Call {
         self.recall_deletion(id, key, user).await?;
         let stores = self.state().stores_contacts();
         let present = (!delayed || !stores) && self.has_account(user).await;
+        self.state().note_room_changes(id, &info, &[]);
         self.mark_unsettled(&[key]).await?;
+        self.mark_rooms(id).await?;
         if !stores && !present {
             self.mark_awaited(user).await?;
         }
@@ -214,6 +216,7 @@ impl Call {
         let user = self.state().directory.find_user(username);
         let member = user.filter(|&user| self.state().directory.is_member(key, user));
         let Some(user) = member else { return Ok(None) };
+        self.mark_leavers(id, &info, std::slice::from_ref(username)).await?;
         if parts {
             self.note_parting(id, vec![user]).await?;
         }

@@ -8,4 +8,5 @@ pub(crate) mod deletions;
 pub(crate) mod inspection;
 pub(crate) mod members;
 pub(crate) mod partings;
+pub(crate) mod room_saves;
 pub(crate) mod rooms;

@@ -41,6 +41,9 @@ pub struct Marker {
     /// For each of those groups, the users who were members then and have left since without a parting of their own:
     /// they give up only those who are in `partings`.
     pub stayed: BTreeMap<Name, BTreeSet<Name>>,
+    /// Groups in whose rooms affiliations may not be stored as membership says. For each, the users who have left it
+    /// and may still have theirs.
+    pub rooms: BTreeMap<Name, BTreeSet<Name>>,
     /// Groups whose records an account of the same name takes with it when it is purged.
     pub copies: BTreeMap<Name, Copy>,
 }
@@ -80,6 +83,7 @@ impl Marker {
         marker.deletions = sets(value.get("departures"))?;
         marker.partings = sets(value.get("partings"))?;
         marker.stayed = sets(value.get("stayed"))?;
+        marker.rooms = sets(value.get("rooms"))?;
         for (id, copy) in value.get("copies").map_or(&[][..], Value::entries) {
             let info = Info::from_value(copy.get("info")?.clone());
             let member = |(name, data): &(Value, Value)| Some((Name::raw(name.as_bytes()?), data.clone()));
@@ -136,6 +140,7 @@ impl Marker {
             (b"departures", &self.deletions),
             (b"partings", &self.partings),
             (b"stayed", &self.stayed),
+            (b"rooms", &self.rooms),
         ] {
             if !table.is_empty() {
                 put(key, sets(table));
@@ -189,6 +194,7 @@ mod tests {
             deletions: [(name("gone"), [name("a")].into())].into(),
             partings: [(name("a"), [name("bob")].into())].into(),
             stayed: [(name("a"), [name("ann")].into())].into(),
+            rooms: [(name("a"), [name("bob")].into()), (name("b"), BTreeSet::new())].into(),
             copies: [(name("c"), copy)].into(),
         }
     }

@@ -213,6 +213,7 @@ impl State {
                 .map(|(id, leavers)| (id.clone(), names(&leavers)))
                 .collect(),
             stayed: stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed))).collect(),
+            rooms: self.room_saves.listed(),
             copies: self.copies.clone(),
         }
     }
@@ -220,7 +221,7 @@ impl State {
     /// Forgets the groups that are settled, unless an operation has the group's turn.
     fn strike_settled(&mut self) {
         let busy = self.work.busy();
-        let State { directory, unsettled, accounts, deletions, partings, turns, options, .. } = self;
+        let State { directory, unsettled, accounts, deletions, partings, turns, options, room_saves, .. } = self;
         unsettled.groups.retain(|&key, &mut delayed| {
             let Some(group) = directory.group(key) else {
                 return false;
@@ -234,6 +235,7 @@ impl State {
         unsettled.adopting &= unsettled.everything;
         unsettled.virtual_only = options.virtual_contacts && !unsettled.everything;
         partings.strike(directory, turns);
+        room_saves.strike(|id| self.unreadable.contains(id));
         deletions.open.retain(|&user, groups| {
             groups.retain(|&key| directory.is_member(key, user));
             !groups.is_empty()
