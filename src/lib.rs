@@ -94,6 +94,8 @@
 //! - **Partings name only who left.** Which rosters still have to be settled is known in memory. After a crash, all
 //!   rosters of the group are settled again, which does no harm. A list in the marker would be written anew with every
 //!   removal.
+//! - **Saves of rooms** wait for the end of a burst. A save may wait only while the marker in storage names the group;
+//!   then a start after a crash aligns the group's rooms. Where too many groups wait, a room is saved in the call.
 //! - **Many unsettled groups** are not listed in the marker: beyond 64 it says that all are. So adding a user to a
 //!   thousand groups does not write a list of them a thousand times. A crash then costs a comparison of all rosters.
 //! - **Lua's collector**, as Prosody sets it, visits 4 MB of memory at a time, for some 7 ms, and all of it whenever it

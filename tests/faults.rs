@@ -121,5 +121,9 @@ fn a_crash_anywhere_ends_with_contact_lists_as_the_stored_membership_says() {
             world.host.gone.clear();
         }
         finish(world);
+        if case.name.contains("member") {
+            world.check_rooms();
+            world.check_saved_rooms();
+        }
     });
 }

@@ -89,10 +89,12 @@ fn judge(world: &mut World, names: &[&str], results: &[Result<Answer, Error>], i
     world.sync("g");
     world.settle();
     world.check_agreement();
+    world.check_saved_rooms();
     world.check_contacts();
     world.crash();
     world.settle();
     world.check_agreement();
+    world.check_rooms();
     world.check_contacts();
     world.check_taken_back();
 }
