@@ -25,7 +25,7 @@ run: build ## a Prosody to try it with: demo accounts, a demo group, a group cha
 	@spec/support/demo/run
 
 test: build ## all tests, with both Prosody versions
-	@spec/support/provision prosody test-tools
+	@spec/support/provision prosody postgresql test-tools
 	@spec/support/run-tests
 
 soak: build ## random histories: OPS=, SEED=, PROSODY=0.12|13, STORAGE=internal|sql|waiting, MODE=permanent|removing|keeping|virtual|both

@@ -221,6 +221,22 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		call("delete", id);
 	end);
 
+	it("keep what was made of each stored contact apart, once they are virtual", function ()
+		local a, b, c = accounts(3);
+		world.set_options(server, { groups_roster_mode = "permanent" });
+		world.group(server, "Converted", { a, b, c });
+		world.login(server, a);
+		for _, contact in ipairs { b, c } do edit(a, contact, nil, "Converted", "Friends"); end
+		world.settle(server);
+		world.set_options(server, { groups_roster_mode = "virtual" });
+		world.settle(server);
+		local friends = { groups = { Friends = true } };
+		assert.same({ [jid(b)] = friends, [jid(c)] = friends }, server:stored("groups_contacts", a));
+		edit(a, b, "Bobby", "Converted", "Family");
+		assert.same({ [jid(b)] = { name = "Bobby", groups = { Family = true } }, [jid(c)] = friends },
+			server:stored("groups_contacts", a));
+	end);
+
 	it("keep the name and the groups that a client gives a contact, apart from the contact list", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "Edited", { a, b, c });

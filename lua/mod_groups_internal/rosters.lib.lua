@@ -107,8 +107,8 @@ local leaving = false;
 local compared, compared_plan;
 
 function effects.compare(context, username, plan)
-	if leaving then return nil, "the module is being unloaded"; end
-	local roster = context and context.roster or get_loaded(username);
+	-- For who comes after an unload, a list that virtual contacts have left is as one that is not in memory.
+	local roster = not leaving and (context and context.roster or get_loaded(username));
 	if not roster then return "absent"; end
 	if not roster[false] or roster[false].broken then return "broken"; end
 	compared, compared_plan = roster, plan;

@@ -216,8 +216,6 @@ pub struct Plan {
     pub digest: u32,
     /// What users have made of virtual contacts is to be read first, with [`Effect::ReadEdits`].
     pub reads_edits: bool,
-    /// The roster is settled: all that Prosody itself does when an account is deleted is done.
-    pub settles: bool,
     /// The lowest version that a changed roster may take.
     pub version: u64,
     /// Versions that clients may know another content of, if the roster is read from storage with one of them.
@@ -251,6 +249,8 @@ pub struct Section {
     /// Whether they are known to have accounts. One to be brought that may have none is left as it is, and reported.
     /// One to be withdrawn that has one again is so only as far as groups had brought it.
     pub verified: bool,
+    /// Of those to be withdrawn: Prosody has ended the subscriptions, and any that is there is what a crash has left.
+    pub ended: bool,
     /// Their accounts were deleted, and made again: of what groups gave the ones before, nothing stays.
     pub anew: bool,
     /// The groups that are shared with the contacts, and their labels.

@@ -233,7 +233,7 @@ impl State {
             let gone = self.directory.intern(gone);
             for owner in owners {
                 let owner = self.directory.intern(owner);
-                self.withdrawals.add(owner, gone);
+                self.withdrawals.take_up(owner, gone);
             }
         }
         for (gone, groups) in &marker.deletions {

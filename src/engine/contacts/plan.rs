@@ -174,11 +174,17 @@ impl Planner<'_> {
         let directory = &self.state.directory;
         let groups = directory.groups_of(owner).iter().filter_map(|&key| directory.group(key));
         let left_labels: Vec<_> = groups.map(|group| group.label()).collect();
-        let present = |contact: &UserKey| self.state.accounts.is_present(*contact);
-        let (again, gone): (Vec<_>, Vec<_>) = contacts.into_iter().partition(present);
-        for (verified, contacts) in [(false, gone), (true, again)] {
+        let State { accounts, withdrawals, work, .. } = self.state;
+        let settles = work.is_in_hand(owner);
+        let mut sections: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for contact in contacts {
+            let verified = accounts.is_present(contact);
+            let ended = settles && !verified || withdrawals.is_former(owner, contact);
+            sections.entry((verified, ended)).or_default().push(contact);
+        }
+        for ((verified, ended), contacts) in sections {
             let (tie, left_labels) = (Tie::Withdraw, left_labels.clone());
-            self.add(Section { tie, verified, left_labels, ..Section::default() }, contacts);
+            self.add(Section { tie, verified, ended, left_labels, ..Section::default() }, contacts);
         }
     }
 

@@ -43,7 +43,7 @@ impl Call {
         // Again where contacts are missing or have no name, once their accounts and nicknames have been asked for.
         for split in [false, true, true] {
             let planned = self.state().plan(user, scope, split, self.now());
-            let Some(mut planned) = planned else {
+            let Some(planned) = planned else {
                 let now = self.now();
                 self.state().work.enqueue([user], now);
                 return None;
@@ -51,7 +51,6 @@ impl Call {
             if planned.plan.contacts.is_empty() && !must {
                 return Some(reconciled);
             }
-            planned.plan.settles = self.state().work.is_in_hand(user);
             let Attempt::Done(decision) = self.attempt(user, &planned).await else { return None };
             let missing = planned.resolve(&decision.missing);
             let unnamed = planned.resolve(&decision.unnamed);
@@ -169,6 +168,9 @@ impl State {
             let (here, later) = contacts.split_at(section.contacts);
             if section.anew && section.verified && section.tie == Tie::Bring {
                 here.iter().for_each(|&contact| self.withdrawals.note_replaced(user, contact));
+            }
+            if section.tie != Tie::GiveUp {
+                here.iter().for_each(|&contact| self.withdrawals.note_compared(user, contact));
             }
             contacts = later;
         }

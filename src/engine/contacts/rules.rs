@@ -267,10 +267,17 @@ impl<'a> Judge<'a> {
             return None;
         }
         let edits = &mut decision.change.edits;
-        let place = *self.steps.entry((step.clone(), name.is_some())).or_insert_with(|| {
-            edits.push(Edit { step, ..Edit::default() });
-            edits.len() - 1
-        });
+        let place = match self.steps.get(&(step.clone(), name.is_some())) {
+            Some(&place) => place,
+            None => {
+                // What one user's edits say of a contact is a table in Lua, which no two contacts may have in common.
+                if !matches!(step.edit, Some(Some(_))) {
+                    self.steps.insert((step.clone(), name.is_some()), edits.len());
+                }
+                edits.push(Edit { step, ..Edit::default() });
+                edits.len() - 1
+            }
+        };
         edits[place].contacts.push(fact.number);
         edits[place].names.extend(name.map(Some));
         Some(place)
@@ -423,7 +430,8 @@ impl<'a> Judge<'a> {
     /// brought.
     ///
     /// Where there is a new account of that name, the user's own contact goes back to the subscription that is noted:
-    /// Prosody has ended that to the former one, and the two may have befriended each other since.
+    /// Prosody has ended that to the former one, and the two may have befriended each other since, unless nobody has
+    /// seen the roster since a crash.
     pub(super) fn withdraw(&mut self, section: &Section, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -435,8 +443,7 @@ impl<'a> Judge<'a> {
         let bears = before.groups.iter().any(|label| goes(&label));
         let mut item = before.clone();
         if note.is_none() && !bears {
-            if self.plan.settles && !section.verified && item.subscription != Subscription::None {
-                // Prosody ended it in a roster that was lost before it was stored.
+            if section.ended && item.subscription != Subscription::None {
                 item.subscription = Subscription::None;
                 item.ask = false;
             }
@@ -454,7 +461,7 @@ impl<'a> Judge<'a> {
         if !(own || named || self.known && !item.groups.is_empty()) {
             return None;
         }
-        if own && section.verified {
+        if own && section.verified && !section.ended {
             item.subscription = least.unwrap_or(Subscription::Both).common(item.subscription);
         } else {
             item.subscription = Subscription::None;

@@ -49,7 +49,7 @@ struct Case {
     below: Option<Item>,
     edit: Option<OwnEdit>,
     bearers: Vec<(&'static str, Item)>,
-    settles: bool,
+    ended: bool,
 }
 
 /// What became of it.
@@ -91,6 +91,7 @@ impl Case {
             contacts: 1,
             verified: !self.unverified && self.tie == Tie::Bring || self.remade,
             anew: self.remade,
+            ended: self.ended,
             groups: self.groups.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect(),
             left: owned(&self.left),
             left_labels: owned(&["G"]),
@@ -104,7 +105,6 @@ impl Case {
             virtual_contacts: self.virtual_contacts,
             version: 100,
             stamp: Some(1),
-            settles: self.settles,
             ..Plan::default()
         };
         let fact = Fact {
@@ -337,9 +337,11 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     let case = |item| withdrawn().known(known).with(item).decide().stored;
     assert_eq!(case(item(Both, &["G"])), None);
     assert_eq!(case(item(Both, &[])), Some(item(Both, &[])), "Prosody ends the subscription of one of the user's own");
-    let settled = Case { settles: true, ..withdrawn() };
-    assert_eq!(settled.clone().with(item(Both, &[])).decide().stored, Some(item(Nothing, &[])), "a crash undid that");
-    let friend = Case { remade: true, ..settled }.with(item(Both, &[])).decide();
+    for remade in [false, true] {
+        let ended = Case { ended: true, remade, ..withdrawn() };
+        assert_eq!(ended.with(item(Both, &[])).decide().stored, Some(item(Nothing, &[])), "a crash undid that");
+    }
+    let friend = Case { remade: true, ..withdrawn() }.with(item(Both, &[])).decide();
     assert_eq!(friend.stored, Some(item(Both, &[])), "a new friend");
     assert_eq!(case(called("Pal", item(Both, &["G"]))), Some(called("Pal", item(Nothing, &[]))));
     assert_eq!(case(item(Both, &["G", "Mine"])), Some(item(Nothing, &["Mine"])));

@@ -11,12 +11,30 @@ pub(crate) struct Withdrawals {
     open: BTreeMap<UserKey, BTreeSet<UserKey>>,
     /// Those of which the list in memory holds nothing any more: groups have brought the next account of that name.
     replaced: BTreeSet<(UserKey, UserKey)>,
+    /// Those of a process that was killed, until the list is compared: what Prosody did in it may be lost.
+    former: BTreeSet<(UserKey, UserKey)>,
 }
 
 impl Withdrawals {
     pub(crate) fn add(&mut self, owner: UserKey, gone: UserKey) {
         self.open.entry(owner).or_default().insert(gone);
         self.replaced.remove(&(owner, gone));
+    }
+
+    /// Takes up what a former process has left.
+    pub(crate) fn take_up(&mut self, owner: UserKey, gone: UserKey) {
+        self.add(owner, gone);
+        self.former.insert((owner, gone));
+    }
+
+    /// Whether the list may still hold what Prosody ended in a process that was killed. Nobody has seen it since.
+    pub(crate) fn is_former(&self, owner: UserKey, gone: UserKey) -> bool {
+        self.former.contains(&(owner, gone))
+    }
+
+    /// Notes that the list in memory was compared: from now on it has what users make of it.
+    pub(crate) fn note_compared(&mut self, owner: UserKey, gone: UserKey) {
+        self.former.remove(&(owner, gone));
     }
 
     /// The accounts that are gone and that a user's list may still hold in storage.
@@ -53,6 +71,7 @@ impl Withdrawals {
     /// Forgets a list that is gone.
     pub(crate) fn forget_roster(&mut self, owner: UserKey) {
         self.open.remove(&owner);
+        self.former.retain(|&(other, _)| other != owner);
         self.note_read(owner);
     }
 

@@ -49,9 +49,9 @@ local function end_world(number)
 			state.skipped = state.skipped + world.skipped;
 			local history = world.history;
 			world.history = {};
-			for user in pairs(world.clients) do world:play({ "logout", user }); end
-			state.changed = state.changed + world.changed;
 			table.remove(state.worlds, i);
+			world:leave();
+			state.changed = state.changed + world.changed;
 			return history;
 		end
 	end
