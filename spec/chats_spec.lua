@@ -90,6 +90,9 @@ describe("group chats with Prosody "..harness.version.." and storage "..harness.
 		for _, jid in ipairs { other, muc_jid } do
 			assert.is_true(room(jid, "return room ~= nil"), jid);
 			assert.is_true(room(jid, "return room:get_members_only() and room:get_persistent() and room:get_hidden()"));
+		end
+		world.settle(server);
+		for _, jid in ipairs { other, muc_jid } do
 			assert.equal("member", affiliation(jid, "alice"));
 		end
 		assert.equal("Other", call("get_group_chats", id)[1].name);

@@ -32,10 +32,10 @@ end
 
 local open_work = [[
 	local marker = require "core.storagemanager".open(host, "groups_internal", "keyval"):get(nil);
-	return marker and not (marker.everything or marker.unsettled or marker.withdrawals or marker.partings)
-		and true or false;]];
+	return marker and not (marker.everything or marker.unsettled or marker.withdrawals or marker.partings
+		or marker.rooms) and true or false;]];
 
--- Waits until all work on contact lists is in storage, and the record of it says so.
+-- Waits until all work on contact lists and rooms is in storage, and the record of it says so.
 function world.settle(server, timeout)
 	return server:wait_for(open_work, "all contact lists are settled", timeout or 10);
 end

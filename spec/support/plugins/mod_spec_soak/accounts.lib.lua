@@ -39,7 +39,7 @@ function model:delete_account(user)
 		for label in pairs(pair.kept) do pair.kept[label] = pair.vague and "may" or nil; end
 		pair.off, pair.loose, pair.loose_labels, pair.kept_once = nil, nil, nil, nil;
 		if pair.vague or pair.converting then
-			pair.vague, pair.fuzzy = true, pair.fuzzy or pair.converting;
+			pair.vague, pair.fuzzy = true, pair.fuzzy or pair.converting or marked or nil;
 		elseif pair.sub and pair.born ~= true then
 			-- A request of an account that is gone is of no account.
 			pair.sub, pair.ask = "none", pair.ask and "may" or nil;

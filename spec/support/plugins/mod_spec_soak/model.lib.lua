@@ -19,7 +19,7 @@
 --   ghosts       labels of groups that have let go meanwhile may be there, until then
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
---   fading       labels that groups have taken back while others brought the contact, perhaps not yet in storage
+--   fading       labels that groups have taken back, perhaps not yet in storage
 --   returned     it was taken off or changed in the session before, and is back in this one
 --   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
@@ -182,6 +182,7 @@ function model:part(owner, contact, was)
 		-- The own item shows again. Name and groups are kept for when the contact comes back.
 		if pair.kept_once then pair.vague = true; end
 	elseif self.rules.removes then
+		self:fade(pair, was);
 		local marked = is_marked(pair, self.slow);
 		if pair.kept_once or pair.vague then
 			pair.vague = true;
@@ -206,6 +207,13 @@ function model:part(owner, contact, was)
 	pair.off, pair.loose, pair.loose_labels, pair.ghosts = nil, nil, nil, nil;
 end
 
+function model:fade(pair, was) -- luacheck: ignore 212/self
+	pair.fading = pair.fading or {};
+	for _, group in pairs(was) do
+		for name in pairs(group.names) do pair.fading[name] = true; end
+	end
+end
+
 -- Has a group that is called like one of these just taken its label back?
 function model:has_fading_label(pair, was) -- luacheck: ignore 212/self
 	for _, group in pairs(was) do
@@ -223,12 +231,7 @@ function model:lose_label(owner, contact, was)
 			for name in pairs(group.names) do pair.ghosts[name] = true; end
 		end
 	end
-	if self.rules.mode ~= "virtual" and self.rules.removes then
-		pair.fading = pair.fading or {};
-		for _, group in pairs(was) do
-			for name in pairs(group.names) do pair.fading[name] = true; end
-		end
-	end
+	if self.rules.mode ~= "virtual" and self.rules.removes then self:fade(pair, was); end
 	if self.rules.mode == "virtual" or self.rules.removes then return; end
 	for _, group in pairs(was) do
 		-- A list that nobody has looked at since may have another that the group had.
