@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Engine, Error, Info, Operation, Problem, Value};
+use groups_internal_native::engine::{Answer, Effect, Engine, Error, Info, Operation, Options, Problem, Value};
 use support::*;
 
 #[test]
@@ -163,6 +163,24 @@ fn a_friend_that_is_deleted_loses_the_subscription_where_a_crash_undid_that() {
         world.settle();
         assert_eq!(world.stored("ann", "carl"), Some(Item::new("none")), "made again: {remade}");
     }
+}
+
+#[test]
+fn a_crash_gives_no_new_account_the_subscription_of_the_one_before_when_groups_let_go_of_it() {
+    let options = Options { remove_contacts: true, ..Options::default() };
+    let mut world = World::with(options, &["ann", "carl"]);
+    world.store_item("ann", "carl", Item::new("both"));
+    let mut world = world.and_group("g", "G", &["ann"]);
+    world.add("g", "carl").unwrap();
+    world.delete_account("carl");
+    world.crash();
+    world.register("carl");
+    world.add("g", "carl").unwrap();
+    world.settle();
+    assert_eq!(world.stored("ann", "carl").map(|item| item.subscription), Some("both".into()));
+    world.remove("g", "carl").unwrap();
+    world.settle();
+    assert_eq!(world.stored("ann", "carl"), Some(Item::new("none")));
 }
 
 #[test]

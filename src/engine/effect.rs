@@ -249,7 +249,7 @@ pub struct Section {
     /// Whether they are known to have accounts. One to be brought that may have none is left as it is, and reported.
     /// One to be withdrawn that has one again is so only as far as groups had brought it.
     pub verified: bool,
-    /// Of those to be withdrawn: Prosody has ended the subscriptions, and any that is there is what a crash has left.
+    /// Prosody has ended the subscriptions to their former accounts, and any that is there is what a crash has left.
     pub ended: bool,
     /// Their accounts were deleted, and made again: of what groups gave the ones before, nothing stays.
     pub anew: bool,

@@ -40,7 +40,9 @@ fn look(labels: &Labels, below: Option<&Item>, edit: Option<&OwnEdit>, name: Opt
 
 pub(super) fn bring(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
     let (below, edit) = match &fact.item {
-        Some(item) if !fact.covered => clear(judge, common, item, fact.edit.as_ref(), contact),
+        Some(item) if !fact.covered => {
+            clear(judge, common, &common.section.as_ended(item), fact.edit.as_ref(), contact)
+        }
         _ => (fact.below.clone(), fact.edit.clone()),
     };
     let shown = look(&common.labels, below.as_ref(), edit.as_ref(), name);

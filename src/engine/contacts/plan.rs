@@ -119,9 +119,10 @@ impl State {
             }
             let (again, contacts): (Vec<_>, Vec<_>) =
                 contacts.into_iter().partition(|contact| vanished.contains(contact));
-            for (anew, contacts) in [(false, contacts), (true, again)] {
+            let (former, again) = again.into_iter().partition(|&contact| withdrawals.is_former(user, contact));
+            for (anew, ended, contacts) in [(false, false, contacts), (true, false, again), (true, true, former)] {
                 let tie = if ties.shared.is_empty() { Tie::GiveUp } else { Tie::Bring };
-                let section = |verified| Section { tie, verified, anew, ..Section::default() };
+                let section = |verified| Section { tie, verified, ended, anew, ..Section::default() };
                 let verified = |contact: &UserKey| accounts.is_present(*contact);
                 if split && !contacts.iter().all(verified) {
                     let (present, others) = contacts.into_iter().partition(verified);
@@ -145,7 +146,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Adds contacts as the section's `tie`, `verified` and `anew` say.
+    /// Adds contacts as the section's `tie`, `verified`, `ended` and `anew` say.
     fn add_section(&mut self, section: Section, ties: &Ties, contacts: Vec<UserKey>) {
         let State { directory, nicknames, options, .. } = self.state;
         let label = |&key: &GroupKey| directory.group(key).map(|group| (group.id.to_string(), group.label()));

@@ -166,10 +166,11 @@ impl State {
         let mut contacts = &planned.contacts[..];
         for section in &planned.plan.sections {
             let (here, later) = contacts.split_at(section.contacts);
-            if section.anew && section.verified && section.tie == Tie::Bring {
+            let is_brought = section.tie == Tie::Bring && section.verified;
+            if section.anew && is_brought {
                 here.iter().for_each(|&contact| self.withdrawals.note_replaced(user, contact));
             }
-            if section.tie != Tie::GiveUp {
+            if section.ended && (is_brought || section.tie == Tie::Withdraw) {
                 here.iter().for_each(|&contact| self.withdrawals.note_compared(user, contact));
             }
             contacts = later;

@@ -124,6 +124,16 @@ impl Outcome {
     }
 }
 
+impl Section {
+    /// A contact's item as it is but for a crash.
+    pub(super) fn as_ended(&self, item: &Item) -> Item {
+        match self.ended {
+            true => Item { subscription: Subscription::None, ask: false, ..item.clone() },
+            false => item.clone(),
+        }
+    }
+}
+
 impl<'a> Judge<'a> {
     fn new(plan: &'a Plan, provenance: Option<Provenance>, fresh: bool) -> Judge<'a> {
         let known = provenance.is_some();
@@ -299,6 +309,7 @@ impl<'a> Judge<'a> {
     fn bring(&mut self, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
         let mut item = match fact.stored() {
             Some(item) => {
+                let item = &common.section.as_ended(item);
                 let bears = item.bears_any(&common.given);
                 self.provenance.reclaim(contact, bears, item.subscription == Subscription::Both);
                 self.note_own(item, contact);
@@ -441,12 +452,8 @@ impl<'a> Judge<'a> {
         };
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let bears = before.groups.iter().any(|label| goes(&label));
-        let mut item = before.clone();
+        let mut item = section.as_ended(before);
         if note.is_none() && !bears {
-            if section.ended && item.subscription != Subscription::None {
-                item.subscription = Subscription::None;
-                item.ask = false;
-            }
             return Some(item);
         }
         let own = note.as_ref().is_some_and(|note| !note.brought);
