@@ -177,7 +177,7 @@ fn a_crash_gives_no_new_account_the_subscription_of_the_one_before_when_groups_l
     world.register("carl");
     world.add("g", "carl").unwrap();
     world.settle();
-    assert_eq!(world.stored("ann", "carl").map(|item| item.subscription), Some("both".into()));
+    assert_eq!(world.stored("ann", "carl").map(|item| item.subscription), Some("both"));
     world.remove("g", "carl").unwrap();
     world.settle();
     assert_eq!(world.stored("ann", "carl"), Some(Item::new("none")));
