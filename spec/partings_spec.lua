@@ -49,6 +49,35 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.same({}, world.contacts(server, b));
 	end);
 
+	it("is seen offline also if it logs out before the others' lists are changed", function ()
+		local a, gone;
+		for _ = 1, 10 do
+			local members = { accounts(30) };
+			local id = world.group(server, "G", members);
+			world.login(server, table.unpack(members));
+			a, gone = members[1], server:eval([[
+				local id, a = ...;
+				local sessions = hosts[host].sessions;
+				for i = 3, select("#", ...) do
+					local b = select(i, ...);
+					assert(groups.remove_member(id, b));
+					-- What is to be done takes longer than callers may, sooner or later in between.
+					if sessions[a].roster[b.."@"..host] and not sessions[b].roster[a.."@"..host] then
+						require "core.sessionmanager".destroy_session(prosody.spec_clients.session(b));
+						return b;
+					end
+				end]], id, table.unpack(members));
+			if gone then break; end
+		end
+		assert.is_string(gone, "both lists were changed at once, each time");
+		server:wait_for("return hosts[host].sessions[...].roster[select(2, ...)] == nil", "the list is changed", 10, a,
+			jid(gone));
+		world.settle(server);
+		local told = false;
+		for _, presence in ipairs(world.presences(server, a)) do told = told or presence == gone..":unavailable"; end
+		assert.is_true(told);
+	end);
+
 	it("is seen offline before the push, so that no client hears of strangers, and is heard of no more", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "G", { a, b });

@@ -76,7 +76,8 @@ fn those_who_saw_each_other_are_told_before_the_contact_is_gone() {
     assert!(compared.last() < told.first() && told.last() < pushed.first(), "{:?}", world.host.trace);
     for (from, to) in [("ann", "bob"), ("bob", "ann"), ("carl", "bob")] {
         let (one, other) = (n(from), n(to));
-        let sent = |e: &Effect| matches!(e, Effect::SendUnavailable(user, all) if *user == one && all.contains(&other));
+        let sent =
+            |e: &Effect| matches!(e, Effect::SendUnavailable(user, all, _) if *user == one && all.contains(&other));
         assert_eq!(world.host.count(sent), 1, "{from} to {to}");
     }
     let mut pushes = world.host.pushes();
@@ -134,7 +135,7 @@ fn a_contact_that_another_group_shares_stays_without_the_label() {
         assert_eq!(world.stored(user, contact), Some(Item::new("both").labelled("H")));
     }
     assert_eq!(contacts(&world, "bob"), ["ann"]);
-    assert_eq!(world.host.count(|e| matches!(e, Effect::SendUnavailable(from, _) if *from == n("bob"))), 0);
+    assert_eq!(world.host.count(|e| matches!(e, Effect::SendUnavailable(from, ..) if *from == n("bob"))), 0);
     world.remove("h", "bob").unwrap();
     world.settle();
     check_left(&world);

@@ -92,7 +92,7 @@ fn leaving_takes_effect_at_once_for_everybody_and_tells_those_who_are_online() {
     for (user, contact) in [("ann", "bob"), ("bob", "ann"), ("bob", "carl")] {
         assert!(pushes.contains(&(user.into(), contact.into())), "{pushes:?}");
     }
-    let unavailable = |from: &str, to: &str| Effect::SendUnavailable(n(from), vec![n(to)]);
+    let unavailable = |from: &str, to: &str| Effect::SendUnavailable(n(from), vec![n(to)], false);
     for told in [unavailable("bob", "ann"), unavailable("ann", "bob")] {
         assert!(world.host.trace.contains(&told), "{told:?}");
     }

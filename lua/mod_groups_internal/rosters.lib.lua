@@ -221,11 +221,14 @@ function effects.push(_, username, jids, is_last)
 	return true, number;
 end
 
-function effects.send_presence(_, username, jids, unavailable)
+function effects.send_presence(_, username, jids, unavailable, is_gone)
 	local presence = host_session.modules.presence;
 	for_each(presence and jids or {}, "send presence to", function (jid)
 		local stanza = unavailable and st.presence({ type = "unavailable" }) or nil;
-		presence.send_presence_of_available_resources(username, host, jid, nil, stanza);
+		local count = presence.send_presence_of_available_resources(username, host, jid, nil, stanza);
+		if is_gone and count == 0 then
+			module:send(st.presence({ type = "unavailable"; from = username.."@"..host; to = jid }));
+		end
 	end);
 	return true;
 end

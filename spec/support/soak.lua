@@ -105,26 +105,25 @@ end
 -- Waits until all work is done as far as the module says, or for a moment where it waits for something; returns what
 -- differs.
 local function compare(self)
-	local began = socket.gettime();
-	local last_settled = false;
+	local began, calm = socket.gettime(), 0;
 	while true do
-		local settled = world.is_settled(self.server);
-		local found = eval(self, "return soak.compare()");
-		local elapsed = socket.gettime() - began;
-		if #found == 0 and (settled or elapsed > self.moment) then return found; end
-		-- What it says was perhaps not yet true when it was looked at.
-		if settled and last_settled and elapsed > self.moment then return found; end
-		if elapsed > self.patience then
-			-- Less time says nothing of work that is not done.
-			if self.is_shrinking then return {}; end
-			local status = self.server:call("status");
-			for _, failure in ipairs(found) do
-				failure.found[#failure.found + 1] = ("and there is work that is not done: %d lists, of which %d fail"):format(
-					status.unsettled, status.failing);
+		local elapsed, status = socket.gettime() - began, self.server:call("status");
+		-- A group that waits for a sync is open for good, and lists of unknown accounts are tried again for good.
+		local settled = world.is_settled(self.server) or status.unsettled == 0 and status.delayed > 0
+			or elapsed > 2 and status.unsettled == status.failing;
+		calm = settled and calm + 1 or 0;
+		-- Comparing takes time that the work needs.
+		if settled or elapsed > self.patience then
+			local found = eval(self, "return soak.compare()");
+			-- What it says was perhaps not yet true when it was looked at.
+			if #found == 0 or calm > 1 and elapsed > self.moment then return found; end
+			if elapsed > self.patience then
+				-- Less time says nothing of work that is not done.
+				if self.is_shrinking then return {}; end
+				for _, failure in ipairs(found) do failure.found[#failure.found + 1] = "and there is work that is not done"; end
+				return found;
 			end
-			return found;
 		end
-		last_settled = settled;
 		socket.sleep(0.03);
 	end
 end
@@ -315,7 +314,7 @@ end
 function soak.run(settings)
 	local self = setmetatable({
 		seed = settings.seed; mode = settings.mode; storage = settings.storage or harness.storage;
-		without = settings.without; kills = settings.kills ~= false; patience = settings.patience or 10; moment = 0.4;
+		without = settings.without; kills = settings.kills ~= false; patience = settings.patience or 20; moment = 0.4;
 		rules = {}; failures = {}; number = 0; checks = 0; wholes = {};
 	}, run_mt);
 	self.int = chooser(self.seed);

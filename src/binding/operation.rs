@@ -223,8 +223,8 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
         Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
         Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
-        Effect::SendUnavailable(user, others) => {
-            ("send_presence", name(user)?, jids(others)?, true).into_lua_multi(lua)
+        Effect::SendUnavailable(user, others, gone) => {
+            ("send_presence", name(user)?, jids(others)?, true, *gone).into_lua_multi(lua)
         }
         Effect::Depart(user, contacts) => ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua),
     }

@@ -115,8 +115,9 @@ pub enum Effect {
     Push(Push),
     /// Send a user's presence to these users. `Done`.
     SendPresence(Name, Vec<Name>),
-    /// Tell these users that a user is unavailable, if the user is online. `Done`.
-    SendUnavailable(Name, Vec<Name>),
+    /// Tell these users that a user is unavailable, if the user is online, or has just gone: that is the last value.
+    /// `Done`.
+    SendUnavailable(Name, Vec<Name>, bool),
     /// Take these contacts out of the roster of an account that is going away, with all virtual ones, and tell them it
     /// is unavailable. `Done`.
     Depart(Name, Vec<Name>),

@@ -105,6 +105,7 @@ impl Engine {
         self.start(move |call| async move {
             // Also of somebody who is in no group any more: what was kept from one may be in memory only.
             let known = call.state().directory.find_user(&username);
+            call.state().note_departure(known);
             let unsaved = known.filter(|&user| call.state().work.is_unsaved(user));
             if let Some(user) = unsaved {
                 call.settle(user, Pace::Now).await;

@@ -1,6 +1,6 @@
 //! What clients are still to be told: pushes, presence, invitations.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 
 use crate::engine::effect::{Effect, Push};
@@ -76,6 +76,8 @@ pub(crate) struct Outbox {
     /// Users whose presence is seen no more: that of the first, by the others. Goes before the pushes, while they know
     /// each other.
     pub(crate) absences: Queue<UserKey>,
+    /// Users who went offline while others were still to be told that they see them no more.
+    gone: BTreeSet<UserKey>,
     /// Contacts to be pushed to a user.
     pub(crate) pushes: Queue<UserKey>,
     /// Presence to be sent: of the first, to the others. Follows the pushes, so that nobody hears of strangers.
@@ -89,10 +91,22 @@ impl Outbox {
         self.absences.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
     }
 
+    /// Notes that a user's last session has ended while there is something to tell. Who is no contact of the user's any
+    /// more was not told of that.
+    pub(crate) fn note_gone(&mut self, user: UserKey) {
+        self.gone.insert(user);
+    }
+
+    /// Notes that everybody has been told everything.
+    pub(crate) fn note_told(&mut self) {
+        self.gone.clear();
+    }
+
     /// The next announcement, for a few contacts at a time, and whom a push is for.
     pub(crate) fn take(&mut self, directory: &Directory) -> Option<(Effect, Option<UserKey>)> {
         if let Some((user, others, _)) = self.absences.take() {
-            return Some((Effect::SendUnavailable(directory.user_name(user), directory.names(&others)), None));
+            let gone = self.gone.contains(&user);
+            return Some((Effect::SendUnavailable(directory.user_name(user), directory.names(&others), gone), None));
         }
         if let Some((user, contacts, last)) = self.pushes.take() {
             return Some((push(directory, user, &contacts, last), Some(user)));

@@ -179,7 +179,8 @@ impl State {
             let stored = if found.is_torn(&planned.plan) { Vec::new() } else { planned.resolve(&decision.stored) };
             self.work.note_unsaved(user, &stored, now);
             self.versions.note(user, decision.change.version.unwrap_or_default());
-            self.doubt_counterparts(user, &changed, now);
+            let regained = [&decision.gained[..], &decision.opened[..]].concat();
+            self.doubt_counterparts(user, &changed, &planned.resolve(&regained), now);
         }
         if !found.online {
             return;
@@ -204,15 +205,19 @@ impl State {
 
     /// Queues the rosters of changed contacts if the groups shared with them are settled: then only somebody else can
     /// have caused the change. A user has taken a contact off the list, and Prosody has changed the contact's roster
-    /// too, which has to be reconciled as well.
-    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], now: f64) {
+    /// too, which has to be reconciled as well. Of contacts that get back their subscription, one settled group is
+    /// enough: it has brought them before.
+    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], regained: &[UserKey], now: f64) {
         if self.work.is_in_hand(user) {
             return;
         }
         let State { directory, unsettled, .. } = &*self;
         let open = |group: &GroupKey| unsettled.groups.contains_key(group) && directory.is_member(*group, user);
+        let closed = |group: &GroupKey| !unsettled.groups.contains_key(group) && directory.is_member(*group, user);
         let settled = |contact: &UserKey| !directory.groups_of(*contact).iter().any(open);
-        let doubted: Vec<_> = changed.iter().copied().filter(settled).collect();
+        let brought = |contact: &UserKey| directory.groups_of(*contact).iter().any(closed);
+        let regained = regained.iter().copied().filter(brought);
+        let doubted: Vec<_> = changed.iter().copied().filter(settled).chain(regained).collect();
         self.doubt_contacts(user, &doubted, now);
     }
 

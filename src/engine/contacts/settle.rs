@@ -116,7 +116,9 @@ impl Call {
                 let State { outbox, directory, .. } = &mut *self.state();
                 outbox.take(directory)
             };
-            let Some((effect, pushed)) = next else { return };
+            let Some((effect, pushed)) = next else {
+                return self.state().outbox.note_told();
+            };
             let reply = self.perform(effect).await;
             if let Some(user) = pushed {
                 self.note_pushed(user, reply);
@@ -378,6 +380,13 @@ impl State {
     /// Nothing is to be done before the next background work.
     fn is_calm(&self) -> bool {
         self.work.urgent.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Notes that a user's last session has ended.
+    pub(crate) fn note_departure(&mut self, user: Option<UserKey>) {
+        if let Some(user) = user.filter(|_| !self.is_calm()) {
+            self.outbox.note_gone(user);
+        }
     }
 
     /// The next roster for the background work. None while no roster may be changed.

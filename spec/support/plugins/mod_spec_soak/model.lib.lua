@@ -34,8 +34,9 @@
 local model = {};
 local mt = { __index = model };
 
--- Gives back its functions to a model that was stored.
+-- Gives back its functions to a model that was stored, and what two tables had in common.
 function model.wake(state)
+	for id, group in pairs(state.groups) do group.names = state.names[id]; end
 	return setmetatable(state, mt);
 end
 
