@@ -380,6 +380,7 @@ local function on_outgoing_presence(event)
 	local kind, username, to = event.stanza.attr.type, event.origin.username, event.stanza.attr.to;
 	local contact = changes_subscription[kind] and username and local_user(to);
 	if not contact then return; end
+	run_hook(handle:subscription_changing(username, contact));
 	if kind == "unsubscribe" or kind == "unsubscribed" then
 		handle:spare_contact(username, contact);
 	end

@@ -69,6 +69,24 @@ impl Engine {
         Some((next - now).max(0.0))
     }
 
+    /// Reconciles the rosters of two users in memory, if they are queued: the one is about to subscribe to the other,
+    /// or the like. What groups have let go before is not to be taken for what the two make of it now.
+    pub fn subscription_changing(&self, username: Name, contact: Name) -> Operation {
+        self.start(move |call| async move {
+            for name in [username, contact] {
+                let queued = {
+                    let mut state = call.state();
+                    let user = state.directory.find_user(&name);
+                    user.and_then(|user| Some((user, state.work.urgent.take(user)?)))
+                };
+                if let Some((user, scope)) = queued {
+                    call.reconcile_urgent(user, scope).await;
+                }
+            }
+            Ok(Answer::Done)
+        })
+    }
+
     /// Saves the rooms and rosters that have changes of this module in memory only: before an unload, or before the server stops.
     /// After `seconds` the rest is left to the marker.
     pub fn flush(&self, seconds: f64) -> Operation {
@@ -106,10 +124,7 @@ impl Call {
         while self.now() < ends {
             let next = self.state().work.urgent.pop();
             if let Some((user, scope)) = next {
-                // Prosody caches rosters of users who do not exist, too.
-                if self.has_account(user).await {
-                    self.reconcile(user, scope, false).await;
-                }
+                self.reconcile_urgent(user, scope).await;
                 continue;
             }
             let next = {
@@ -123,6 +138,13 @@ impl Call {
             if let Some(user) = pushed {
                 self.note_pushed(user, reply);
             }
+        }
+    }
+
+    async fn reconcile_urgent(&self, user: UserKey, scope: Scope) {
+        // Prosody caches rosters of users who do not exist, too.
+        if self.has_account(user).await {
+            self.reconcile(user, scope, false).await;
         }
     }
 

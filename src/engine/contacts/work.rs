@@ -75,6 +75,13 @@ impl Urgent {
         Some((user, self.scopes.remove(&user)?))
     }
 
+    /// Takes a roster out of its turn.
+    pub(crate) fn take(&mut self, user: UserKey) -> Option<Scope> {
+        let scope = self.scopes.get(&user).copied();
+        self.remove(user);
+        scope
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
