@@ -223,3 +223,209 @@ for _, mode in ipairs { "permanent", "virtual" } do
 		end
 	end);
 end
+
+for _, mode in ipairs { "permanent", "virtual" } do
+	local title = ("with %s contact lists, Prosody %s and storage %s"):format(mode, harness.version, harness.storage);
+
+	describe("what contacts publish, "..title, function ()
+		local server;
+
+		-- A client whose presence says that it wants to know nicknames, and that says so when asked. `news` are the
+		-- nicknames that it was told of: { "username:nickname", … }
+		local tools = [[
+			local st, calculate_hash = require "util.stanza", require "util.caps".calculate_hash;
+			local clients = prosody.spec_clients;
+			local pep = {};
+			prosody.pep = pep;
+
+			local function describe(query)
+				return query:tag("feature", { var = "http://jabber.org/protocol/nick+notify" }):up();
+			end
+
+			local ver = calculate_hash(describe(st.stanza("query")).tags);
+
+			function pep.presence()
+				return st.presence():tag("c", { xmlns = "http://jabber.org/protocol/caps", hash = "sha-1",
+					node = "http://client.example", ver = ver }):up();
+			end
+
+			function pep.login(username)
+				local session = clients.bind(username, "spec");
+				session.news = {};
+				function session.send(stanza)
+					local query = stanza:get_child("query", "http://jabber.org/protocol/disco#info");
+					local nick = stanza.name == "message" and tostring(stanza):match("<nick[^>]*>([^<]*)</nick>");
+					if nick then
+						session.news[#session.news + 1] = stanza.attr.from:match("^[^@]+")..":"..nick;
+					elseif query and stanza.attr.type == "get" then
+						clients.send(session, describe(st.reply(stanza):tag("query", query.attr)));
+					end
+					return true;
+				end
+				clients.send(session, pep.presence());
+				return session;
+			end
+
+			function pep.publish(username, nick)
+				local xmlns = "http://jabber.org/protocol/pubsub";
+				clients.send(clients.session(username), st.iq({ type = "set", id = "publish" })
+					:tag("pubsub", { xmlns = xmlns })
+						:tag("publish", { xmlns = xmlns, node = "http://jabber.org/protocol/nick" })
+							:tag("item", { xmlns = xmlns, id = "current" })
+							:text_tag("nick", nick, { xmlns = "http://jabber.org/protocol/nick" }));
+			end
+
+			-- Presence and news on their way to somebody who is offline or gone.
+			pep.routed, pep.lost = {}, 0;
+			hosts[host].events.add_handler("presence/bare", function (event)
+				local attr = event.stanza.attr;
+				if attr.to then pep.routed[#pep.routed + 1] = (attr.type or "available").." to "..attr.to; end
+			end, 1000);
+			hosts[host].events.add_handler("message/full", function (event)
+				if not prosody.full_sessions[event.stanza.attr.to] then pep.lost = pep.lost + 1; end
+			end, 1000);
+			return true;]];
+
+		local function news(username)
+			return table.concat(server:eval("return prosody.spec_clients.session(...).news", username), " ");
+		end
+
+		local function hears(username, text)
+			harness.wait_until(function () return news(username):find(text, 1, true); end, username.." hears of "..text);
+		end
+
+		local function routed(text)
+			local count = 0;
+			for _, line in ipairs(server:eval("return prosody.pep.routed")) do
+				if line == text then count = count + 1; end
+			end
+			return count;
+		end
+
+		local members;
+
+		before_each(function ()
+			server:eval("prosody.pep.routed = {} return true");
+			members = world.names(3);
+			server:create_user(table.unpack(members));
+			world.group(server, "Team", members);
+			-- A writer has published, and is offline.
+			server:eval([[
+				prosody.pep.login((...));
+				prosody.pep.publish(..., "First");
+				prosody.spec_clients.logout(prosody.spec_clients.session((...)));
+				return true]], members[2]);
+		end);
+
+		setup(function ()
+			server = world.new { modules = { "groups_internal", "pep" }; host_options = { groups_roster_mode = mode } };
+			server:eval(tools);
+		end);
+
+		teardown(function ()
+			server:destroy();
+		end);
+
+		after_each(function ()
+			world.logout_all(server);
+		end);
+
+		it("is told to a user who logs in while they are offline", function ()
+			server:eval("return prosody.pep.login(...) ~= nil", members[1]);
+			hears(members[1], members[2]..":First");
+			harness.wait_until(function () return routed("available to "..members[3].."@localhost") == 1; end);
+			assert.equal(members[2]..":First", news(members[1]), "once");
+		end);
+
+		it("is told when they come before their turn, and whenever they publish after that", function ()
+			server:eval([[
+				local reader, writer = ...;
+				prosody.pep.login(reader);
+				prosody.pep.login(writer);
+				return true]], members[1], members[2]);
+			hears(members[1], members[2]..":First");
+			server:eval("prosody.pep.publish(...) return true", members[2], "Second");
+			hears(members[1], members[2]..":Second");
+		end);
+
+		it("is not told again with a change of status", function ()
+			server:eval("return prosody.pep.login(...) ~= nil", members[1]);
+			hears(members[1], members[2]..":First");
+			harness.wait_until(function () return routed("available to "..members[3].."@localhost") == 1; end);
+			server:eval([[
+				prosody.spec_clients.send(prosody.spec_clients.session(...), prosody.pep.presence():text_tag("show", "dnd"));
+				prosody.pep.login(select(2, ...));
+				return true]], members[1], members[2]);
+			-- What is put off keeps its order.
+			harness.wait_until(function () return routed("available to "..members[3].."@localhost") > 1; end,
+				"the one who came later is told of");
+			assert.equal(2, routed("available to "..members[3].."@localhost"));
+			assert.equal(members[2]..":First", news(members[1]));
+		end);
+
+		it("is not sent to a session that has ended", function ()
+			server:eval("return prosody.pep.login(...) ~= nil", members[1]);
+			hears(members[1], members[2]..":First");
+			harness.wait_until(function () return routed("available to "..members[3].."@localhost") == 1; end);
+			world.logout(server, members[1]);
+			harness.wait_until(function () return routed("unavailable to "..members[3].."@localhost") == 1; end);
+			server:eval([[
+				prosody.pep.login((...));
+				prosody.pep.publish(..., "Second");
+				return true]], members[2]);
+			assert.equal(0, server:eval("return prosody.pep.lost"));
+		end);
+
+		it("is nobody's who has left before the contact's turn", function ()
+			server:eval([[
+				prosody.pep.login((...));
+				prosody.spec_clients.logout(prosody.spec_clients.session((...)));
+				prosody.pep.login(select(2, ...));
+				return true]], members[1], members[2]);
+			harness.wait_until(function () return routed("available to "..members[3].."@localhost") == 1; end,
+				"the second has been told of");
+			assert.equal(0, routed("unavailable to "..members[3].."@localhost"));
+		end);
+
+		it("is told of at once when the module is reloaded", function ()
+			server:eval([[
+				prosody.pep.login((...));
+				return require "core.modulemanager".reload(host, "groups_internal") ~= nil]], members[1]);
+			assert.equal(1, routed("available to "..members[3].."@localhost"));
+			hears(members[1], members[2]..":First");
+		end);
+	end);
+
+	describe("a session whose presence makes another module fail, "..title, function ()
+		it("has its contact list afterwards", function ()
+			local server = world.new { host_options = { groups_roster_mode = mode } };
+			server:create_user("me", "away");
+			world.group(server, "Team", { "me", "away" });
+			assert.is_true(server:eval([[
+				module:hook("presence/initial", function () error("on purpose"); end);
+				assert(not pcall(prosody.spec_clients.login, "me"));
+				local session, count = prosody.spec_clients.session("me"), 0;
+				for jid in pairs(session.roster) do
+					if jid then count = count + 1; end
+				end
+				return count == 1 and session.roster == hosts[host].sessions.me.roster]]));
+			server:destroy();
+		end);
+
+		it("ends in the midst of it, and leaves the whole contact list behind", function ()
+			local server = world.new { host_options = { groups_roster_mode = mode } };
+			server:create_user("me", "away");
+			world.group(server, "Team", { "me", "away" });
+			assert.is_true(server:eval([[
+				module:hook("presence/initial", function (event) prosody.spec_clients.logout(event.origin); end);
+				pcall(prosody.spec_clients.login, "me");
+				assert(not hosts[host].sessions.me);
+				local count = 0;
+				for jid in next, require "core.rostermanager".load_roster("me", host) do
+					if jid then count = count + 1; end
+				end
+				return count == 1]]));
+			server:destroy();
+		end);
+	end);
+end

@@ -176,13 +176,24 @@ return function (handle, spawn)
 		return result;
 	end
 
-	module:wrap_event("presence/bare", function (fire, name, event)
-		local session, attr = event.origin, event.stanza.attr;
-		if attr.to or attr.type and attr.type ~= "unavailable" or not session.roster or not session.username then
-			return fire(name, event);
+	local function is_broadcast(session, attr)
+		return not attr.to and (not attr.type or attr.type == "unavailable") and session.roster and session.username;
+	end
+
+	-- Wraps one event: a wrapper that stays would make each presence to each contact slower.
+	local function wrap(fire, name, event)
+		module:unhook_object_event(host_session.events.wrappers, "presence/bare", wrap);
+		local act = is_broadcast(event.origin, event.stanza.attr) and broadcast;
+		if act then return act(fire, name, event); end
+		return fire(name, event);
+	end
+
+	-- Comes right before the event. If another module stops it, the next one takes the wrapper off.
+	module:hook("pre-presence/bare", function (event)
+		if is_broadcast(event.origin, event.stanza.attr) then
+			module:wrap_event("presence/bare", wrap);
 		end
-		return broadcast(fire, name, event);
-	end);
+	end, -1000);
 
 	-- A session may end while its presence is broadcast.
 	module:hook("resource-unbind", function (event)
