@@ -276,3 +276,19 @@ fn many_members_are_taken_in_within_the_budget_of_a_turn_and_the_rest_follows() 
     world.check_contacts();
     world.check_devices();
 }
+
+#[test]
+fn the_contacts_of_a_user_are_the_members_of_all_of_the_users_groups() {
+    let mut world = World::with_group(&["ann", "bob"]).and_group("h", "H", &["ann", "carl"]);
+    let contacts = |world: &World, user: &str| {
+        let found = world.engine.contacts_of(&n(user)).into_iter().filter(|contact| *contact != n(user));
+        found.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(contacts(&world, "ann"), [n("bob"), n("carl")].into());
+    assert_eq!(contacts(&world, "carl"), [n("ann")].into());
+    assert_eq!(contacts(&world, "stranger"), [].into());
+    world.remove("h", "carl").unwrap();
+    assert_eq!(contacts(&world, "ann"), [n("bob")].into());
+    world.engine.close();
+    assert_eq!(contacts(&world, "ann"), [].into(), "an engine that is closed knows nothing");
+}

@@ -481,8 +481,11 @@ else
 	hook(prosody, "server-started", check_muc_host);
 end
 
+local finish_presence = function () end;
+
 function module.unload()
 	local reloading = module.reloading;
+	spawn(finish_presence);
 	if roster_mode == "virtual" then
 		effects.leave_rosters(function (username, contact) handle:bring_back(username, contact); end);
 	end
@@ -513,6 +516,9 @@ end
 shell = module:require("shell");
 if module:get_option_boolean("groups_adhoc", false) then
 	module:require("forms");
+end
+if module:get_option_boolean("groups_fast_presence", true) then
+	finish_presence = module:require("presence")(handle, spawn);
 end
 if require "core.statsmanager".get_metric_registry() then
 	module:require("metrics")(effects);

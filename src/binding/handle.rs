@@ -170,6 +170,9 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         this.engine.bring_back(&username(&user), &username(&contact));
         Ok(())
     });
+    methods.add_method("contacts_of", |lua, this, user: LuaString| {
+        this.host.last_lists.jids(lua, &this.engine.contacts_of(&username(&user)), &this.host.name)
+    });
     methods.add_method("is_unsaved", |_, this, user: LuaString| Ok(this.engine.is_unsaved(&username(&user))));
     methods.add_method("user_left", |_, this, user: LuaString| this.run(this.engine.user_left(username(&user))));
     methods.add_method("subscription_changing", |_, this, (user, contact): (LuaString, LuaString)| {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::engine::State;
 use crate::engine::contacts::partings::Partings;
 use crate::engine::effect::{Naming, Plan, Section, Tie};
 use crate::engine::state::directory::{Directory, GroupKey, UserKey};
 use crate::engine::state::name::Name;
+use crate::engine::{Engine, State};
 
 /// Which contacts of a roster to reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,17 @@ impl State {
         let mut planned = planner.planned;
         planned.plan.stamp = (complete && scope == Scope::All).then(|| self.stamp());
         Some(planned)
+    }
+}
+
+impl Engine {
+    /// The users whose contact a user is through groups, in an order that is the same for all members of a user's only
+    /// group. The user may be among them.
+    pub fn contacts_of(&self, username: &Name) -> Vec<Name> {
+        let Some(state) = self.open_state() else { return Vec::new() };
+        let directory = &state.directory;
+        let shared = directory.find_user(username).map_or_else(Vec::new, |user| shared_groups(directory, user));
+        shared.iter().flat_map(|(_, contacts)| directory.names(contacts)).collect()
     }
 }
 

@@ -18,6 +18,10 @@ ROSTER = b"<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>"
 PING = b"<iq type='get' id='p' to='%s'><ping xmlns='urn:xmpp:ping'/></iq>" % HOST.encode()
 
 
+def presence(content=b""):
+	return b"<presence>%s</presence>" % content
+
+
 class Client:
 	def __init__(self, port, user):
 		self.user = user
@@ -42,8 +46,8 @@ class Client:
 		self.sock.sendall(ROSTER)
 		return self.read_until(b"</iq>")
 
-	def available(self):
-		self.sock.sendall(b"<presence/>")
+	def available(self, content=b""):
+		self.sock.sendall(presence(content))
 
 	def ping(self):
 		"""Returns the time at which a round trip began, and its seconds. Nothing else may come in meanwhile."""
@@ -93,11 +97,15 @@ class Swarm:
 		self.waiting = 0
 		self.finished = 0.0
 
-	def login(self, user):
+	def login(self, user, content=b""):
 		client = Client(self.port, user)
 		client.authenticate()
 		client.bind_and_get_roster()
-		client.available()
+		client.available(content)
+		return self.take(client)
+
+	def take(self, client):
+		"""Reads a client from now on."""
 		client.sock.setblocking(False)
 		self.clients[client.sock.fileno()] = client
 		self.poll.register(client.sock, select.EPOLLIN)

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 
-from . import add, change, ejabberd, growth, login, many, processes, report, scale, settings, settled, sync, virtual
+from . import add, change, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync, virtual
 
 SCENES = (
 	("One member added, one account deleted", add.rows, ("add", "add-online", "stall", "delete")),
@@ -17,6 +17,8 @@ SCENES = (
 	("Users in many groups", many.rows, ("many-groups", "many-groups-left")),
 	("Renames and removals", change.rows, ("rename", "removal")),
 	("Logins", login.rows, ("login",)),
+	("Presence", presence.stall_rows, ("presence",)),
+	("Presence", presence.storm_rows, ("storm", "storm-stall")),
 	("Virtual contact lists", virtual.login_rows, ("virtual-login",)),
 	("Virtual contact lists", virtual.storage_rows, ("storage",)),
 	("Nothing to do", settled.rows, ("settled", "bind")),
