@@ -46,6 +46,8 @@ def quote(value):
 		return "true" if value else "false"
 	if isinstance(value, (int, float)):
 		return repr(value)
+	if isinstance(value, dict):
+		return "{" + ",".join(f"{key}={quote(one)}" for key, one in value.items()) + "}"
 	if isinstance(value, (list, tuple)):
 		return "{" + ",".join(map(quote, value)) + "}"
 	return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

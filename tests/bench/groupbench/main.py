@@ -8,7 +8,9 @@ import sys
 import time
 import traceback
 
-from . import add, change, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync, virtual
+from . import (
+	add, change, chats, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync, virtual,
+)
 
 SCENES = (
 	("One member added, one account deleted", add.rows, ("add", "add-online", "stall", "delete")),
@@ -16,6 +18,7 @@ SCENES = (
 	("A group that grows", growth.rows, ("growth", "growth-requests")),
 	("Users in many groups", many.rows, ("many-groups", "many-groups-left")),
 	("Renames and removals", change.rows, ("rename", "removal")),
+	("Groups with chats", chats.rows, ("chats",)),
 	("Logins", login.rows, ("login",)),
 	("Presence", presence.stall_rows, ("presence",)),
 	("Presence", presence.storm_rows, ("storm", "storm-stall")),

@@ -27,14 +27,15 @@ VirtualHost "{host}"
 	modules_enabled = {{ {modules} }}
 	spec_control_port = {control}
 {host_options}
-"""
+{components}"""
 
 
 class Prosody:
-	"""`plugins` is the folder with the module to measure, or None. `host_options` are the host's in the configuration.
+	"""`plugins` is the folder with the module to measure, or None. `host_options` are the host's in the configuration,
+	where `modules` are loaded as well, and `components` follow.
 	With `load` set to False, the next start leaves the module out."""
 
-	def __init__(self, options, name, plugins=None, host_options=None):
+	def __init__(self, options, name, plugins=None, host_options=None, modules=(), components=""):
 		self.name = name
 		self.start_script = options.prosody
 		self.folder = settings.fresh_folder(name)
@@ -42,6 +43,7 @@ class Prosody:
 		self.data.mkdir()
 		self.plugins = plugins
 		self.host_options = dict(host_options or {})
+		self.modules, self.components = list(modules), components
 		self.load = plugins is not None
 		self.process = None
 
@@ -52,12 +54,13 @@ class Prosody:
 	def start(self):
 		self.c2s, port = sockets.free_ports(2)
 		folders = [TOP / "spec" / "support" / "plugins", BENCH / "plugins"] + ([self.plugins] if self.plugins else [])
-		modules = ["spec_control", "bench_tools"] + ([MODULE] if self.load else [])
+		modules = ["spec_control", "bench_tools"] + self.modules + ([MODULE] if self.load else [])
 		config = self.folder / "prosody.cfg.lua"
 		config.write_text(CONFIG.format(
 			folder=self.folder, host=HOST, c2s=self.c2s, control=port,
 			plugins=", ".join(f'"{folder}"' for folder in folders), modules=", ".join(f'"{name}"' for name in modules),
 			host_options="".join(f"\t{name} = {control.quote(value)}\n" for name, value in self.host_options.items()),
+			components=self.components,
 		))
 		log = self.folder / "output.log"
 		self.process = processes.start([self.start_script, "--config", str(config), "-F"], log)

@@ -8,6 +8,7 @@ local datamanager = require "core.storagemanager".olddm;
 local modulemanager = require "core.modulemanager";
 local monotonic = require "util.time".monotonic;
 local add_task = require "util.timer".add_task;
+local st = require "util.stanza";
 
 local host = module.host;
 local sessions = prosody.hosts[host].sessions;
@@ -127,6 +128,78 @@ function floor_grow(group, users)
 		group_store:set(group, members);
 	end
 	return (monotonic() - start) * 1000;
+end
+
+-- Groups with chats: each record is stored once for a call, each room saved once, and each new member invited once.
+
+local chats = {};
+
+local function invite(room, user)
+	module:send(st.message({ from = room.jid, to = jid_of(user) })
+		:tag("x", { xmlns = "jabber:x:conference", jid = room.jid }));
+end
+
+local function new_chat(group, name)
+	local of_group = chats[group];
+	local muc = prosody.hosts[of_group.host].modules.muc;
+	local room = muc.create_room(group.."-"..(#of_group + 1).."@"..of_group.host);
+	room:set_persistent(true);
+	room:set_members_only(true);
+	room:set_hidden(true);
+	room:set_name(name);
+	for user in pairs(record(group)) do
+		room._affiliations[jid_of(user)] = "member";
+		invite(room, user);
+	end
+	room:save(true);
+	of_group[#of_group + 1] = room;
+end
+
+function floor_chats(group, muc_host, count)
+	chats[group] = { host = muc_host };
+	info_store:set(group, { name = group });
+	for i = 1, count do new_chat(group, "Chat "..i); end
+	return true;
+end
+
+local function set_affiliation(group, user, affiliation)
+	record(group)[user] = affiliation and {};
+	group_store:set(group, record(group));
+	for _, room in ipairs(chats[group]) do
+		room._affiliations[jid_of(user)] = affiliation;
+		room:save(true);
+		if affiliation then invite(room, user); end
+	end
+	return true;
+end
+
+function floor_chats_grow(group, users)
+	for _, user in ipairs(users) do set_affiliation(group, user, "member"); end
+	return true;
+end
+
+function floor_chats_add_member(group, user) return set_affiliation(group, user, "member"); end
+function floor_chats_remove_member(group, user) return set_affiliation(group, user, nil); end
+
+function floor_chats_add_group_chat(group, name)
+	info_store:set(group, { name = group, chats = name });
+	new_chat(group, name);
+	return true;
+end
+
+function floor_chats_set_info(group, info)
+	info_store:set(group, info);
+	local room = chats[group][1];
+	room:set_name(info.name);
+	room:save(true);
+	return true;
+end
+
+function floor_chats_delete(group)
+	info_store:set(group, nil);
+	group_store:set(group, nil);
+	for _, room in ipairs(chats[group]) do room:destroy(); end
+	return true;
 end
 
 -- Reads all groups from the store. Returns milliseconds.
