@@ -9,7 +9,8 @@ import time
 import traceback
 
 from . import (
-	add, change, chats, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync, virtual,
+	add, change, chats, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync,
+	virtual,
 )
 
 SCENES = (

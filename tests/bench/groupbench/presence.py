@@ -153,4 +153,4 @@ def storm_rows(options, _ejabberd, note):
 		):
 			# Prosody sends each member the presence of each other in any case: that is most of it.
 			work = f"all {size} of a group log in at once, {mode}: {what} (floor: `groups_fast_presence = false`)"
-			yield Row.of(key, work, unit, samples, promise="≤ 0.8 × floor", size=size).at_most(0.8)
+			yield Row.of(key, work, unit, samples, promise="≤ 0.5 × floor", size=size).at_most(0.5)
