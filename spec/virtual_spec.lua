@@ -237,6 +237,27 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 			server:stored("groups_contacts", a));
 	end);
 
+	it("are left to the next load, without a warning, when the module is reloaded before they are in storage", function ()
+		local a, b, c = accounts(3);
+		world.set_options(server, { groups_roster_mode = "permanent" });
+		world.group(server, "Reloaded", { a, b, c });
+		world.login(server, a, b, c);
+		world.settle(server);
+		local mark = server:log_mark();
+		server.settings.host_options.groups_roster_mode = "virtual";
+		server:write_config();
+		server:eval([[
+			local reload = require "core.modulemanager".reload;
+			prosody.reload_config();
+			reload(host, "groups_internal");
+			assert(hosts[host].modules.groups_internal.status().unsettled > 0, "all lists are in storage");
+			reload(host, "groups_internal");
+			return true]]);
+		world.settle(server);
+		assert.is_nil(server:log_text(mark):find("groups_internal\twarn", 1, true));
+		for _, user in ipairs { a, b, c } do assert.same({}, stored(user)); end
+	end);
+
 	it("keep the name and the groups that a client gives a contact, apart from the contact list", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "Edited", { a, b, c });

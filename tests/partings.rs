@@ -123,6 +123,54 @@ fn a_group_that_is_deleted_takes_all_its_contacts_along() {
     assert_eq!(provenance, None, "nothing is known of the group any more");
 }
 
+/// Ann has left g. Of those who are online, only ann's list has been changed: then the time of the call was used up.
+fn left_in_haste() -> World {
+    let mut world = taking_back();
+    for user in ["ann", "bob", "carl"] {
+        world.login(user);
+    }
+    world.settle();
+    world.host.forget();
+    world.host.tick = 0.05;
+    world.remove("g", "ann").unwrap();
+    assert_eq!(world.shown("ann", "bob"), None);
+    assert!(world.shown("bob", "ann").is_some() && world.shown("carl", "ann").is_some());
+    world
+}
+
+#[test]
+fn a_list_that_waits_for_its_turn_is_changed_before_its_user_changes_a_subscription() {
+    let mut world = left_in_haste();
+    world.run(world.engine.subscription_changing(n("ann"), n("bob"))).unwrap();
+    assert_eq!(world.shown("bob", "ann"), None);
+    assert!(world.shown("carl", "ann").is_some(), "others have their turn");
+    world.settle();
+    world.check_contacts();
+    world.check_devices();
+}
+
+#[test]
+fn who_logs_out_before_the_lists_are_changed_is_told_of_as_one_who_is_gone() {
+    let told = |world: &World, as_gone: bool| {
+        let sent =
+            |e: &Effect| matches!(e, Effect::SendUnavailable(user, _, gone) if *user == n("ann") && *gone == as_gone);
+        world.host.count(sent) > 0
+    };
+    let mut world = left_in_haste();
+    world.logout("ann");
+    world.settle();
+    assert!(told(&world, true) && !told(&world, false));
+    world.check_contacts();
+    // Everybody was told of everything since.
+    world.login("ann");
+    world.add("g", "ann").unwrap();
+    world.settle();
+    world.host.forget();
+    world.remove("g", "ann").unwrap();
+    world.settle();
+    assert!(told(&world, false) && !told(&world, true));
+}
+
 #[test]
 fn a_contact_that_another_group_shares_stays_without_the_label() {
     let mut world = taking_back().and_group("h", "H", &["ann", "bob"]);

@@ -356,6 +356,23 @@ fn a_list_that_lacks_its_counterpart_is_found_though_another_group_waits_for_a_s
 }
 
 #[test]
+fn a_list_that_lacks_its_counterpart_is_found_though_the_two_share_another_group_that_waits_for_a_sync() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.create("h", "H").unwrap();
+    world.settle();
+    // What Prosody leaves of it when ann cancels bob's subscription.
+    world.host.stored.get_mut(&n("ann")).unwrap().items.get_mut(&n("bob")).unwrap().subscription = "to";
+    world.host.stored.get_mut(&n("bob")).unwrap().items.get_mut(&n("ann")).unwrap().subscription = "from";
+    world.crash();
+    for user in ["ann", "bob"] {
+        world.add_delayed("h", user).unwrap();
+    }
+    world.login("ann");
+    world.settle();
+    assert_eq!(world.stored("bob", "ann").unwrap().subscription, "both");
+}
+
+#[test]
 fn a_contact_taken_off_comes_back_when_a_second_client_logs_in() {
     let mut world = World::with_group(&["ann", "bob"]);
     world.login("ann");

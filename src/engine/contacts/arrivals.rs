@@ -104,10 +104,10 @@ impl Engine {
     pub fn user_left(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             // Also of somebody who is in no group any more: what was kept from one may be in memory only.
-            let known = call.state().directory.find_user(&username);
-            call.state().note_departure(known);
-            let unsaved = known.filter(|&user| call.state().work.is_unsaved(user));
-            if let Some(user) = unsaved {
+            let Some(user) = call.state().directory.find_user(&username) else { return Ok(Answer::Done) };
+            call.state().note_departure(user);
+            let unsaved = call.state().work.is_unsaved(user);
+            if unsaved {
                 call.settle(user, Pace::Now).await;
             }
             Ok(Answer::Done)

@@ -468,7 +468,7 @@ impl<'a> Judge<'a> {
         if !(own || named || self.known && !item.groups.is_empty()) {
             return None;
         }
-        if own && section.verified && !section.ended {
+        if own && section.verified {
             item.subscription = least.unwrap_or(Subscription::Both).common(item.subscription);
         } else {
             item.subscription = Subscription::None;

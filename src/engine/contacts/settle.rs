@@ -87,8 +87,8 @@ impl Engine {
         })
     }
 
-    /// Saves the rooms and rosters that have changes of this module in memory only: before an unload, or before the server stops.
-    /// After `seconds` the rest is left to the marker.
+    /// Saves the rooms and rosters that have changes of this module in memory only: before an unload, or before the
+    /// server stops. After `seconds` the rest is left to the marker.
     pub fn flush(&self, seconds: f64) -> Operation {
         self.start(move |call| async move {
             let ends = call.now() + seconds;
@@ -405,8 +405,8 @@ impl State {
     }
 
     /// Notes that a user's last session has ended.
-    pub(crate) fn note_departure(&mut self, user: Option<UserKey>) {
-        if let Some(user) = user.filter(|_| !self.is_calm()) {
+    pub(crate) fn note_departure(&mut self, user: UserKey) {
+        if !self.is_calm() {
             self.outbox.note_gone(user);
         }
     }

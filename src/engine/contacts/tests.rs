@@ -341,6 +341,9 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
         let ended = Case { ended: true, remade, ..withdrawn() };
         assert_eq!(ended.with(item(Both, &[])).decide().stored, Some(item(Nothing, &[])), "a crash undid that");
     }
+    let own = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
+    let remade = Case { remade: true, ended: true, ..withdrawn() }.known(own).with(item(Both, &["G"])).decide();
+    assert_eq!(remade.stored, Some(item(Nothing, &[])), "one of the user's own as well");
     let friend = Case { remade: true, ..withdrawn() }.with(item(Both, &[])).decide();
     assert_eq!(friend.stored, Some(item(Both, &[])), "a new friend");
     assert_eq!(case(called("Pal", item(Both, &["G"]))), Some(called("Pal", item(Nothing, &[]))));
@@ -512,6 +515,8 @@ fn a_virtual_contact_is_laid_over_the_users_own() {
 
 #[test]
 fn what_groups_brought_into_storage_is_cleared_away_below_a_virtual_contact() {
+    let ended = Case { virtual_contacts: true, remade: true, ended: true, ..brought_by(&[G]) };
+    assert_eq!(ended.known("{}").with(item(Both, &[])).decide().stored, Some(item(Nothing, &[])), "a crash undid that");
     let shown = |known, item| Case { virtual_contacts: true, ..brought_by(&[G]) }.known(known).with(item).decide();
     let known = r#"{"labels":{"g":"G"}}"#;
     let outcome = shown(known, item(Both, &["G"]));
