@@ -518,7 +518,7 @@ if module:get_option_boolean("groups_adhoc", false) then
 	module:require("forms");
 end
 if module:get_option_boolean("groups_fast_presence", true) then
-	finish_presence = module:require("presence")(handle, spawn);
+	finish_presence = module:require("presence")(handle, spawn, hook);
 end
 if require "core.statsmanager".get_metric_registry() then
 	module:require("metrics")(effects);

@@ -48,7 +48,8 @@ local function without(roster, absent)
 	});
 end
 
-return function (handle, spawn)
+-- `hook`: as module:hook, for an object with events, and what throws keeps nothing from Prosody.
+return function (handle, spawn, hook)
 	-- Returns the contacts to pass over: a set of JIDs, and the same as an array.
 	local function find_absent(username, roster)
 		local jids, set, list = handle:contacts_of(username), {}, {};
@@ -183,25 +184,24 @@ return function (handle, spawn)
 	-- Wraps one event: a wrapper that stays would make each presence to each contact slower.
 	local function wrap(fire, name, event)
 		module:unhook_object_event(host_session.events.wrappers, "presence/bare", wrap);
-		local act = is_broadcast(event.origin, event.stanza.attr) and broadcast;
-		if act then return act(fire, name, event); end
-		return fire(name, event);
+		if not is_broadcast(event.origin, event.stanza.attr) then return fire(name, event); end
+		return broadcast(fire, name, event);
 	end
 
 	-- Comes right before the event. If another module stops it, the next one takes the wrapper off.
-	module:hook("pre-presence/bare", function (event)
+	hook(host_session, "pre-presence/bare", function (event)
 		if is_broadcast(event.origin, event.stanza.attr) then
 			module:wrap_event("presence/bare", wrap);
 		end
 	end, -1000);
 
 	-- A session may end while its presence is broadcast.
-	module:hook("resource-unbind", function (event)
+	hook(host_session, "resource-unbind", function (event)
 		local session = event.session;
 		session.roster = whole(session.roster);
 	end, 1000);
 
-	module:hook("resource-bind", function (event)
+	hook(host_session, "resource-bind", function (event)
 		local jid = event.session.username.."@"..host;
 		for _, job in ipairs { table.unpack(put_off) } do
 			if job.open[jid] then tell(job, jid); end
