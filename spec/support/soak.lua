@@ -20,6 +20,10 @@ local soak = {};
 local stretch = 10;
 -- So many worlds play the same when a history is shrunk.
 local copies = 5;
+-- How long a comparison waits for what is to come, in seconds: for work that is said to be done, and for work that is
+-- not. Shrinking is in haste: work that is not done by then is no failure.
+local thorough = { moment = 0.4; patience = 20 };
+local hasty = { moment = 0.1; patience = 4; forgives = true };
 local whole_server = { reload = true; kill = true; restart = true; switch = true; check = true };
 
 -- --- chance: which of the things that happen to a server, in an order that the seed says ---------------------------
@@ -113,13 +117,13 @@ local function compare(self)
 			or elapsed > 2 and status.unsettled == status.failing;
 		calm = settled and calm + 1 or 0;
 		-- Comparing takes time that the work needs.
-		if settled or elapsed > self.patience then
+		local late = elapsed > self.pace.patience;
+		if settled or late then
 			local found = eval(self, "return soak.compare()");
 			-- What it says was perhaps not yet true when it was looked at.
-			if #found == 0 or calm > 1 and elapsed > self.moment then return found; end
-			if elapsed > self.patience then
-				-- Less time says nothing of work that is not done.
-				if self.is_shrinking then return {}; end
+			if #found == 0 or calm > 1 and elapsed > self.pace.moment then return found; end
+			if late then
+				if self.pace.forgives then return {}; end
 				for _, failure in ipairs(found) do failure.found[#failure.found + 1] = "and there is work that is not done"; end
 				return found;
 			end
@@ -134,7 +138,7 @@ local function do_whole(self, op)
 	if kind == "reload" then
 		self.server:eval([[return assert(require "core.modulemanager".reload(host, "groups_internal")) ~= nil]]);
 		-- Where storage waits, the module is not there yet, and clients show what their lists lack.
-		local deadline, calm = socket.gettime() + self.patience, 0;
+		local deadline, calm = socket.gettime() + self.pace.patience, 0;
 		while self.storage == "waiting" and calm < 3 and socket.gettime() < deadline do
 			calm = self.server:call("status").unsettled == 0 and calm + 1 or 0;
 			socket.sleep(0.01);
@@ -224,8 +228,7 @@ end
 local function shrink(self, failure, deadline)
 	local rules = failure.rules;
 	local history, found = failure.history, false;
-	local patience, moment = self.patience, self.moment;
-	self.patience, self.moment, self.is_shrinking = 4, 0.1, true;
+	self.pace = hasty;
 	-- What depends on time does not go wrong each time.
 	for _ = 1, 3 do
 		local failed = try(self, history, rules);
@@ -236,7 +239,7 @@ local function shrink(self, failure, deadline)
 		end
 	end
 	if not found then
-		self.patience, self.moment, self.is_shrinking = patience, moment, nil;
+		self.pace = thorough;
 		return history, nil;
 	end
 	local function attempt(shorter)
@@ -268,7 +271,7 @@ local function shrink(self, failure, deadline)
 		if size == 1 and not spared then break; end
 		if not spared or size > #history then size = math.max(1, math.min(size, #history) // 2); end
 	end
-	self.patience, self.moment, self.is_shrinking = patience, moment, nil;
+	self.pace = thorough;
 	-- Less was waited for the work to be done: what is told has been seen with all the time there is.
 	local certain = try(self, history, rules);
 	if certain then return certain.history, certain.found; end
@@ -314,7 +317,7 @@ end
 function soak.run(settings)
 	local self = setmetatable({
 		seed = settings.seed; mode = settings.mode; storage = settings.storage or harness.storage;
-		without = settings.without; kills = settings.kills ~= false; patience = settings.patience or 20; moment = 0.4;
+		without = settings.without; kills = settings.kills ~= false; pace = thorough;
 		rules = {}; failures = {}; number = 0; checks = 0; wholes = {};
 	}, run_mt);
 	self.int = chooser(self.seed);

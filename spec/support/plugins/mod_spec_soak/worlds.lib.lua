@@ -266,14 +266,9 @@ end
 -- Ends the world: later ones find its groups and accounts no more, nor the work that these would make.
 function worlds:leave()
 	for _, user in ipairs(operations.users) do
-		local client = self.clients[user];
-		if client then
-			self.changed = self.changed + client.pushes;
-			clients.logout(client);
-		end
+		if self.clients[user] then perform.logout(self, user); end
 		if self.model:has_account(user) then usermanager.delete_user(self:username(user), host); end
 	end
-	self.clients = {};
 	for _, id in ipairs(operations.groups) do groups().delete(self:group_id(id)); end
 end
 
