@@ -342,14 +342,13 @@ hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	local item = event.stanza.attr.type == "set" and event.stanza.tags[1]:get_child("item");
 	local roster = event.origin.roster;
 	local jid = item and jid_prep(item.attr.jid);
-	local contact = jid and local_user(jid);
-	if not contact or not roster then return; end
+	if not roster or not jid or not local_user(jid) then return; end
 	local groups = {};
 	for group in item:childtags("group") do
 		groups[#groups + 1] = group:get_text(); -- mod_roster passes over those without one
 	end
 	local is_removal = item.attr.subscription == "remove";
-	effects.note_edit(handle, roster, jid, contact, not is_removal and table.concat(groups, "\0") or nil);
+	handle:note_edit(roster, jid, not is_removal and groups or nil);
 end, 10);
 
 -- Only rostermanager opens this store, and does so for each load and save.
@@ -487,7 +486,7 @@ function module.unload()
 	local reloading = module.reloading;
 	spawn(finish_presence);
 	if roster_mode == "virtual" then
-		effects.leave_rosters(function (username, contact) handle:bring_back(username, contact); end);
+		effects.leave_rosters(handle);
 	end
 	spawn(function ()
 		run(handle:flush(flush_time));

@@ -14,7 +14,6 @@ local host_session = prosody.hosts[host];
 
 local native = require "groups_internal_native";
 
-local contacts = module:require "contacts";
 local virtual = module:require "virtual";
 local for_each = module:require "each";
 
@@ -87,9 +86,8 @@ function effects.load_roster(_, username)
 	return true, was_loaded;
 end
 
-function effects.check_stamp(_, username, stamp)
-	local roster = get_loaded(username);
-	return { roster ~= nil and contacts.has_stamp(roster[false], stamp) };
+function effects.find_roster(_, username)
+	return get_loaded(username) or "absent";
 end
 
 -- Is there a client that has been given the contact list, or has sent presence?
@@ -103,40 +101,19 @@ end
 
 local leaving = false;
 
--- The roster that was compared last, and its plan: nothing comes between that and its change.
-local compared, compared_plan;
-
-function effects.compare(context, username, plan)
+-- The engine compares the roster itself, and changes it: see src/binding/roster.rs.
+function effects.compare(context, username)
 	-- For who comes after an unload, a list that virtual contacts have left is as one that is not in memory.
 	local roster = not leaving and (context and context.roster or get_loaded(username));
 	if not roster then return "absent"; end
-	if not roster[false] or roster[false].broken then return "broken"; end
-	compared, compared_plan = roster, plan;
-	-- After a reload of the module, clients may already show what is compared now.
-	local user = host_session.sessions[username];
-	local online = is_online(username) and (not user.groups_shown or user.groups_shown ~= plan.digest);
+	local user, online = host_session.sessions[username], is_online(username);
 	if not context then
 		put_off_collector(online);
 	end
-	return contacts.compare(username, roster, plan, online);
+	return roster, online, user and user.groups_shown, virtual.get_kind;
 end
 
-function effects.find_bearers(_, _, labels)
-	return contacts.find_bearers(compared, labels);
-end
-
-function effects.change(_, username, change)
-	contacts.change(compared, compared_plan.contacts, change);
-	local user = host_session.sessions[username];
-	if user then user.groups_shown = nil; end
-	return true;
-end
-
-function effects.read_edits(context, username)
-	local roster = context and context.roster or get_loaded(username);
-	if not roster then return true; end -- and the next attempt finds out
-	return virtual.read_edits(username, roster);
-end
+effects.read_edits = virtual.read_edits;
 
 local function loaded_rosters()
 	local rosters = {};
@@ -150,11 +127,12 @@ function effects.forget_edits(_, username)
 	return virtual.forget_edits(username.."@"..host, loaded_rosters());
 end
 
--- Takes virtual items out of all rosters: after the unload, nothing keeps them from being stored.
-function effects.leave_rosters(lose)
+-- Takes virtual items out of all rosters: after the unload, nothing keeps them from being stored. What is loaded next
+-- learns what clients show.
+function effects.leave_rosters(handle)
 	leaving = true;
 	for username, roster in pairs(loaded_rosters()) do
-		local digest = virtual.leave(roster, function (jid) lose(username, jid_node(jid)); end);
+		local digest = handle:leave_roster(username, roster);
 		local user = host_session.sessions[username];
 		if user then user.groups_shown = digest; end
 	end
@@ -162,13 +140,8 @@ end
 
 function effects.save_roster(_, username, contact_jid, provenance)
 	local roster, err = rostermanager.load_roster(username, host);
-	if err or roster[false].broken then return "broken"; end
-	local metadata = roster[false];
-	local version, is_shown = metadata.version, virtual.shown_state(metadata) ~= nil;
-	local lowered = is_shown and version or native.version_before_save(version);
-	metadata.version = lowered;
-	local known = contacts.set_provenance(metadata, provenance);
-	metadata.groups_unsaved = nil;
+	local save = not err and native.begin_save(roster, provenance);
+	if not save then return "broken"; end
 	put_off_collector(false);
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
 	if called and ok then
@@ -176,14 +149,10 @@ function effects.save_roster(_, username, contact_jid, provenance)
 		virtual.store_edits(username, roster);
 		return true;
 	end
-	metadata.groups_unsaved = true;
-	if metadata.groups_internal == (provenance or nil) then
-		metadata.groups_internal = known;
-	end
-	if metadata.version == lowered then metadata.version = version; end
+	local version = save:undo();
 	-- Neither yes nor a reason: Prosody does not know the account.
 	if called and ok == nil and save_err == nil then return "absent"; end
-	return nil, called and save_err or ok, not is_shown and metadata.version;
+	return nil, called and save_err or ok, version;
 end
 
 function effects.keep_roster(username, roster)
@@ -206,18 +175,12 @@ function effects.push(_, username, jids, is_last)
 	local metadata = roster and roster[false];
 	if not metadata then return "absent"; end
 	put_off_collector(true);
-	local is_shown = virtual.shown_state(metadata) ~= nil;
-	local early, late, number = native.versions_to_push(metadata.version, is_shown, is_last);
-	metadata.version = early;
+	local version, number = native.begin_push(roster, is_last);
 	for_each(jids, "push the contact", function (jid)
-		if is_last and jid == jids[#jids] then metadata.version = late; end
+		if is_last and jid == jids[#jids] then metadata.version = version; end
 		rostermanager.roster_push(username, host, jid);
 	end);
-	metadata.version = late;
-	if is_last and number then
-		-- The number is not in storage.
-		metadata.groups_unsaved, contacts.get_state(metadata).changed = true, true;
-	end
+	metadata.version = version;
 	return true, number;
 end
 
@@ -237,30 +200,17 @@ end
 function effects.depart(_, username, jids)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err then return nil, err; end
-	local state, pending, told = virtual.shown_state(roster[false]), roster[false].pending or {}, {};
-	local function tell(jid)
-		if prosody.bare_sessions[jid] then told[#told + 1] = jid; end
-	end
-	for jid in pairs(state and state.shown or {}) do tell(jid); end
-	virtual.leave(roster);
-	for _, jid in ipairs(jids) do
-		if roster[jid] then tell(jid); end
-		roster[jid], pending[jid] = nil, nil;
-	end
+	local told = array.filter(array(native.depart(roster, jids)), function (jid) return prosody.bare_sessions[jid]; end);
 	return effects.send_presence(nil, username, told, true);
 end
 
 effects.wrap_store = virtual.wrap;
-effects.note_edit = contacts.note_edit;
 
 -- Notes that a subscription between two users of this host is about to change: that of `username` to `contact`, or the
 -- other way round.
 function effects.note_subscription(handle, username, contact)
 	local roster = get_loaded(username);
-	local metadata = roster and roster[false];
-	if metadata and metadata.groups_internal then
-		contacts.set_provenance(metadata, handle:note_subscription(metadata.groups_internal, contact));
-	end
+	if roster then handle:note_subscription(roster, contact); end
 end
 
 return effects;

@@ -7,8 +7,8 @@ use mlua::prelude::*;
 use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Running};
-use super::roster::{self, username};
-use crate::engine::{Engine, Error, Given, GivenInfo, Operation, Value};
+use super::roster::{Roster, username};
+use crate::engine::{Engine, Error, Given, GivenInfo, Name, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -166,10 +166,6 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods
         .add_method("user_appeared", |_, this, user: LuaString| this.run(this.engine.user_appeared(username(&user))));
-    methods.add_method("bring_back", |_, this, (user, contact): (LuaString, LuaString)| {
-        this.engine.bring_back(&username(&user), &username(&contact));
-        Ok(())
-    });
     methods.add_method("contacts_of", |lua, this, user: LuaString| {
         this.host.last_lists.jids(lua, &this.engine.contacts_of(&username(&user)), &this.host.name)
     });
@@ -184,17 +180,26 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods.add_method(
         "note_edit",
-        |lua, this, (known, user, facts, groups): (LuaValue, LuaString, LuaValue, Option<LuaString>)| {
-            let (item, groups) = roster::edited(&facts, groups.as_ref());
-            let known = roster::stored_text(&known);
-            let revised = this.engine.note_edit(known.as_deref(), &username(&user), item.as_ref(), groups.as_ref());
-            revised.map(|text| roster::provenance(lua, &text)).transpose()
+        |lua, this, (items, jid, groups): (LuaTable, LuaString, Option<Vec<LuaString>>)| {
+            let Some(roster) = Roster::of(lua, items)? else { return Ok(()) };
+            let groups = groups.map(|groups| groups.iter().map(|group| group.to_string_lossy()).collect());
+            roster.note_edit(&this.engine, jid, groups.as_ref())
         },
     );
-    methods.add_method("note_subscription", |lua, this, (known, user): (LuaValue, LuaString)| {
-        let known = roster::stored_text(&known);
-        let revised = this.engine.note_subscription(known.as_deref(), &username(&user));
-        revised.map(|text| roster::provenance(lua, &text)).transpose()
+    methods.add_method("note_subscription", |lua, this, (items, contact): (LuaTable, LuaString)| {
+        let Some(roster) = Roster::of(lua, items)? else { return Ok(()) };
+        roster.note_subscription(&this.engine, &username(&contact))
+    });
+    // Takes virtual items out of a roster. Returns the digest of what was shown, or nil for nothing.
+    methods.add_method("leave_roster", |lua, this, (user, items): (LuaString, LuaTable)| {
+        let Some(mut roster) = Roster::of(lua, items)? else { return Ok(None) };
+        let digest = roster.digest()?;
+        for (jid, _) in roster.leave(lua)?.iter().filter(|(_, is_changed)| *is_changed) {
+            let jid = jid.to_string_lossy();
+            let contact = jid.split_once('@').map_or(&*jid, |(contact, _)| contact);
+            this.engine.bring_back(&username(&user), &Name::raw(contact.as_bytes()));
+        }
+        Ok(Some(digest).filter(|&digest| digest != 0))
     });
     methods.add_method("nickname_changed", |_, this, user: LuaString| {
         this.run(this.engine.nickname_changed(username(&user)))

@@ -100,9 +100,7 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     exports.raw_set("open", lua.create_function(open)?)?;
     exports.raw_set("export_format", crate::import::FORMAT)?;
     exports.raw_set("read_groups", lua.create_function(read_groups)?)?;
-    exports.raw_set("take_in", lua.create_function(roster::take_in)?)?;
-    exports.raw_set("read_edits", lua.create_function(roster::read_edits)?)?;
     exports.raw_set("collector", lua.create_function(|_, ()| Ok(collector::Handle::default()))?)?;
-    roster::add_versions(lua, &exports)?;
+    roster::add_functions(lua, &exports)?;
     Ok(exports)
 }

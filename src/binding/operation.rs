@@ -4,14 +4,18 @@
 //! a result, or `nil, "error"`, or `nil, "bad-request", place` where an entry of a list is at fault. The values after
 //! `now` are what the shim's function for the last effect returned: `nil, "reason"` if it failed, otherwise what
 //! [`Expected`] says. An operation that panicked ends with an error in the log.
+//!
+//! What is done to a roster that was compared needs nothing of Prosody's, and is done here.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use mlua::prelude::*;
 
+use super::convert;
 use super::kept::{LastLists, LastRecord};
-use super::{convert, roster};
-use crate::engine::{Answer, Effect, Error, Level, Name, Operation, Reply, Step, StoredMembers, Text, room_node};
+use super::roster::{Roster, read_version};
+use crate::engine::{Answer, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text, room_node};
 
 /// What the shim's function for an effect returns when it has succeeded.
 #[derive(Clone, Copy)]
@@ -33,10 +37,13 @@ enum Expected {
     Record,
     /// `true` and whether the roster was in memory before; or `"broken"`.
     Loaded,
-    /// `true` and what [`roster::comparison`] reads; `"absent"`, `"unread"` or `"broken"`.
+    /// A roster, or `"absent"`.
+    Stamp,
+    /// A roster, whether the user has clients that may be told, the digest of what they show already, if it was read
+    /// after they did, and the function that makes kinds: see [`Roster`]. Or `"absent"`.
     Comparison,
-    /// Two arrays: see [`roster::bearers`].
-    Items,
+    /// `true`, and the record of `groups_contacts` or nil.
+    Edits,
     /// `true` and a version or nil.
     Pushed,
     /// Two arrays of strings.
@@ -48,8 +55,17 @@ enum Expected {
 /// `operation`
 pub(super) struct Running {
     operation: Option<Operation>,
-    expected: Expected,
+    /// What the shim is doing.
+    effect: Effect,
+    compared: Option<Compared>,
     host: Rc<Host>,
+}
+
+/// The roster that was compared last. Nothing comes between that and its change.
+struct Compared {
+    roster: Roster,
+    plan: Plan,
+    get_kind: LuaFunction,
 }
 
 /// What the operations of a handle share.
@@ -64,29 +80,115 @@ pub(super) struct Host {
 
 impl Running {
     pub(super) fn new(operation: Operation, host: Rc<Host>) -> Running {
-        Running { operation: Some(operation), expected: Expected::Done, host }
+        Running { operation: Some(operation), effect: Effect::Pause, compared: None, host }
     }
 
     fn resume(&mut self, lua: &Lua, now: f64, values: LuaMultiValue) -> LuaResult<LuaMultiValue> {
-        let reply = read_reply(self.expected, &self.host.name, values);
-        let step = match &mut self.operation {
-            Some(operation) => operation.resume(now, reply),
-            None => Step::Done(Err(Error::Internal)),
+        let began = Instant::now();
+        let mut reply = self.read_reply(lua, values);
+        loop {
+            let step = match &mut self.operation {
+                Some(operation) => operation.resume(now + began.elapsed().as_secs_f64(), reply),
+                None => Step::Done(Err(Error::Internal)),
+            };
+            match step {
+                Step::Effect(effect) => {
+                    self.effect = effect;
+                    match self.perform(lua) {
+                        Some(done) => reply = done.unwrap_or_else(|error| Reply::Failed(error.to_string())),
+                        None => return effect_values(lua, &self.effect, &self.host),
+                    }
+                }
+                Step::Done(result) => {
+                    self.operation = None;
+                    return result_values(lua, result);
+                }
+                Step::Panicked(place) => {
+                    (self.operation, self.effect) = (None, Effect::Pause);
+                    let line = format!("An operation failed by a bug in groups_internal_native.so: {place}");
+                    return ("log", level_name(Level::Error), line).into_lua_multi(lua);
+                }
+            }
+        }
+    }
+
+    /// Carries out an effect on the roster that was compared. None for all others.
+    fn perform(&mut self, lua: &Lua) -> Option<LuaResult<Reply>> {
+        let host = &self.host.name;
+        match (&self.effect, &mut self.compared) {
+            (Effect::FindBearers(_, labels), Some(Compared { roster, .. })) => {
+                Some(roster.find_bearers(host, labels).map(Reply::Items))
+            }
+            (Effect::Change(_, change), Some(Compared { roster, plan, get_kind })) => {
+                Some(roster.change(lua, host, plan, change, get_kind).map(|()| Reply::Done))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads what the shim's function returned. What is not as expected counts as a failure.
+    fn read_reply(&mut self, lua: &Lua, values: LuaMultiValue) -> Reply {
+        let expected = expected(&self.effect);
+        let mut values = values.into_iter();
+        let first = values.next().unwrap_or(LuaValue::Nil);
+        if !convert::truth(&first) {
+            let reason = convert::reason(&values.next().unwrap_or(LuaValue::Nil));
+            return match (expected, values.next()) {
+                (Expected::Saved, version) => {
+                    Reply::Unsaved(reason, version.as_ref().map_or(0, |version| read_version(version).number()))
+                }
+                _ => Reply::Failed(reason),
+            };
+        }
+        if let Some(word) = first.as_string().filter(|_| !matches!(expected, Expected::Text)) {
+            match &*word.as_bytes() {
+                b"broken" => return Reply::Broken,
+                b"absent" => return Reply::Absent,
+                _ => {}
+            }
+        }
+        let reply = match expected {
+            Expected::Stamp | Expected::Comparison | Expected::Edits => self.read_roster(lua, first, values),
+            _ => Ok(read_success(expected, first, values)),
         };
-        match step {
-            Step::Effect(effect) => {
-                self.expected = expected(&effect);
-                effect_values(lua, &effect, &self.host)
+        match reply {
+            Ok(reply) => reply.unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned())),
+            Err(error) => Reply::Failed(error.to_string()),
+        }
+    }
+
+    /// Reads what the shim has of a roster.
+    fn read_roster(
+        &mut self,
+        lua: &Lua,
+        first: LuaValue,
+        mut rest: impl Iterator<Item = LuaValue>,
+    ) -> LuaResult<Option<Reply>> {
+        let mut next = || rest.next().unwrap_or(LuaValue::Nil);
+        if let (Effect::ReadEdits(_), Some(Compared { roster, .. })) = (&self.effect, &self.compared) {
+            let damaged = roster.take_edits(lua, &next())?;
+            return Ok(Some(if damaged { Reply::Damaged } else { Reply::Done }));
+        }
+        let LuaValue::Table(items) = first else { return Ok(None) };
+        let Some(roster) = Roster::of(lua, items)? else { return Ok(Some(Reply::Broken)) };
+        match &self.effect {
+            Effect::CheckStamp(_, stamp) => roster.has_stamp(*stamp).map(|bears| Some(Reply::Flags(vec![bears]))),
+            Effect::Compare(user, plan) => {
+                let (online, known, LuaValue::Function(get_kind)) = (convert::truth(&next()), next(), next()) else {
+                    return Ok(None);
+                };
+                let reply = if roster.is_unread(plan) {
+                    Reply::Unread
+                } else {
+                    let mut found = roster.compare(lua, &self.host.name, user, plan, &get_kind)?;
+                    let is_known = !roster.is_shown() && known.as_u32() == Some(plan.digest);
+                    found.online = online && !is_known;
+                    Reply::Compared(found)
+                };
+                self.compared = Some(Compared { roster, plan: plan.clone(), get_kind });
+                Ok(Some(reply))
             }
-            Step::Done(result) => {
-                self.operation = None;
-                result_values(lua, result)
-            }
-            Step::Panicked(place) => {
-                (self.operation, self.expected) = (None, Expected::Done);
-                let line = format!("An operation failed by a bug in groups_internal_native.so: {place}");
-                ("log", level_name(Level::Error), line).into_lua_multi(lua)
-            }
+            _ => Ok(None),
         }
     }
 }
@@ -125,15 +227,14 @@ fn expected(effect: &Effect) -> Expected {
         | Effect::Disaffiliate(..)
         | Effect::CompareRoom(..) => Expected::Names,
         Effect::InspectRooms(_) | Effect::FindNicknames(_) => Expected::Texts,
-        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) | Effect::CheckStamp(..) => {
-            Expected::Flags
-        }
+        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) => Expected::Flags,
         Effect::AlignRoom(..) => Expected::Room,
         Effect::ReadMarker => Expected::Value,
         Effect::ReadGroup(_) => Expected::Record,
         Effect::LoadRoster(_) => Expected::Loaded,
+        Effect::CheckStamp(..) => Expected::Stamp,
         Effect::Compare(..) => Expected::Comparison,
-        Effect::FindBearers(..) => Expected::Items,
+        Effect::ReadEdits(_) => Expected::Edits,
         Effect::SaveRoster(..) => Expected::Saved,
         Effect::Push(_) => Expected::Pushed,
         _ => Expected::Done,
@@ -207,15 +308,16 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::ListRosters(limit) => ("list_rosters", *limit).into_lua_multi(lua),
         Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
-        Effect::CheckStamp(user, stamp) => ("check_stamp", name(user)?, *stamp).into_lua_multi(lua),
-        Effect::Compare(user, plan) => ("compare", name(user)?, roster::plan(lua, plan, host)?).into_lua_multi(lua),
-        Effect::FindBearers(user, labels) => {
-            ("find_bearers", name(user)?, roster::labels(lua, labels)?).into_lua_multi(lua)
-        }
-        Effect::Change(user, change) => ("change", name(user)?, roster::change(lua, change)?).into_lua_multi(lua),
+        Effect::CheckStamp(user, _) => ("find_roster", name(user)?).into_lua_multi(lua),
+        Effect::Compare(user, _) => ("compare", name(user)?).into_lua_multi(lua),
+        Effect::FindBearers(..) | Effect::Change(..) => Err(LuaError::runtime("no roster was compared")),
         Effect::SaveRoster(user, only, provenance) => {
             let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
-            let provenance = provenance.as_ref().map(|text| roster::provenance(lua, text)).transpose()?;
+            let provenance = match provenance {
+                Some(Some(text)) => lua.create_string(text).map(LuaValue::String)?,
+                Some(None) => LuaValue::Boolean(false),
+                None => LuaValue::Nil,
+            };
             ("save_roster", name(user)?, only.transpose()?, provenance).into_lua_multi(lua)
         }
         Effect::ReadEdits(user) => ("read_edits", name(user)?).into_lua_multi(lua),
@@ -238,37 +340,7 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// Reads what the shim's function returned. What is not as expected counts as a failure.
-fn read_reply(expected: Expected, host: &str, values: LuaMultiValue) -> Reply {
-    let mut values = values.into_iter();
-    let first = values.next().unwrap_or(LuaValue::Nil);
-    if !convert::truth(&first) {
-        let reason = convert::reason(&values.next().unwrap_or(LuaValue::Nil));
-        return match (expected, values.next()) {
-            (Expected::Saved, version) => {
-                Reply::Unsaved(reason, version.as_ref().map_or(0, |version| roster::read_version(version).number()))
-            }
-            _ => Reply::Failed(reason),
-        };
-    }
-    if let Some(word) = first.as_string().filter(|_| !matches!(expected, Expected::Text)) {
-        match &*word.as_bytes() {
-            b"broken" => return Reply::Broken,
-            b"absent" => return Reply::Absent,
-            b"unread" => return Reply::Unread,
-            _ => {}
-        }
-    }
-    read_success(expected, host, first, values)
-        .unwrap_or_else(|| Reply::Failed("an answer that makes no sense".to_owned()))
-}
-
-fn read_success(
-    expected: Expected,
-    host: &str,
-    first: LuaValue,
-    mut rest: impl Iterator<Item = LuaValue>,
-) -> Option<Reply> {
+fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Item = LuaValue>) -> Option<Reply> {
     let mut next = || rest.next().unwrap_or(LuaValue::Nil);
     Some(match expected {
         Expected::Done => Reply::Done,
@@ -291,9 +363,8 @@ fn read_success(
             Reply::Record { info, members }
         }
         Expected::Loaded => Reply::Loaded(convert::truth(&next())),
-        Expected::Comparison => Reply::Compared(roster::comparison(next)?),
-        Expected::Items => Reply::Items(roster::bearers(&first, &next(), host)?),
-        Expected::Pushed => Reply::Pushed(roster::read_version(&next()).number()),
+        Expected::Pushed => Reply::Pushed(read_version(&next()).number()),
+        Expected::Stamp | Expected::Comparison | Expected::Edits => return None,
     })
 }
 

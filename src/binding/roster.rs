@@ -1,147 +1,602 @@
-//! Contact lists across the border: plans and changes to the shim, what it found to the engine.
+//! Rosters in memory: Prosody's tables, compared and changed. Nothing is decided here: the engine says what the usual
+//! form of contacts is, and what becomes of those that do not have it. See [`Plan`] and [`Change`].
+//!
+//! What is known of a roster is kept in a metatable of its metadata, the *state*: there it lasts as long as the roster,
+//! is never stored, and costs Lua's collector less than a weak table. It holds
+//! - `stamp` and `version`: what the roster was settled as of, and the version that it had then;
+//! - `changed`: it was changed since it was read from storage;
+//! - `edits`, once they are read: `{ [jid] = { name =, groups = } }`, what the user has made of virtual contacts;
+//!   `edits_changed`;
+//! - where contacts are virtual, `roster`: the roster; `shown`: `{ [jid] = the virtual item }`;
+//!   `names`: `{ [jid] = its name }`; `below`: `{ [jid] = the stored item }`; `stored_version`; `digest`.
+//!
+//! Virtual items of the same labels have a metatable in common, their *kind*, which the shim makes. It has `labels`.
 
 use mlua::prelude::*;
 
 use super::convert;
-use super::operation::Host;
 use crate::engine::{
-    Change, Comparison, Cover, Edit, Fact, Fate, Item, ItemStep, Labels, Name, Naming, OwnEdit, Plan, PushVersions,
-    Rename, Replaced, Subscription, TakenIn, Text, Tie, Version,
+    Change, Comparison, Cover, Fact, Fate, Item, ItemStep, Labels, Name, Naming, OwnEdit, Plan, PushVersions, Rename,
+    Replaced, Subscription, TakenIn, Text, Tie, Version,
 };
 
-// Of plans and changes, only what says something is set: an add has one of each for every roster, and half of its time
-// goes into making tables.
+/// A roster, with what is read of it again and again.
+pub(super) struct Roster {
+    items: LuaTable,
+    metadata: LuaTable,
+    state: LuaTable,
+    layers: Option<Layers>,
+    edits: Option<LuaTable>,
+    pending: Option<LuaTable>,
+}
 
-/// A plan: its fields by name, but for the sections, which are flat: `size, brings, labels, names or false` for each.
-pub(super) fn plan(lua: &Lua, plan: &Plan, host: &Host) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 2)?;
-    table.raw_set("contacts", host.last_lists.jids(lua, &plan.contacts, &host.name)?)?;
-    let sections = lua.create_table_with_capacity(plan.sections.len() * 4, 0)?;
-    for section in &plan.sections {
-        sections.raw_push(section.contacts)?;
-        sections.raw_push(section.tie == Tie::Bring)?;
-        sections.raw_push(labels(lua, &section.groups.iter().map(|(_, label)| label.clone()).collect())?)?;
-        match section.names.is_empty() {
-            true => sections.raw_push(false)?,
-            false => sections.raw_push(optional_texts(lua, &section.names)?)?,
+/// What is shown instead of stored items.
+struct Layers {
+    shown: LuaTable,
+    below: LuaTable,
+    names: LuaTable,
+}
+
+/// Makes the JIDs of contacts.
+struct Jids<'a> {
+    lua: &'a Lua,
+    host: &'a str,
+    buffer: Vec<u8>,
+}
+
+impl Jids<'_> {
+    fn of(&mut self, name: &Name) -> LuaResult<LuaString> {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.push(b'@');
+        self.buffer.extend_from_slice(self.host.as_bytes());
+        self.lua.create_string(&self.buffer)
+    }
+}
+
+impl Roster {
+    /// A roster that Prosody has read; none if it could not.
+    pub(super) fn of(lua: &Lua, items: LuaTable) -> LuaResult<Option<Roster>> {
+        let LuaValue::Table(metadata) = items.raw_get(false)? else { return Ok(None) };
+        if convert::truth(&metadata.raw_get("broken")?) {
+            return Ok(None);
+        }
+        let state = match metadata.metatable() {
+            Some(state) => state,
+            None => {
+                let state = lua.create_table()?;
+                metadata.set_metatable(Some(state.clone()))?;
+                state
+            }
+        };
+        Roster::with_state(items, metadata, state).map(Some)
+    }
+
+    /// The roster to which items belong, some or all, if contacts are shown in it.
+    fn showing(items: &LuaTable) -> LuaResult<Option<Roster>> {
+        let LuaValue::Table(metadata) = items.raw_get(false)? else { return Ok(None) };
+        let Some(state) = metadata.metatable() else { return Ok(None) };
+        match state.raw_get("roster")? {
+            Some(items) => Roster::with_state(items, metadata, state).map(Some),
+            None => Ok(None),
         }
     }
-    table.raw_set("sections", sections)?;
-    match plan.naming {
-        Naming::None => {}
-        Naming::Username => table.raw_set("naming", "username")?,
-        Naming::Nickname => table.raw_set("naming", "nickname")?,
-    }
-    if plan.virtual_contacts {
-        table.raw_set("virtual_contacts", true)?;
-        table.raw_set("digest", plan.digest)?;
-    }
-    if plan.reads_edits {
-        table.raw_set("reads_edits", true)?;
-    }
-    Ok(table)
-}
 
-fn optional_texts(lua: &Lua, texts: &[Option<String>]) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(texts.len(), 0)?;
-    for text in texts {
-        match text {
-            Some(text) => table.raw_push(lua.create_string(text)?)?,
-            None => table.raw_push(false)?,
+    fn with_state(items: LuaTable, metadata: LuaTable, state: LuaTable) -> LuaResult<Roster> {
+        let layers = match state.raw_get("shown")? {
+            Some(shown) => Some(Layers { shown, below: state.raw_get("below")?, names: state.raw_get("names")? }),
+            None => None,
+        };
+        let (edits, pending) = (state.raw_get("edits")?, metadata.raw_get::<LuaValue>("pending")?);
+        Ok(Roster { items, state, layers, edits, pending: pending.as_table().cloned(), metadata })
+    }
+
+    fn version(&self) -> LuaResult<Version> {
+        self.metadata.raw_get("version").map(|version| read_version(&version))
+    }
+
+    fn stored_version(&self) -> LuaResult<Version> {
+        match self.layers {
+            Some(_) => self.state.raw_get("stored_version").map(|version| read_version(&version)),
+            None => self.version(),
         }
     }
-    Ok(table)
+
+    fn provenance(&self) -> LuaResult<Option<Vec<u8>>> {
+        Ok(match self.metadata.raw_get("groups_internal")? {
+            LuaValue::Nil => None,
+            // As version 1.0.0 stored it.
+            table @ LuaValue::Table(_) => {
+                Some(convert::from_lua(&table).and_then(|table| table.to_json()).unwrap_or_default().into())
+            }
+            // What is no text is damaged.
+            value => Some(convert::bytes(&value).unwrap_or_default()),
+        })
+    }
+
+    fn set_provenance(&self, text: Option<&str>) -> LuaResult<()> {
+        self.metadata.raw_set("groups_internal", text)
+    }
+
+    /// Whether this stamp is on the roster, and the roster has not been saved by anybody since.
+    pub(super) fn has_stamp(&self, stamp: u64) -> LuaResult<bool> {
+        let version = self.state.raw_get::<LuaValue>("version")?;
+        Ok(self.state.raw_get::<Option<u64>>("stamp")? == Some(stamp)
+            && version == self.metadata.raw_get::<LuaValue>("version")?)
+    }
+
+    /// Whether clients are shown what groups bring.
+    pub(super) fn is_shown(&self) -> bool {
+        self.layers.is_some()
+    }
+
+    // Comparing
+
+    /// Whether what the user has made of virtual contacts is to be read first.
+    pub(super) fn is_unread(&self, plan: &Plan) -> bool {
+        plan.reads_edits && self.edits.is_none()
+    }
+
+    /// What the roster has of a plan's contacts. The owner is passed over, and so are contacts that another module
+    /// brings at each load and never stores: they are neither the user's nor a group's.
+    ///
+    /// Most contacts have the usual form. They are left out without more than a look at them.
+    pub(super) fn compare(
+        &self,
+        lua: &Lua,
+        host: &str,
+        owner: &Name,
+        plan: &Plan,
+        get_kind: &LuaFunction,
+    ) -> LuaResult<Comparison> {
+        let mut found = Comparison {
+            provenance: self.provenance()?.map(|text| Text(text.into())),
+            version: self.stored_version()?,
+            unsaved: convert::truth(&self.metadata.raw_get("groups_unsaved")?),
+            fresh: !convert::truth(&self.state.raw_get("changed")?),
+            ..Comparison::default()
+        };
+        let mut jids = Jids { lua, host, buffer: Vec::new() };
+        let mut contacts = plan.contacts.iter().zip(1..);
+        for section in &plan.sections {
+            let labels: Labels = section.groups.iter().map(|(_, label)| label.clone()).collect();
+            let brings = section.tie == Tie::Bring;
+            let kind = if plan.virtual_contacts && brings { Some(kind_of(lua, get_kind, &labels)?) } else { None };
+            for (place, (contact, number)) in contacts.by_ref().take(section.contacts).enumerate() {
+                if contact == owner {
+                    continue;
+                }
+                let jid = jids.of(contact)?;
+                let item: LuaValue = self.items.raw_get(&jid)?;
+                let name = match plan.naming {
+                    Naming::None => None,
+                    Naming::Username => Some(Some(contact.as_bytes())),
+                    Naming::Nickname => {
+                        Some(section.names.get(place).and_then(|name| name.as_deref()).map(str::as_bytes))
+                    }
+                };
+                if let LuaValue::Table(item) = &item
+                    && (self.is_passing(&jid, item)?
+                        || brings
+                            && is_plain(item, &labels, kind.as_ref())?
+                            && is_called(item, name)?
+                            && !self.is_pending(&jid)?)
+                {
+                    continue;
+                }
+                let fact = self.fact(number, &jid, item.as_table())?;
+                if fact != (Fact { number, ..Fact::default() }) {
+                    found.facts.push(fact);
+                } else if brings {
+                    found.absent.push(number);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_pending(&self, jid: &LuaString) -> LuaResult<bool> {
+        match &self.pending {
+            Some(pending) => Ok(convert::truth(&pending.raw_get(jid)?)),
+            None => Ok(false),
+        }
+    }
+
+    fn is_passing(&self, jid: &LuaString, item: &LuaTable) -> LuaResult<bool> {
+        Ok(item.raw_get::<LuaValue>("persist")? == LuaValue::Boolean(false) && !self.covers(jid)?)
+    }
+
+    fn covers(&self, jid: &LuaString) -> LuaResult<bool> {
+        match &self.layers {
+            Some(layers) => Ok(convert::truth(&layers.shown.raw_get(jid)?)),
+            None => Ok(false),
+        }
+    }
+
+    fn fact(&self, number: u32, jid: &LuaString, item: Option<&LuaTable>) -> LuaResult<Fact> {
+        let read = |table: LuaValue| table.as_table().map(read_item).transpose();
+        let edit = match &self.edits {
+            Some(edits) => read(edits.raw_get(jid)?)?,
+            None => None,
+        };
+        let below = match &self.layers {
+            Some(layers) => read(layers.below.raw_get(jid)?)?,
+            None => None,
+        };
+        Ok(Fact {
+            number,
+            item: item.map(read_item).transpose()?,
+            covered: self.covers(jid)?,
+            below,
+            edit: edit.map(|Item { name, groups, .. }| OwnEdit { name, groups }),
+            pending: self.is_pending(jid)?,
+        })
+    }
+
+    /// The stored items of users of this host that are in one of these roster groups, by username.
+    pub(super) fn find_bearers(&self, host: &str, labels: &Labels) -> LuaResult<Vec<(String, Item)>> {
+        let mut bearers = Vec::new();
+        self.items.for_each(|jid: LuaValue, item: LuaValue| {
+            let Some(jid) = jid.as_string() else { return Ok(()) };
+            let item = match &self.layers {
+                Some(layers) if self.covers(jid)? => layers.below.raw_get(jid)?,
+                _ => item,
+            };
+            let Some(item) = item.as_table() else { return Ok(()) };
+            let LuaValue::Table(groups) = item.raw_get("groups")? else { return Ok(()) };
+            let mut bears = false;
+            for label in labels {
+                bears = bears || convert::truth(&groups.raw_get(label.as_str())?);
+            }
+            let jid = jid.to_string_lossy();
+            if let Some((username, jid_host)) = jid.split_once('@')
+                && bears
+                && jid_host == host
+                && item.raw_get::<LuaValue>("persist")? != LuaValue::Boolean(false)
+            {
+                bearers.push((username.to_owned(), read_item(item)?));
+            }
+            Ok(())
+        })?;
+        Ok(bearers)
+    }
+
+    // Changing
+
+    /// Does what a change says.
+    pub(super) fn change(
+        &mut self,
+        lua: &Lua,
+        host: &str,
+        plan: &Plan,
+        change: &Change,
+        get_kind: &LuaFunction,
+    ) -> LuaResult<()> {
+        if change.digest.is_some() && self.layers.is_none() {
+            let layers = Layers { shown: lua.create_table()?, below: lua.create_table()?, names: lua.create_table()? };
+            self.state.raw_set("roster", &self.items)?;
+            self.state.raw_set("shown", &layers.shown)?;
+            self.state.raw_set("below", &layers.below)?;
+            self.state.raw_set("names", &layers.names)?;
+            self.state.raw_set("stored_version", self.metadata.raw_get::<LuaValue>("version")?)?;
+            self.layers = Some(layers);
+        }
+        let mut jids = Jids { lua, host, buffer: Vec::new() };
+        let contact = |number: u32| plan.contacts.get((number as usize).wrapping_sub(1));
+        for edit in &change.edits {
+            let kind = match &edit.step.cover {
+                Cover::Show { labels, .. } => Some(kind_of(lua, get_kind, labels)?),
+                _ => None,
+            };
+            let names = edit.names.iter().map(Option::as_deref).chain(std::iter::repeat(None));
+            for (contact, name) in edit.contacts.iter().filter_map(|&number| contact(number)).zip(names) {
+                self.take_step(lua, &jids.of(contact)?, &edit.step, kind.as_ref(), name)?;
+            }
+        }
+        if let Some(pending) = &self.pending {
+            for contact in change.answered.iter().filter_map(|&number| contact(number)) {
+                pending.raw_set(jids.of(contact)?, LuaValue::Nil)?;
+            }
+        }
+        if let Some(text) = &change.provenance {
+            self.set_provenance(text.as_deref())?;
+        }
+        let of_version =
+            if self.layers.is_some() { (&self.state, "stored_version") } else { (&self.metadata, "version") };
+        set_some(of_version.0, of_version.1, change.version)?;
+        set_some(&self.state, "digest", change.digest)?;
+        self.show_version(lua)?;
+        if change.unsaved {
+            self.note_unsaved()?;
+        }
+        if let Some(stamp) = change.stamp {
+            self.state.raw_set("stamp", stamp)?;
+            let version = self.version()?;
+            // One that another module has made up is no number, and never the same as this.
+            let version = if version == Version::Fixed { LuaValue::Nil } else { version_value(lua, version)? };
+            self.state.raw_set("version", version)?;
+        }
+        Ok(())
+    }
+
+    fn note_unsaved(&self) -> LuaResult<()> {
+        self.metadata.raw_set("groups_unsaved", true)?;
+        self.state.raw_set("changed", true)
+    }
+
+    /// Shows the version of a roster with virtual contacts.
+    fn show_version(&self, lua: &Lua) -> LuaResult<()> {
+        if self.layers.is_none() {
+            return Ok(());
+        }
+        let digest = self.state.raw_get::<Option<u32>>("digest")?.unwrap_or_default();
+        self.metadata.raw_set("version", version_value(lua, self.stored_version()?.shown(digest))?)
+    }
+
+    /// Does what a step says for one contact. `kind`: that of the virtual item, if one is shown.
+    fn take_step(
+        &self,
+        lua: &Lua,
+        jid: &LuaString,
+        step: &ItemStep,
+        kind: Option<&LuaTable>,
+        name: Option<&str>,
+    ) -> LuaResult<()> {
+        let covering = match &self.layers {
+            Some(layers) if self.covers(jid)? => Some(layers),
+            _ => None,
+        };
+        let stored: LuaValue = covering.map_or(&self.items, |layers| &layers.below).raw_get(jid)?;
+        let stored = match &step.fate {
+            Fate::Keep => stored,
+            Fate::Remove => LuaValue::Nil,
+            Fate::Alter { .. } => LuaValue::Table(alter(lua, stored, &step.fate, name)?),
+        };
+        match (&step.cover, &self.layers, kind) {
+            (Cover::Show { labels, groups, subscription, ask }, Some(layers), Some(kind)) => {
+                let item = lua.create_table_with_capacity(0, 2)?;
+                set_some(&item, "name", name)?;
+                if groups != labels {
+                    item.raw_set("groups", set_of(lua, groups)?)?;
+                }
+                let lesser = Some(*subscription).filter(|&subscription| subscription != Subscription::Both);
+                set_some(&item, "subscription", lesser.map(Subscription::as_str))?;
+                set_some(&item, "ask", ask.then_some("subscribe"))?;
+                item.set_metatable(Some(kind.clone()))?;
+                layers.shown.raw_set(jid, &item)?;
+                layers.below.raw_set(jid, stored)?;
+                layers.names.raw_set(jid, name)?;
+                self.items.raw_set(jid, item)?;
+            }
+            (Cover::Keep, _, _) => covering.map_or(&self.items, |layers| &layers.below).raw_set(jid, stored)?,
+            _ => {
+                if let Some(layers) = covering {
+                    for table in [&layers.shown, &layers.below, &layers.names] {
+                        table.raw_set(jid, LuaValue::Nil)?;
+                    }
+                }
+                self.items.raw_set(jid, stored)?;
+            }
+        }
+        if let (Some(edit), Some(edits)) = (&step.edit, &self.edits) {
+            edits.raw_set(jid, edit.as_ref().map(|edit| own_edit(lua, edit)).transpose()?)?;
+            self.state.raw_set("edits_changed", true)?;
+        }
+        Ok(())
+    }
+
+    // Virtual contacts
+
+    /// Takes over what a user has made of virtual contacts, as it is stored, unless that was read meanwhile. True if
+    /// something in it is damaged, and dropped.
+    pub(super) fn take_edits(&self, lua: &Lua, record: &LuaValue) -> LuaResult<bool> {
+        let (read, damaged) = crate::engine::read_edits(convert::from_lua(record).as_ref());
+        if self.edits.is_none() {
+            let edits = lua.create_table_with_capacity(0, read.len())?;
+            for (jid, edit) in &read {
+                edits.raw_set(jid.as_str(), own_edit(lua, edit)?)?;
+            }
+            self.state.raw_set("edits", edits)?;
+        }
+        Ok(damaged)
+    }
+
+    /// Takes in what somebody has made of a virtual item: replaced it, changed it in place, or removed it.
+    fn take_in(&self, lua: &Lua, layers: &Layers, jid: &LuaString) -> LuaResult<()> {
+        let Some(kind) = layers.shown.raw_get::<Option<LuaTable>>(jid)?.and_then(|item| item.metatable()) else {
+            return Ok(());
+        };
+        let item: LuaValue = self.items.raw_get(jid)?;
+        let Fact { item, below, edit, .. } = self.fact(0, jid, item.as_table())?;
+        let name = layers.names.raw_get::<Option<LuaString>>(jid)?.map(|name| name.to_string_lossy());
+        let replaced = Replaced { labels: kind_labels(&kind)?, name, item, below, edit };
+        let digest = self.state.raw_get::<Option<u32>>("digest")?.unwrap_or_default();
+        let TakenIn { step, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
+        self.take_step(lua, jid, &step, Some(&kind), name.as_deref())?;
+        self.state.raw_set("digest", digest)
+    }
+
+    /// Whether a virtual item is as it was made.
+    fn is_untouched(&self, layers: &Layers, jid: &LuaString, item: &LuaTable) -> LuaResult<bool> {
+        let Some(kind) = item.metatable() else { return Ok(false) };
+        let has_groups = item.raw_get::<LuaValue>("groups")? != LuaValue::Nil;
+        let labels = if has_groups { kind_labels(&kind)? } else { Labels::new() };
+        Ok(self.items.raw_get::<LuaValue>(jid)? == LuaValue::Table(item.clone())
+            && item.raw_get::<LuaValue>("name")? == layers.names.raw_get::<LuaValue>(jid)?
+            && is_plain(item, &labels, Some(&kind))?)
+    }
+
+    /// Takes virtual items out: the roster is then as storage has it. Returns the contacts that were shown, with whether
+    /// somebody has changed their subscription for the session.
+    pub(super) fn leave(&mut self, lua: &Lua) -> LuaResult<Vec<(LuaString, bool)>> {
+        let Some(layers) = self.layers.take() else { return Ok(Vec::new()) };
+        let mut shown = Vec::new();
+        for pair in layers.shown.pairs::<LuaString, LuaTable>() {
+            let (jid, item) = pair?;
+            let is_changed = convert::truth(&item.raw_get("subscription")?) || convert::truth(&item.raw_get("ask")?);
+            self.items.raw_set(&jid, layers.below.raw_get::<LuaValue>(&jid)?)?;
+            shown.push((jid, is_changed));
+        }
+        self.metadata.raw_set("version", self.state.raw_get::<LuaValue>("stored_version")?)?;
+        let state = lua.create_table()?;
+        state.raw_set("changed", self.state.raw_get::<LuaValue>("changed")?)?;
+        self.metadata.set_metatable(Some(state))?;
+        Ok(shown)
+    }
+
+    /// The number for what groups bring. Zero stands for nothing, and also for a roster without virtual contacts.
+    pub(super) fn digest(&self) -> LuaResult<u32> {
+        Ok(self.state.raw_get::<Option<u32>>("digest")?.unwrap_or_default())
+    }
+
+    // What the user does
+
+    /// What the engine makes of an item that a client is about to replace, or to add, or to remove if `groups` is none.
+    pub(super) fn note_edit(
+        &self,
+        engine: &crate::engine::Engine,
+        jid: LuaString,
+        groups: Option<&Labels>,
+    ) -> LuaResult<()> {
+        let item: LuaValue = self.items.raw_get(&jid)?;
+        let is_virtual = item.as_table().is_some_and(|item| item.metatable().is_some());
+        let jid = jid.to_string_lossy();
+        let Some((username, _)) = jid.split_once('@').filter(|_| !is_virtual) else { return Ok(()) };
+        let item = item.as_table().map(read_item).transpose()?;
+        let known = self.provenance()?;
+        let revised = engine.note_edit(known.as_deref(), &Name::raw(username.as_bytes()), item.as_ref(), groups);
+        revised.map_or(Ok(()), |text| self.set_provenance(text.as_deref()))
+    }
+
+    /// What the engine makes of a subscription that is about to change.
+    pub(super) fn note_subscription(&self, engine: &crate::engine::Engine, contact: &Name) -> LuaResult<()> {
+        let known = self.provenance()?;
+        let revised = engine.note_subscription(known.as_deref(), contact);
+        revised.map_or(Ok(()), |text| self.set_provenance(text.as_deref()))
+    }
 }
 
-pub(super) fn labels(lua: &Lua, labels: &Labels) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(labels.len(), 0)?;
-    for label in labels {
-        table.raw_push(lua.create_string(label)?)?;
+/// Whether an item has the subscription, the labels and the metatable of the usual form.
+fn is_plain(item: &LuaTable, labels: &Labels, kind: Option<&LuaTable>) -> LuaResult<bool> {
+    if item.metatable().as_ref() != kind {
+        return Ok(false);
     }
-    Ok(table)
+    let is_both = match item.raw_get("subscription")? {
+        LuaValue::String(text) => text.as_bytes() == b"both",
+        value => value == LuaValue::Nil && kind.is_some(),
+    };
+    if !is_both || convert::truth(&item.raw_get("ask")?) {
+        return Ok(false);
+    }
+    let groups = match item.raw_get("groups")? {
+        LuaValue::Table(groups) => groups,
+        value => return Ok(value == LuaValue::Nil && kind.is_some()),
+    };
+    let mut count = 0;
+    for pair in groups.pairs::<LuaValue, LuaValue>() {
+        let (label, value) = pair?;
+        let is_label = label.as_string().is_some_and(|label| {
+            let label = label.as_bytes();
+            std::str::from_utf8(&label).is_ok_and(|label| labels.contains(label))
+        });
+        if !is_label || !convert::truth(&value) {
+            return Ok(false);
+        }
+        count += 1;
+    }
+    Ok(count == labels.len())
 }
 
-/// A change: an array of edits, and the other fields by name; `provenance` is false if there is to be none any more.
-pub(super) fn change(lua: &Lua, change: &Change) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(change.edits.len(), 4)?;
-    for edit in &change.edits {
-        table.raw_push(contact_edit(lua, edit)?)?;
+/// Whether an item has the name that it is to have: one, or any; or whether that does not matter.
+fn is_called(item: &LuaTable, name: Option<Option<&[u8]>>) -> LuaResult<bool> {
+    let Some(name) = name else { return Ok(true) };
+    let given: LuaValue = item.raw_get("name")?;
+    Ok(match name {
+        Some(name) => given.as_string().is_some_and(|given| given.as_bytes() == name),
+        None => convert::truth(&given),
+    })
+}
+
+/// An item. What is of another type than it should be counts as not there.
+fn read_item(item: &LuaTable) -> LuaResult<Item> {
+    let kind = item.metatable();
+    let subscription = match item.raw_get("subscription")? {
+        LuaValue::String(text) => Subscription::parse(&text.as_bytes()),
+        LuaValue::Nil if kind.is_some() => Subscription::Both,
+        _ => Subscription::None,
+    };
+    let mut labels = Labels::new();
+    match (item.raw_get("groups")?, &kind) {
+        (LuaValue::Table(groups), _) => {
+            for pair in groups.pairs::<LuaValue, LuaValue>() {
+                labels.extend(pair?.0.as_string().map(|label| label.to_string_lossy()));
+            }
+        }
+        (LuaValue::Nil, Some(kind)) => labels = kind_labels(kind)?,
+        _ => {}
     }
-    if !change.answered.is_empty() {
-        table.raw_set("answered", lua.create_sequence_from(change.answered.iter().copied())?)?;
+    labels.remove("");
+    let name: LuaValue = item.raw_get("name")?;
+    Ok(Item {
+        subscription,
+        ask: item.raw_get::<LuaValue>("ask")? != LuaValue::Nil,
+        name: name.as_string().map(LuaString::to_string_lossy),
+        groups: labels,
+    })
+}
+
+fn kind_of(lua: &Lua, get_kind: &LuaFunction, labels: &Labels) -> LuaResult<LuaTable> {
+    get_kind.call(convert::list(lua, labels.iter().map(String::as_bytes))?)
+}
+
+fn kind_labels(kind: &LuaTable) -> LuaResult<Labels> {
+    match kind.raw_get::<Option<LuaTable>>("labels")? {
+        Some(labels) => labels.sequence_values::<LuaString>().map(|label| Ok(label?.to_string_lossy())).collect(),
+        None => Ok(Labels::new()),
     }
-    if let Some(text) = &change.provenance {
-        table.raw_set("provenance", provenance(lua, text)?)?;
+}
+
+/// Changes an item, or makes it.
+fn alter(lua: &Lua, item: LuaValue, fate: &Fate, given: Option<&str>) -> LuaResult<LuaTable> {
+    let item = match item {
+        LuaValue::Table(item) => item,
+        _ => lua.create_table_with_capacity(0, 3)?,
+    };
+    let Fate::Alter { subscription, ask, name, add, drop } = fate else { return Ok(item) };
+    let groups = match item.raw_get("groups")? {
+        LuaValue::Table(groups) => groups,
+        _ => {
+            let groups = lua.create_table_with_capacity(0, add.len())?;
+            item.raw_set("groups", &groups)?;
+            groups
+        }
+    };
+    set_some(&item, "subscription", subscription.map(Subscription::as_str))?;
+    if let Some(ask) = ask {
+        item.raw_set("ask", ask.then_some("subscribe"))?;
     }
-    set_some(&table, "version", change.version)?;
-    set_some(&table, "digest", change.digest)?;
-    set_some(&table, "unsaved", change.unsaved.then_some(true))?;
-    set_some(&table, "stamp", change.stamp)?;
-    Ok(table)
+    match name {
+        Rename::Keep => {}
+        Rename::Clear => item.raw_set("name", LuaValue::Nil)?,
+        Rename::Give => item.raw_set("name", given)?,
+    }
+    for label in drop {
+        groups.raw_set(label.as_str(), LuaValue::Nil)?;
+    }
+    for label in add {
+        groups.raw_set(label.as_str(), true)?;
+    }
+    Ok(item)
 }
 
 fn set_some(table: &LuaTable, key: &str, value: Option<impl IntoLua>) -> LuaResult<()> {
     value.map_or(Ok(()), |value| table.raw_set(key, value))
 }
 
-fn set_labels(lua: &Lua, table: &LuaTable, key: &str, list: &Labels) -> LuaResult<()> {
-    if list.is_empty() { Ok(()) } else { table.raw_set(key, labels(lua, list)?) }
-}
-
-/// A provenance to be stored, or false for none.
-pub(super) fn provenance(lua: &Lua, text: &Option<String>) -> LuaResult<LuaValue> {
-    match text {
-        Some(text) => lua.create_string(text).map(LuaValue::String),
-        None => Ok(LuaValue::Boolean(false)),
-    }
-}
-
-fn contact_edit(lua: &Lua, edit: &Edit) -> LuaResult<LuaTable> {
-    let table = step(lua, &edit.step)?;
-    let contacts = lua.create_table_with_capacity(edit.contacts.len(), 0)?;
-    for &number in &edit.contacts {
-        contacts.raw_push(number)?;
-    }
-    table.raw_set("contacts", contacts)?;
-    if !edit.names.is_empty() {
-        table.raw_set("names", optional_texts(lua, &edit.names)?)?;
-    }
-    Ok(table)
-}
-
-/// A step: `fate` is `"remove"`, `"alter"` or nil; `labels` are those of a virtual item, and `groups` its roster groups
-/// if there are others among them; `lift` takes it away; `edit` is false if nothing is kept of the user's.
-fn step(lua: &Lua, step: &ItemStep) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 4)?;
-    match &step.fate {
-        Fate::Keep => {}
-        Fate::Remove => table.raw_set("fate", "remove")?,
-        Fate::Alter { subscription, ask, name, add, drop } => {
-            table.raw_set("fate", "alter")?;
-            set_some(&table, "subscription", subscription.map(Subscription::as_str))?;
-            set_some(&table, "ask", *ask)?;
-            set_some(&table, "name", (*name != Rename::Keep).then_some(*name == Rename::Give))?;
-            set_labels(lua, &table, "add", add)?;
-            set_labels(lua, &table, "drop", drop)?;
-        }
-    }
-    match &step.cover {
-        Cover::Keep => {}
-        Cover::Lift => table.raw_set("lift", true)?,
-        Cover::Show { labels: shown, groups, subscription, ask } => {
-            table.raw_set("labels", labels(lua, shown)?)?;
-            if groups != shown {
-                table.raw_set("groups", labels(lua, groups)?)?;
-            }
-            let lesser = Some(*subscription).filter(|&subscription| subscription != Subscription::Both);
-            set_some(&table, "shown_subscription", lesser.map(Subscription::as_str))?;
-            set_some(&table, "shown_ask", ask.then_some("subscribe"))?;
-        }
-    }
-    match &step.edit {
-        None => {}
-        Some(None) => table.raw_set("edit", false)?,
-        Some(Some(kept)) => table.raw_set("edit", own_edit(lua, kept)?)?,
+fn set_of(lua: &Lua, labels: &Labels) -> LuaResult<LuaTable> {
+    let table = lua.create_table_with_capacity(0, labels.len())?;
+    for label in labels {
+        table.raw_set(label.as_str(), true)?;
     }
     Ok(table)
 }
@@ -151,136 +606,9 @@ fn own_edit(lua: &Lua, edit: &OwnEdit) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(0, 2)?;
     set_some(&table, "name", edit.name.as_deref())?;
     if !edit.groups.is_empty() {
-        let groups = lua.create_table_with_capacity(0, edit.groups.len())?;
-        for group in &edit.groups {
-            groups.raw_set(group.as_str(), true)?;
-        }
-        table.raw_set("groups", groups)?;
+        table.raw_set("groups", set_of(lua, &edit.groups)?)?;
     }
     Ok(table)
-}
-
-/// What the shim found: facts, the provenance, the version, and three booleans.
-pub(super) fn comparison(mut next: impl FnMut() -> LuaValue) -> Option<Comparison> {
-    let (facts, text, version) = (facts(&next())?, stored_text(&next()), next());
-    let is_absent = |fact: &Fact| *fact == Fact { number: fact.number, ..Fact::default() };
-    let (absent, facts): (Vec<_>, _) = facts.into_iter().partition(is_absent);
-    Some(Comparison {
-        absent: absent.into_iter().map(|fact| fact.number).collect(),
-        facts,
-        provenance: text.map(|text| Text(text.into())),
-        version: read_version(&version),
-        unsaved: convert::truth(&next()),
-        fresh: convert::truth(&next()),
-        online: convert::truth(&next()),
-    })
-}
-
-/// A provenance as it is stored: a text, or a table, as version 1.0.0 stored it. Anything else is a damaged one.
-pub(super) fn stored_text(value: &LuaValue) -> Option<Vec<u8>> {
-    match value {
-        LuaValue::Nil => None,
-        LuaValue::Table(_) => {
-            Some(convert::from_lua(value).and_then(|table| table.to_json()).unwrap_or_default().into())
-        }
-        value => Some(convert::bytes(value).unwrap_or_default()),
-    }
-}
-
-/// Values of an array, one after the other.
-struct Flat<'a> {
-    values: &'a LuaTable,
-    next: i64,
-}
-
-impl Flat<'_> {
-    fn next(&mut self) -> Option<LuaValue> {
-        self.next += 1;
-        self.values.raw_get(self.next).ok()
-    }
-
-    /// An item: subscription, whether there is a request, name or false, and roster groups, with NUL between them. What
-    /// is of another type counts as not there.
-    fn item(&mut self) -> Option<Item> {
-        Some(Item {
-            subscription: match self.next()? {
-                LuaValue::String(text) => Subscription::parse(&text.as_bytes()),
-                _ => Subscription::None,
-            },
-            ask: convert::truth(&self.next()?),
-            name: self.next()?.as_string().map(|name| name.to_string_lossy()),
-            groups: split_labels(self.next()?.as_string()?),
-        })
-    }
-}
-
-fn split_labels(text: &LuaString) -> Labels {
-    let text = text.as_bytes();
-    let labels = text.split(|&byte| byte == 0).filter(|label| !label.is_empty());
-    labels.map(|label| String::from_utf8_lossy(label).into_owned()).collect()
-}
-
-/// What there is of contacts: for each, its number with five bits behind it, and the items that the bits tell of.
-fn facts(flat: &LuaValue) -> Option<Vec<Fact>> {
-    let mut flat = Flat { values: flat.as_table()?, next: 0 };
-    let mut all = Vec::new();
-    while let Some(code) = flat.next()?.as_u32() {
-        let has = |bit: u32| code & bit != 0;
-        all.push(Fact {
-            number: code / 32,
-            item: if has(1) { Some(flat.item()?) } else { None },
-            below: if has(2) { Some(flat.item()?) } else { None },
-            edit: if has(4) { flat.item().map(|Item { name, groups, .. }| OwnEdit { name, groups }) } else { None },
-            covered: has(8),
-            pending: has(16),
-        });
-    }
-    Some(all)
-}
-
-/// Items that bear labels, by username: JIDs and items in the same order. Those of other hosts are left out.
-pub(super) fn bearers(jids: &LuaValue, items: &LuaValue, host: &str) -> Option<Vec<(String, Item)>> {
-    let mut items = Flat { values: items.as_table()?, next: 0 };
-    let mut bearers = Vec::new();
-    for jid in jids.as_table()?.sequence_values::<LuaString>() {
-        let (jid, item) = (jid.ok()?.to_string_lossy(), items.item()?);
-        if let Some((username, jid_host)) = jid.split_once('@')
-            && jid_host == host
-        {
-            bearers.push((username.to_owned(), item));
-        }
-    }
-    Some(bearers)
-}
-
-/// `native.take_in(jid, labels, name, facts, digest)`: what a change of a virtual contact comes to, as a step, the name
-/// to be shown, and the new digest.
-pub(super) fn take_in(
-    lua: &Lua,
-    (jid, shown, name, found, digest): (LuaString, Vec<LuaString>, LuaValue, LuaValue, u32),
-) -> LuaResult<LuaMultiValue> {
-    let Fact { item, below, edit, .. } = facts(&found).and_then(|mut facts| facts.pop()).unwrap_or_default();
-    let labels = shown.iter().map(LuaString::to_string_lossy).collect();
-    let name = name.as_string().map(LuaString::to_string_lossy);
-    let replaced = Replaced { labels, name, item, below, edit };
-    let TakenIn { step: taken, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
-    (step(lua, &taken)?, name, digest).into_lua_multi(lua)
-}
-
-/// `native.read_edits(record)`: what is as it should be of a record of virtual contacts, and whether anything is not.
-pub(super) fn read_edits(lua: &Lua, record: LuaValue) -> LuaResult<(LuaTable, bool)> {
-    let (edits, damaged) = crate::engine::read_edits(convert::from_lua(&record).as_ref());
-    let table = lua.create_table_with_capacity(0, edits.len())?;
-    for (jid, edit) in &edits {
-        table.raw_set(jid.as_str(), own_edit(lua, edit)?)?;
-    }
-    Ok((table, damaged))
-}
-
-/// The item of a contact that a client edits, and the roster groups that it gives it.
-pub(super) fn edited(item: &LuaValue, groups: Option<&LuaString>) -> (Option<Item>, Option<Labels>) {
-    let item = item.as_table().and_then(|values| Flat { values, next: 0 }.item());
-    (item, groups.map(split_labels))
 }
 
 /// A version as it is in a roster's metadata.
@@ -295,7 +623,7 @@ pub(super) fn read_version(value: &LuaValue) -> Version {
     number.map_or(Version::Unset, Version::Number)
 }
 
-fn version(lua: &Lua, version: Version) -> LuaResult<LuaValue> {
+fn version_value(lua: &Lua, version: Version) -> LuaResult<LuaValue> {
     match version {
         Version::Unset => Ok(LuaValue::Nil),
         Version::Number(number) => number.into_lua(lua),
@@ -303,19 +631,154 @@ fn version(lua: &Lua, version: Version) -> LuaResult<LuaValue> {
     }
 }
 
-/// Puts the functions on versions into the library's table.
-pub(super) fn add_versions(lua: &Lua, exports: &LuaTable) -> LuaResult<()> {
-    let before_save = |lua: &Lua, stored: LuaValue| version(lua, read_version(&stored).before_save());
-    exports.raw_set("version_before_save", lua.create_function(before_save)?)?;
-    let raised = |lua: &Lua, stored: LuaValue| version(lua, read_version(&stored).raised());
-    exports.raw_set("raised_version", lua.create_function(raised)?)?;
-    let shown = |lua: &Lua, (stored, digest): (LuaValue, u32)| version(lua, read_version(&stored).shown(digest));
-    exports.raw_set("shown_version", lua.create_function(shown)?)?;
-    let to_push = |lua: &Lua, (served, is_shown, last): (LuaValue, bool, bool)| {
-        let PushVersions { early, late, counted } = read_version(&served).to_push(is_shown, last);
-        Ok((version(lua, early)?, version(lua, late)?, counted))
+/// `native.begin_save(roster, provenance)`: what a save of a roster changes in its metadata beforehand, and `undo()`
+/// takes back where the save fails. `provenance`: the one to be stored, false for none, or nil for the one that is there.
+struct Save {
+    roster: Roster,
+    version: LuaValue,
+    lowered: LuaValue,
+    known: LuaValue,
+    provenance: LuaValue,
+}
+
+fn begin_save(lua: &Lua, (items, provenance): (LuaTable, LuaValue)) -> LuaResult<Option<Save>> {
+    let Some(roster) = Roster::of(lua, items)? else { return Ok(None) };
+    let (version, known): (LuaValue, LuaValue) =
+        (roster.metadata.raw_get("version")?, roster.metadata.raw_get("groups_internal")?);
+    let lowered = match roster.is_shown() {
+        true => version.clone(),
+        false => version_value(lua, roster.version()?.before_save())?,
     };
-    exports.raw_set("versions_to_push", lua.create_function(to_push)?)
+    let provenance = match provenance {
+        LuaValue::Nil => known.clone(),
+        LuaValue::Boolean(_) => LuaValue::Nil,
+        text => text,
+    };
+    roster.metadata.raw_set("version", &lowered)?;
+    roster.metadata.raw_set("groups_internal", &provenance)?;
+    roster.metadata.raw_set("groups_unsaved", LuaValue::Nil)?;
+    Ok(Some(Save { roster, version, lowered, known, provenance }))
+}
+
+impl Save {
+    /// Returns the version that the roster has then, if it is one of storage.
+    fn undo(&self) -> LuaResult<Option<LuaValue>> {
+        let metadata = &self.roster.metadata;
+        metadata.raw_set("groups_unsaved", true)?;
+        // Whatever has come in between stays.
+        if metadata.raw_get::<LuaValue>("groups_internal")? == self.provenance {
+            metadata.raw_set("groups_internal", &self.known)?;
+        }
+        if metadata.raw_get::<LuaValue>("version")? == self.lowered {
+            metadata.raw_set("version", &self.version)?;
+        }
+        if self.roster.is_shown() { Ok(None) } else { metadata.raw_get("version").map(Some) }
+    }
+}
+
+impl LuaUserData for Save {
+    fn add_methods<M: LuaUserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("undo", |_, this, ()| this.undo());
+    }
+}
+
+/// `native.begin_push(roster, is_last)`: gives a roster the version of all pushes but the last one of a change. Returns
+/// that of the last one, which the roster is to have from then on, and its number if that is to be in storage.
+fn begin_push(lua: &Lua, (items, last): (LuaTable, bool)) -> LuaResult<(LuaValue, Option<u64>)> {
+    let Some(roster) = Roster::of(lua, items)? else { return Ok((LuaValue::Nil, None)) };
+    let PushVersions { early, late, counted } = roster.version()?.to_push(roster.is_shown(), last);
+    roster.metadata.raw_set("version", version_value(lua, early)?)?;
+    if last && counted.is_some() {
+        roster.note_unsaved()?;
+    }
+    Ok((version_value(lua, late)?, counted))
+}
+
+/// `native.to_store(items, removed)`: what storage is to have of a roster's items, with the metadata under `false`; nil
+/// if they are to be stored as they are. `removed` stands for an item that goes; without it, the items are the roster.
+fn to_store(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<Option<LuaTable>> {
+    let Some(roster) = Roster::showing(&items)? else { return Ok(None) };
+    let Some(layers) = roster.layers.as_ref().filter(|_| removed != LuaValue::Nil || roster.items == items) else {
+        return Ok(None);
+    };
+    let stored = lua.create_table()?;
+    for pair in items.pairs::<LuaValue, LuaValue>() {
+        let (jid, mut item) = pair?;
+        let is_removed = removed != LuaValue::Nil && item == removed;
+        if let Some(jid) = jid.as_string()
+            && let Some(shown) = layers.shown.raw_get::<Option<LuaTable>>(jid)?
+            && !is_removed
+        {
+            if !roster.is_untouched(layers, jid, &shown)? {
+                roster.take_in(lua, layers, jid)?;
+            }
+            item = layers.below.raw_get(jid)?;
+            if item == LuaValue::Nil {
+                item = removed.clone();
+            }
+        }
+        stored.raw_set(jid, item)?;
+    }
+    // Prosody raises the version that clients are shown; storage gets its own.
+    roster.state.raw_set("stored_version", version_value(lua, roster.stored_version()?.raised())?)?;
+    roster.show_version(lua)?;
+    let metadata = lua.create_table()?;
+    for pair in roster.metadata.pairs::<LuaValue, LuaValue>() {
+        let (key, value) = pair?;
+        metadata.raw_set(key, value)?;
+    }
+    metadata.raw_set("version", roster.state.raw_get::<LuaValue>("stored_version")?)?;
+    stored.raw_set(false, metadata)?;
+    Ok(Some(stored))
+}
+
+/// `native.note_removals(items, removed)`: takes in that virtual contacts were removed, once storage has been told. One
+/// that could not be removed is in the roster again.
+fn note_removals(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<()> {
+    let Some(roster) = Roster::showing(&items)? else { return Ok(()) };
+    let Some(layers) = &roster.layers else { return Ok(()) };
+    for pair in items.pairs::<LuaValue, LuaValue>() {
+        if let (LuaValue::String(jid), item) = pair?
+            && item == removed
+            && roster.covers(&jid)?
+        {
+            roster.take_in(lua, layers, &jid)?;
+        }
+    }
+    roster.show_version(lua)
+}
+
+/// `native.is_virtual(item)`: whether a value is a virtual item, which storage is not to have.
+fn is_virtual(_: &Lua, item: LuaValue) -> LuaResult<bool> {
+    let kind = item.as_table().and_then(|item| item.metatable());
+    kind.map_or(Ok(false), |kind| kind.raw_get::<LuaValue>("labels").map(|labels| convert::truth(&labels)))
+}
+
+/// `native.depart(roster, jids)`: takes contacts out of the roster of an account that is going away, with all virtual
+/// ones. Returns those that were in it.
+fn depart(lua: &Lua, (items, jids): (LuaTable, Vec<LuaString>)) -> LuaResult<Vec<LuaString>> {
+    let Some(mut roster) = Roster::of(lua, items)? else { return Ok(Vec::new()) };
+    let mut gone: Vec<_> = roster.leave(lua)?.into_iter().map(|(jid, _)| jid).collect();
+    for jid in jids {
+        if roster.items.raw_get::<LuaValue>(&jid)? != LuaValue::Nil {
+            gone.push(jid.clone());
+        }
+        roster.items.raw_set(&jid, LuaValue::Nil)?;
+        if let Some(pending) = &roster.pending {
+            pending.raw_set(jid, LuaValue::Nil)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// Puts the functions on rosters into the library's table.
+pub(super) fn add_functions(lua: &Lua, exports: &LuaTable) -> LuaResult<()> {
+    exports.raw_set("begin_save", lua.create_function(begin_save)?)?;
+    exports.raw_set("begin_push", lua.create_function(begin_push)?)?;
+    exports.raw_set("to_store", lua.create_function(to_store)?)?;
+    exports.raw_set("note_removals", lua.create_function(note_removals)?)?;
+    exports.raw_set("is_virtual", lua.create_function(is_virtual)?)?;
+    exports.raw_set("depart", lua.create_function(depart)?)
 }
 
 /// The username of a text.

@@ -101,7 +101,7 @@ pub enum Effect {
     FindBearers(Name, Labels),
     /// Change a roster that was compared, and whose plan's numbers still hold: nothing has waited in between. `Done`.
     Change(Name, Change),
-    /// Read what a user has made of virtual contacts, for a roster in memory. `Done`.
+    /// Read what a user has made of virtual contacts, for the roster that was to be compared. `Done` or `Damaged`.
     ReadEdits(Name),
     /// Forget what users have made of a virtual contact whose account is gone. `Done`.
     ForgetEdits(Name),
@@ -175,6 +175,8 @@ pub enum Reply {
     Absent,
     /// What the user has made of virtual contacts has not been read.
     Unread,
+    /// It is done, and what is damaged of what was read is dropped.
+    Damaged,
     /// Prosody could not read the roster and has marked it broken.
     Broken,
     /// A roster is in storage as it is in memory.

@@ -77,7 +77,13 @@ impl Call {
         let mut reply = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await;
         if reply == Reply::Unread {
             reply = match self.perform(Effect::ReadEdits(name.clone())).await {
-                Reply::Done => self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await,
+                read @ (Reply::Done | Reply::Damaged) => {
+                    if read == Reply::Damaged {
+                        let text = "what the user has made of virtual contacts is damaged in the store groups_contacts";
+                        self.warn_of_damage(user, &name, text, "what is wrong there is dropped").await;
+                    }
+                    self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await
+                }
                 failed => failed,
             };
         }
@@ -122,13 +128,18 @@ impl Call {
         }
         let now = self.now();
         self.state().note_decision(user, planned, &decision, found, now);
-        if let Some(damage) = damage
-            && self.state().work.warn_of_damage(user)
-        {
+        if let Some(damage) = damage {
             let text = "what it remembers of groups is damaged and is dropped; nothing is taken back on its account";
-            self.log(Level::Warn, format!("The contact list of {name}: {text} ({damage})")).await;
+            self.warn_of_damage(user, &name, text, &damage.to_string()).await;
         }
         Attempt::Done(Box::new(decision))
+    }
+
+    /// Tells the log, once, that something stored with a roster is damaged.
+    async fn warn_of_damage(&self, user: UserKey, name: &Name, text: &'static str, detail: &str) {
+        if self.state().work.warn_of_damage(user, text) {
+            self.log(Level::Warn, format!("The contact list of {name}: {text} ({detail})")).await;
+        }
     }
 
     /// The items of a roster in memory that bear any of these labels.

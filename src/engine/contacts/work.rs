@@ -133,8 +133,8 @@ pub(crate) struct Work {
     queued: BTreeSet<UserKey>,
     /// The one that is fetched.
     fetched: Option<UserKey>,
-    /// Those of whose damaged provenance the log was told.
-    damaged: BTreeSet<UserKey>,
+    /// Of whose damage the log was told, and of which.
+    damaged: BTreeSet<(UserKey, &'static str)>,
     /// Rosters in memory to be reconciled at once, in turn.
     pub(crate) urgent: Urgent,
     /// How much time callers' operations still have for that.
@@ -283,9 +283,9 @@ impl Work {
         }
     }
 
-    /// Whether the log is to be told that a roster's provenance is damaged: once.
-    pub(crate) fn warn_of_damage(&mut self, user: UserKey) -> bool {
-        self.damaged.insert(user)
+    /// Whether the log is to be told that something stored with a roster is damaged: once.
+    pub(crate) fn warn_of_damage(&mut self, user: UserKey, what: &'static str) -> bool {
+        self.damaged.insert((user, what))
     }
 
     /// Notes that a roster failed: it is tried again after `first` seconds, and then after twice as long each time, up
