@@ -27,8 +27,8 @@
 //!   - `src/engine/state`: what is known of groups and accounts, and the forms in which it is stored;
 //!   - `src/engine/groups`: operations on groups: members, chats, deleted accounts, the audit;
 //!   - `src/engine/contacts`: contact lists: plans, the rules for one contact, open work, versions, pushes.
-//! - `src/binding`: the only place that knows mlua: the library's entry, the handles, and the conversion of values and
-//!   errors.
+//! - `src/binding`: the only place that knows mlua: the library's entry, the handles, the conversion of values and
+//!   errors, and rosters as Lua has them.
 //! - [`import`]: groups as other programs write them, read. It knows nothing of the engine's state.
 //! - `lua/mod_groups_internal`: options, hooks, timers, and one small function for each effect. Beside them are the
 //!   companions, which use the module as other modules do: the shell (`shell`, `commands`), forms, metrics, transfer.
@@ -40,14 +40,16 @@
 //! A roster is never edited pair by pair. The engine says what it should hold, in an [`engine::Plan`], and *reconciles*
 //! it: it is compared and changed in memory. That happens at once for rosters in memory (within a budget), on load for
 //! those that are read from storage, and in the background for the rest, where changes are also saved, once for however
-//! many there were. Reconciling a roster takes two crossings, and a third where a label is new:
+//! many there were. Reconciling a roster takes one crossing, in which the shim hands over Prosody's table:
 //!
-//! 1. *Compare.* The shim compares the roster with the usual form of each contact in the plan. It leaves out what has
-//!    that form, and never decides. It packs the facts of the others into one answer
-//!    ([`engine::Effect::Compare`], [`engine::Reply::Compared`]).
+//! 1. *Compare.* The binding looks at each contact in the plan ([`engine::Effect::Compare`]). It leaves out what has the
+//!    usual form, and never decides. It reads the facts of the others ([`engine::Reply::Compared`]).
 //! 2. *Decide.* The rules of one contact are in `rules.rs` (permanent contacts), `overlay.rs` (virtual contacts) and
 //!    `provenance.rs`: they say whether the contact is brought, given up, named or withdrawn, and what is noted.
-//! 3. *Change.* The shim carries out the edits in one loop ([`engine::Effect::Change`]). Nothing waits in between.
+//! 3. *Change.* The binding carries out the edits in the table ([`engine::Effect::Change`]). Nothing waits in between.
+//!
+//! Comparing in Lua takes half as long where all is settled: 0.5 ms less of a login to a list of 1,000. Handing plans,
+//! facts and changes over takes more where something is missing, and needs their forms to be written twice.
 //!
 //! What a group has brought can be given up, and its label follows its name, because the roster remembers which
 //! contacts are the user's own: its *provenance*. It is one JSON text in the roster's metadata, which only Rust reads.
@@ -64,7 +66,7 @@
 //! # Versions of rosters
 //!
 //! A roster version promises a client that it has everything up to a number, so a number never stands for two contents.
-//! The shim counts nothing itself: it asks [`engine::Version`] what to save, push and show.
+//! What is saved, pushed and shown is said by [`engine::Version`].
 //!
 //! - **A change** takes a number above all that an earlier start can have handed out.
 //! - **Pushes** of one change are spread over turns of the event loop. Only the last one of a user carries a number

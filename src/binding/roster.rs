@@ -175,14 +175,14 @@ impl Roster {
                         Some(section.names.get(place).and_then(|name| name.as_deref()).map(str::as_bytes))
                     }
                 };
-                if let LuaValue::Table(item) = &item
-                    && (self.is_passing(&jid, item)?
-                        || brings
-                            && is_plain(item, &labels, kind.as_ref())?
-                            && is_called(item, name)?
-                            && !self.is_pending(&jid)?)
-                {
-                    continue;
+                if let LuaValue::Table(item) = &item {
+                    let is_usual = brings
+                        && is_plain(item, &labels, kind.as_ref())?
+                        && is_called(item, name)?
+                        && !self.is_pending(&jid)?;
+                    if is_usual || self.is_passing(&jid, item)? {
+                        continue;
+                    }
                 }
                 let fact = self.fact(number, &jid, item.as_table())?;
                 if fact != (Fact { number, ..Fact::default() }) {
@@ -492,19 +492,17 @@ fn is_plain(item: &LuaTable, labels: &Labels, kind: Option<&LuaTable>) -> LuaRes
         LuaValue::Table(groups) => groups,
         value => return Ok(value == LuaValue::Nil && kind.is_some()),
     };
-    let mut count = 0;
-    for pair in groups.pairs::<LuaValue, LuaValue>() {
-        let (label, value) = pair?;
+    let (mut count, mut others) = (0, false);
+    groups.for_each(|label: LuaValue, is_set: bool| {
         let is_label = label.as_string().is_some_and(|label| {
             let label = label.as_bytes();
             std::str::from_utf8(&label).is_ok_and(|label| labels.contains(label))
         });
-        if !is_label || !convert::truth(&value) {
-            return Ok(false);
-        }
+        others |= !is_label || !is_set;
         count += 1;
-    }
-    Ok(count == labels.len())
+        Ok(())
+    })?;
+    Ok(!others && count == labels.len())
 }
 
 /// Whether an item has the name that it is to have: one, or any; or whether that does not matter.

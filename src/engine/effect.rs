@@ -1,7 +1,8 @@
 //! What the engine asks of Prosody, and what it is told in return.
 //!
 //! An operation never touches Prosody: it hands out one [`Effect`] after the other and is resumed with a [`Reply`] to
-//! each. The shim has one small function for each effect. Both types are plain data that a test can compare.
+//! each. The shim has one small function for each effect, but for those that the binding carries out by itself on a
+//! roster that was compared. Both types are plain data that a test can compare.
 
 use std::ops::Range;
 
@@ -97,7 +98,8 @@ pub enum Effect {
     /// Compare a roster in memory with what it should hold. `Compared`, `Absent` if it is not in memory, `Unread` if
     /// the user's edits have to be read first, or `Broken`.
     Compare(Name, Plan),
-    /// Which items of a roster in memory are in one of these roster groups? Contacts of this host only. `Items`.
+    /// Which items of the roster that was compared are in one of these roster groups? Contacts of this host only.
+    /// `Items`.
     FindBearers(Name, Labels),
     /// Change a roster that was compared, and whose plan's numbers still hold: nothing has waited in between. `Done`.
     Change(Name, Change),

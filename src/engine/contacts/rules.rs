@@ -1,8 +1,8 @@
 //! The rules for one contact: how it is brought, relabelled, named, given up and withdrawn.
 //!
 //! [`decide`] compares what is found of a roster with what a [`Plan`] says it should hold, and answers with the edits
-//! that make it so and with the provenance as it is then. The shim decides nothing: it leaves out contacts that have
-//! the usual form already, and carries out the edits. A second time changes nothing.
+//! that make it so and with the provenance as it is then. Whoever holds the roster decides nothing: contacts that have
+//! the usual form already are left out, and the edits are carried out. A second time changes nothing.
 //!
 //! What counts as brought is said at [`super::provenance`]. The rules for virtual contacts are in [`super::overlay`].
 
@@ -17,7 +17,7 @@ use crate::engine::effect::{Change, Comparison, Naming, Plan, Section, Tie};
 /// What becomes of a roster.
 #[derive(Debug, Default)]
 pub(crate) struct Decision {
-    /// What the shim is to do.
+    /// What is done to the roster.
     pub(crate) change: Change,
     /// The provenance as it is then.
     pub(crate) provenance: Provenance,
