@@ -282,6 +282,53 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		assert.is_nil(server:stored("groups_contacts", a));
 	end);
 
+	it("are given to clients as Prosody gives a contact list, each with what its user has made of it", function ()
+		local a, b, c, d = accounts(4);
+		call("create", { name = "Choir" }, false, "choir");
+		call("create", { name = "Band & Co" }, false, "band");
+		for _, name in ipairs { a, b, c } do call("add_member", "choir", name); end
+		for _, name in ipairs { a, b } do call("add_member", "band", name); end
+		world.login(server, a);
+		edit(a, c, "Cici", "Friends");
+		edit(a, d, "Some <one>");
+		local differing = server:eval([[
+			local st = require "util.stanza";
+			local function written(session)
+				session.received = {};
+				prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" })
+					:tag("query", { xmlns = "jabber:iq:roster" }));
+				local answer, items = session.received[1], {};
+				for item in answer:get_child("query", "jabber:iq:roster"):children() do
+					local lines = {};
+					for name, value in pairs(item.attr) do lines[#lines + 1] = name.."="..value; end
+					for child in item:children() do lines[#lines + 1] = tostring(child); end
+					table.sort(lines);
+					items[#items + 1] = item.name.." "..table.concat(lines, " ");
+				end
+				table.sort(items);
+				return table.concat({ answer.attr.id, tostring(answer.attr.to), answer.tags[1].attr.ver,
+					table.concat(items, "; ") }, "; "), #items;
+			end
+			local differing, contacts = {}, 0;
+			for _, username in ipairs { ... } do
+				local session = prosody.spec_clients.bind(username, "look");
+				local roster, plain = session.roster, {};
+				for jid, item in pairs(roster) do
+					plain[jid] = { subscription = item.subscription, ask = item.ask, name = item.name, version = item.version,
+						groups = item.groups };
+				end
+				local ours, count = written(session);
+				session.roster = plain;
+				local theirs = written(session);
+				session.roster = roster;
+				contacts = contacts + count;
+				if ours ~= theirs or ours ~= written(session) then differing[#differing + 1] = ours.." / "..theirs; end
+				prosody.spec_clients.logout(session);
+			end
+			return { differing, contacts }]], b, c, a, b);
+		assert.same({ {}, 2 + 2 + 3 + 2 }, differing);
+	end);
+
 	it("let a contact that is taken off come back with the next session", function ()
 		local a, b = accounts(2);
 		world.group(server, "Off", { a, b });

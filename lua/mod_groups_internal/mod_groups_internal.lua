@@ -301,11 +301,11 @@ local failed = {};
 -- loaded again: it would come with every stanza.
 local function hook(target, name, act, priority)
 	module:hook_object_event(target.events, name, function (event)
-		local ok, err = xpcall(act, traceback, event);
-		if ok or failed[name] then return; end
+		local ok, result = xpcall(act, traceback, event);
+		if ok or failed[name] then return ok and result or nil; end
 		failed[name] = true;
 		module:log("error", "The hook on %s failed, and is passed over whenever it does. Contact lists may be out of date "
-			.."until their users log in again: report this as a bug, and restart Prosody if it goes on. %s", name, err);
+			.."until their users log in again: report this as a bug, and restart Prosody if it goes on. %s", name, result);
 	end, priority);
 end
 
@@ -515,6 +515,9 @@ end
 shell = module:require("shell");
 if module:get_option_boolean("groups_adhoc", false) then
 	module:require("forms");
+end
+if roster_mode == "virtual" then
+	module:require("requests")(hook);
 end
 if module:get_option_boolean("groups_fast_presence", true) then
 	finish_presence = module:require("presence")(handle, spawn, hook);

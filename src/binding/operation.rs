@@ -63,6 +63,7 @@ pub(super) struct Running {
 
 /// The roster that was compared last. Nothing comes between that and its change.
 struct Compared {
+    user: Name,
     roster: Roster,
     plan: Plan,
     get_kind: LuaFunction,
@@ -116,11 +117,14 @@ impl Running {
     fn perform(&mut self, lua: &Lua) -> Option<LuaResult<Reply>> {
         let host = &self.host.name;
         match (&self.effect, &mut self.compared) {
-            (Effect::FindBearers(_, labels), Some(Compared { roster, .. })) => {
+            (Effect::FindBearers(of, labels), Some(Compared { user, roster, .. })) if of == user => {
                 Some(roster.find_bearers(host, labels).map(Reply::Items))
             }
-            (Effect::Change(_, change), Some(Compared { roster, plan, get_kind })) => {
+            (Effect::Change(of, change), Some(Compared { user, roster, plan, get_kind })) if of == user => {
                 Some(roster.change(lua, host, plan, change, get_kind).map(|()| Reply::Done))
+            }
+            (Effect::FindBearers(..) | Effect::Change(..), _) => {
+                Some(Ok(Reply::Failed("the contact list was not compared".to_owned())))
             }
             _ => None,
         }
@@ -185,7 +189,7 @@ impl Running {
                     found.online = online && !is_known;
                     Reply::Compared(found)
                 };
-                self.compared = Some(Compared { roster, plan: plan.clone(), get_kind });
+                self.compared = Some(Compared { user: user.clone(), roster, plan: plan.clone(), get_kind });
                 Ok(Some(reply))
             }
             _ => Ok(None),
@@ -310,7 +314,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
         Effect::CheckStamp(user, _) => ("find_roster", name(user)?).into_lua_multi(lua),
         Effect::Compare(user, _) => ("compare", name(user)?).into_lua_multi(lua),
-        Effect::FindBearers(..) | Effect::Change(..) => Err(LuaError::runtime("no roster was compared")),
+        Effect::FindBearers(..) | Effect::Change(..) => Ok(LuaMultiValue::new()),
         Effect::SaveRoster(user, only, provenance) => {
             let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
             let provenance = match provenance {

@@ -57,6 +57,11 @@ impl Jids<'_> {
 impl Roster {
     /// A roster that Prosody has read; none if it could not.
     pub(super) fn of(lua: &Lua, items: LuaTable) -> LuaResult<Option<Roster>> {
+        // While presence is sent, sessions have a view of their roster.
+        let items = match items.metatable() {
+            Some(view) => view.raw_get::<Option<LuaTable>>("whole")?.unwrap_or(items),
+            None => items,
+        };
         let LuaValue::Table(metadata) = items.raw_get(false)? else { return Ok(None) };
         if convert::truth(&metadata.raw_get("broken")?) {
             return Ok(None);
