@@ -351,13 +351,10 @@ hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	handle:note_edit(roster, jid, not is_removal and groups or nil);
 end, 10);
 
--- Only rostermanager opens this store, and does so for each load and save.
 if roster_mode == "virtual" then
-	hook(host_session, "store-opened", function (event)
-		if event.store_name == "roster" then
-			event.store = effects.wrap_store(event.store, event.store_type);
-		end
-	end);
+	effects.guard_storage(true);
+elseif module.reloading then
+	effects.leave_rosters(handle); -- the option was another one
 end
 
 if contact_name == "nickname" then
@@ -485,7 +482,7 @@ local finish_presence = function () end;
 function module.unload()
 	local reloading = module.reloading;
 	spawn(finish_presence);
-	if roster_mode == "virtual" then
+	if roster_mode == "virtual" and not reloading then
 		effects.leave_rosters(handle);
 	end
 	spawn(function ()

@@ -127,15 +127,16 @@ function effects.forget_edits(_, username)
 	return virtual.forget_edits(username.."@"..host, loaded_rosters());
 end
 
--- Takes virtual items out of all rosters: after the unload, nothing keeps them from being stored. What is loaded next
--- learns what clients show.
+-- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is loaded
+-- again, clients show already what groups bring.
 function effects.leave_rosters(handle)
 	leaving = true;
 	for username, roster in pairs(loaded_rosters()) do
-		local digest = handle:leave_roster(username, roster);
-		local user = host_session.sessions[username];
+		local digest, user = handle:leave_roster(username, roster), host_session.sessions[username];
 		if user then user.groups_shown = digest; end
 	end
+	leaving = module.loaded == false;
+	virtual.guard_storage(false);
 end
 
 function effects.save_roster(_, username, contact_jid, provenance)
@@ -204,7 +205,7 @@ function effects.depart(_, username, jids)
 	return effects.send_presence(nil, username, told, true);
 end
 
-effects.wrap_store = virtual.wrap;
+effects.guard_storage = virtual.guard_storage;
 
 -- Notes that a subscription between two users of this host is about to change: that of `username` to `contact`, or the
 -- other way round.

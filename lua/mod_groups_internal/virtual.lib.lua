@@ -12,8 +12,8 @@ local edits_store = module:open_store("groups_contacts");
 local virtual = {};
 
 -- Virtual items of the same labels have a metatable in common. Each gets roster groups of its own as soon as they are
--- read, so that a change of one changes no other.
-local kinds = setmetatable({}, { __mode = "v" });
+-- read, so that a change of one changes no other. Items in memory outlive a reload.
+local kinds = setmetatable(module:shared("virtual_kinds"), { __mode = "v" });
 
 function virtual.get_kind(labels)
 	local key = concat(labels, "\0");
@@ -66,7 +66,7 @@ function virtual.forget_edits(jid, rosters)
 end
 
 -- Returns a store of contact lists that virtual items do not get into.
-function virtual.wrap(store, store_type)
+local function wrap(store, store_type)
 	local wrapped = {};
 	function wrapped.set(_, username, roster, ...)
 		local stored = type(roster) == "table" and native.to_store(roster);
@@ -93,6 +93,23 @@ function virtual.wrap(store, store_type)
 		end
 	end
 	return setmetatable(wrapped, { __index = store });
+end
+
+-- Only rostermanager opens this store, and does so for each load and save.
+local function wrap_opened(event)
+	if event.store_name == "roster" then
+		event.store = wrap(event.store, event.store_type);
+	end
+end
+
+-- Begins to keep virtual contacts out of storage, or ends it. This outlives a reload, as they do: should the module not
+-- load again, they still get into no storage.
+local guard = module:shared("storage_guard");
+function virtual.guard_storage(is_on)
+	local events = prosody.hosts[module.host].events;
+	if guard.handler then events.remove_handler("store-opened", guard.handler); end
+	guard.handler = is_on and wrap_opened or nil;
+	if is_on then events.add_handler("store-opened", wrap_opened); end
 end
 
 return virtual;

@@ -15,7 +15,9 @@ use mlua::prelude::*;
 use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::roster::{Roster, read_version};
-use crate::engine::{Answer, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text, room_node};
+use crate::engine::{
+    Answer, Comparison, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text, room_node,
+};
 
 /// What the shim's function for an effect returns when it has succeeded.
 #[derive(Clone, Copy)]
@@ -181,13 +183,12 @@ impl Running {
                 let (online, known, LuaValue::Function(get_kind)) = (convert::truth(&next()), next(), next()) else {
                     return Ok(None);
                 };
+                let is_known = !roster.is_shown() && known.as_u32() == Some(plan.digest);
                 let reply = if roster.is_unread(plan) {
                     Reply::Unread
                 } else {
-                    let mut found = roster.compare(lua, &self.host.name, user, plan, &get_kind)?;
-                    let is_known = !roster.is_shown() && known.as_u32() == Some(plan.digest);
-                    found.online = online && !is_known;
-                    Reply::Compared(found)
+                    let found = roster.compare(lua, &self.host.name, user, plan, &get_kind)?;
+                    Reply::Compared(Comparison { online: online && !is_known, ..found })
                 };
                 self.compared = Some(Compared { user: user.clone(), roster, plan: plan.clone(), get_kind });
                 Ok(Some(reply))

@@ -334,7 +334,7 @@ impl Roster {
         if self.layers.is_none() {
             return Ok(());
         }
-        let digest = self.state.raw_get::<Option<u32>>("digest")?.unwrap_or_default();
+        let digest = self.digest()?;
         self.metadata.raw_set("version", version_value(lua, self.stored_version()?.shown(digest))?)
     }
 
@@ -415,7 +415,7 @@ impl Roster {
         let Fact { item, below, edit, .. } = self.fact(0, jid, item.as_table())?;
         let name = layers.names.raw_get::<Option<LuaString>>(jid)?.map(|name| name.to_string_lossy());
         let replaced = Replaced { labels: kind_labels(&kind)?, name, item, below, edit };
-        let digest = self.state.raw_get::<Option<u32>>("digest")?.unwrap_or_default();
+        let digest = self.digest()?;
         let TakenIn { step, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
         self.take_step(lua, jid, &step, Some(&kind), name.as_deref())?;
         self.state.raw_set("digest", digest)
