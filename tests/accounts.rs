@@ -362,7 +362,7 @@ fn what_storage_rooms_and_contact_lists_have_otherwise_is_reported_and_mended() 
     assert_eq!(problems(&mut world, Engine::check), []);
     let jid = world.engine.info(b"c").unwrap().rooms()[0].clone();
     world.host.rooms.get_mut(&jid[..]).unwrap().members.clear();
-    let found = [Problem::AffiliationsDiffer { id: n("c"), jid, users: names(&["ann"]) }];
+    let found = [Problem::AffiliationsDiffer { id: n("c"), jid, users: vec![n("ann@localhost")] }];
     assert_eq!(problems(&mut world, Engine::check), found);
     assert_eq!(problems(&mut world, Engine::repair), found);
     assert_eq!(problems(&mut world, Engine::check), []);

@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Error, Event, Options};
+use groups_internal_native::engine::{Answer, Effect, Error, Event, Options, Value};
 use support::host::Room;
 use support::*;
 
@@ -28,15 +28,19 @@ fn a_chat_is_made_stored_opened_to_all_members_at_once_and_told() {
         .trace
         .iter()
         .map(|effect| match effect {
-            Effect::CreateRoom(name) if **name == *b"Chess" => "make",
+            Effect::NewId => "id",
+            Effect::CreateRoom(nodes) if *nodes == ["chess", "chess-id1", "id1"] => "make",
+            Effect::ConfigureRoom(_, to) if to.get("name") == Some(&Value::text(b"Chess")) => "set up",
+            Effect::SaveRoom(_) => "save",
             Effect::StoreInfo(..) => "store",
-            Effect::Affiliate(_, users, _) if users.len() == 3 => "let in",
+            Effect::ReadAffiliations(_, jids, false) if jids.len() == 3 => "look",
+            effect if sets(effect).len() == 3 => "let in",
             Effect::Fire(Event::ChatAdded { .. }) => "tell",
             Effect::Invite(_, _, users) if users.len() == 3 => "invite",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["make", "store", "let in", "tell", "invite"]);
+    assert_eq!(kinds, ["id", "make", "set up", "save", "store", "look", "let in", "save", "tell", "invite"]);
     let Event::ChatAdded { id, info, jid: room, name } = &world.host.events[0] else { panic!() };
     assert_eq!((id, &**room, &**name), (&n("g"), &b"room1@chats"[..], &b"Chess"[..]));
     assert_eq!(info.mucs, Some(vec![jid("room1")]), "the record has the new chat in it");
@@ -188,7 +192,7 @@ fn let_in(world: &World) -> Vec<String> {
 }
 
 fn looks(world: &World) -> usize {
-    world.host.count(|effect| matches!(effect, Effect::AlignRoom(..)))
+    world.host.count(|effect| matches!(effect, Effect::ReadAffiliations(..)))
 }
 
 #[test]
@@ -234,7 +238,7 @@ fn a_room_that_is_made_anew_is_set_up_as_the_groups() {
     let made = |owner: &str| Room { opened: true, owner: Some(n(owner)), ..Room::default() };
     for jid in [&b"room1@chats"[..], b"other@chats"] {
         world.host.rooms.insert(jid.to_vec(), made("eve"));
-        world.run(world.engine.room_made(jid)).unwrap();
+        world.run(world.engine.room_made(jid, Some(b"eve@localhost"))).unwrap();
     }
     let rooms = &world.host.rooms;
     let group = &rooms[&b"room1@chats"[..]];

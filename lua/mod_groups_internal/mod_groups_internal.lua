@@ -9,6 +9,7 @@ local VERSION = "1.0.0";
 local array = require "util.array";
 local async = require "util.async";
 local file_attributes = require "lfs".attributes;
+local jid_bare = require "util.jid".bare;
 local jid_prep = require "util.jid".prep;
 local jid_split = require "util.jid".split;
 local monotonic = require "util.time".monotonic;
@@ -93,6 +94,7 @@ local rosters_being_settled = module:shared("rosters_being_settled");
 local handle, options_err = native.open(host, module.reloading or false, {
 	chats = muc_host ~= nil;
 	row_writes = effects.has_row_writes();
+	random_room_ids = module:get_option_string("groups_chat_ids", "readable") == "random";
 	enforce_affiliations = module:get_option_boolean("groups_muc_enforce", false);
 	remove_contacts = module:get_option_boolean("groups_remove_contacts", false);
 	naming = contact_name;
@@ -437,13 +439,11 @@ local function watch_chat_host()
 	end);
 	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
 	hook(chats, "muc-room-pre-create", function (event)
-		run_hook(handle:room_made(event.room.jid), event);
+		run_hook(handle:room_made(event.room.jid, jid_bare(event.stanza.attr.from)), event);
 	end, -1500);
 	-- Another module makes a room, which mod_muc has only after this.
 	hook(chats, "muc-room-created", function (event)
-		if event.stanza or not handle:is_chat(event.room.jid) then return; end
-		run_hook(handle:room_made(event.room.jid), event);
-		module:add_timer(0, function () effects.save_room(nil, event.room.jid); end);
+		if not event.stanza then run_hook(handle:room_made(event.room.jid), event); end
 	end);
 	hook(chats, "muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then

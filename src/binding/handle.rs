@@ -206,8 +206,9 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         this.run(this.engine.account_purged(username(&user), last))
     });
     methods.add_method("room_restored", |_, this, jid: LuaString| this.run(this.engine.room_restored(&jid.as_bytes())));
-    methods.add_method("room_made", |_, this, jid: LuaString| this.run(this.engine.room_made(&jid.as_bytes())));
-    methods.add_method("is_chat", |_, this, jid: LuaString| Ok(this.engine.is_chat(&jid.as_bytes())));
+    methods.add_method("room_made", |_, this, (jid, maker): (LuaString, LuaValue)| {
+        this.run(this.engine.room_made(&jid.as_bytes(), convert::bytes(&maker).as_deref()))
+    });
     methods.add_method("room_touched", |_, this, jid: LuaString| {
         this.engine.room_touched(&jid.as_bytes());
         Ok(())

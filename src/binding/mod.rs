@@ -47,6 +47,7 @@ fn read_options(options: &LuaTable) -> LuaResult<Result<Options, String>> {
     Ok(Ok(Options {
         chats: option("chats")?,
         row_writes: option("row_writes")?,
+        random_room_ids: option("random_room_ids")?,
         enforce_affiliations: option("enforce_affiliations")?,
         remove_contacts: option("remove_contacts")?,
         naming,

@@ -33,7 +33,8 @@
 //! - `create`: creates, renames and deletes groups.
 //! - `members`, `bulk`: adds members and takes them out, one or many.
 //! - `partings`: notes what follows when members leave.
-//! - `chats`, `rooms`: adds and removes chats; aligns affiliations with membership.
+//! - `chats`, `rooms`: adds and removes chats; aligns rooms with membership.
+//! - `affiliations`: the rules for affiliations.
 //! - `room_saves`: saves rooms once for however many changes of a burst.
 //! - `deletions`: deleted accounts leave their groups; a group of that name survives the purge.
 //! - `audit`: `check` and `repair`.
@@ -74,9 +75,9 @@ pub use contacts::provenance::Provenance;
 pub use contacts::versions::{PushVersions, Version};
 pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, Reply, Section, Tie};
 pub use error::Error;
+pub use groups::affiliations::Shift;
 pub use groups::audit::Problem;
 pub use groups::create::GivenInfo;
-pub use groups::rooms::room_node;
 pub use operation::{Answer, Operation, Step, remember_panics};
 pub use state::info::{Details, Info, node};
 pub use state::marker::{Copy, Marker};
@@ -108,6 +109,8 @@ pub struct Options {
     pub chats: bool,
     /// Storage can write one row of a record for less than the whole (SQL can, files cannot).
     pub row_writes: bool,
+    /// Rooms are not named after their chats.
+    pub random_room_ids: bool,
     /// Whoever is not a member of a group loses the affiliation `member` to its rooms.
     pub enforce_affiliations: bool,
     /// Members who leave lose the contacts that the group has brought, and the others lose them.

@@ -296,10 +296,16 @@ impl Host {
     }
 }
 
+/// Which affiliations an effect sets, as `user: from to`.
+pub fn sets(effect: &Effect) -> Vec<String> {
+    let Effect::SetAffiliations(_, shifts) = effect else { return Vec::new() };
+    shifts.iter().map(|shift| format!("{}: {} {}", host::user(&shift.jid), shift.from, shift.to)).collect()
+}
+
 /// An effect that changes what other calls, or the next start, will see.
 pub fn is_store(effect: &Effect) -> bool {
     use Effect::{
-        CreateRoom, DestroyRoom, Fire, RenameRoom, SaveRoster, StoreInfo, StoreMarker, StoreMember, StoreMembers,
+        ConfigureRoom, CreateRoom, DestroyRoom, Fire, SaveRoster, StoreInfo, StoreMarker, StoreMember, StoreMembers,
     };
     matches!(
         effect,
@@ -309,7 +315,7 @@ pub fn is_store(effect: &Effect) -> bool {
             | StoreMarker(_)
             | CreateRoom(_)
             | DestroyRoom(_)
-            | RenameRoom(..)
+            | ConfigureRoom(..)
             | SaveRoster(..)
             | Fire(_)
     )

@@ -218,7 +218,7 @@ impl Call {
         let ids: Vec<_> = groups.iter().map(|(id, _)| id.clone()).collect();
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
             self.perform(Effect::Pause).await;
-            if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
+            if let Some(found) = self.inspect_rooms(&rooms).await {
                 problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
                     let Some(Text(has)) = has else { return Some(Problem::ChatMissing { id: id.clone(), jid }) };
                     let settings = changed_settings(&has);
@@ -314,7 +314,7 @@ impl Call {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let stored = match self.find(id) {
             Ok((key, info)) if info.has_room(jid) => {
-                if self.perform(Effect::FindRooms(vec![jid.into()])).await == Reply::Flags(vec![true]) {
+                if self.find_rooms(&[jid.into()]).await == Ok(vec![true]) {
                     // It was made anew meanwhile.
                     self.end(turn).await;
                     return Ok(());
