@@ -248,6 +248,48 @@ fn a_room_that_is_made_anew_is_set_up_as_the_groups() {
 }
 
 #[test]
+fn a_room_that_another_module_makes_anew_is_saved_when_the_chat_host_has_it() {
+    let mut world = meddled_with(with_chats());
+    world.host.rooms.insert(b"room1@chats".to_vec(), Room { opened: true, ..Room::default() });
+    world.run(world.engine.room_made(b"room1@chats", None)).unwrap();
+    let room = world.host.rooms.get_mut(&b"room1@chats"[..]).unwrap();
+    assert_eq!((room.opened, room.members.len()), (false, 2));
+    room.saved.clear();
+    world.settle();
+    world.check_rooms();
+}
+
+#[test]
+fn a_chat_host_that_is_missing_is_told_of_once_and_shown_until_it_is_there() {
+    let mut world = World::with(with_chats(), &[]);
+    world.host.down.insert("chats");
+    for _ in 0..2 {
+        world.run(world.engine.check_chat_host()).unwrap();
+        assert_eq!(world.host.status, "groups_muc_host is no active chat host");
+        assert_eq!(world.host.complaints().len(), 1, "{:?}", world.host.log);
+    }
+    world.host.down.clear();
+    world.run(world.engine.check_chat_host()).unwrap();
+    assert_eq!(world.host.status, "Loaded");
+}
+
+#[test]
+fn an_update_is_told_of_once_and_does_not_hide_what_is_worse() {
+    let mut world = World::with(with_chats(), &[]);
+    world.host.down.insert("chats");
+    world.run(world.engine.check_chat_host()).unwrap();
+    world.host.forget();
+    for _ in 0..2 {
+        world.run(world.engine.tell_of_update()).unwrap();
+    }
+    assert_eq!(world.host.status, "groups_muc_host is no active chat host");
+    assert_eq!(world.host.complaints().len(), 1, "{:?}", world.host.log);
+    world.host.down.clear();
+    world.run(world.engine.check_chat_host()).unwrap();
+    assert_eq!(world.host.status, "An update is installed: restart Prosody to use it");
+}
+
+#[test]
 fn a_ban_given_by_hand_stays_and_is_told_of_with_room_and_user() {
     let mut world = meddled_with(with_chats());
     world.host.banned.insert(n("bob"));

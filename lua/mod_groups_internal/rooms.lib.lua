@@ -13,7 +13,7 @@ local effects = {};
 local function get_muc()
 	local session = muc_host and prosody.hosts[muc_host];
 	local muc = session and session.modules and session.modules.muc;
-	return muc and muc.get_room_from_jid and muc or nil, "the chat host is not there";
+	return muc and muc.get_room_from_jid and muc or nil, ("%q, which is no active chat host"):format(muc_host);
 end
 
 -- Returns a room that is neither missing nor destroyed. `context` may have one that is being made.
@@ -33,10 +33,6 @@ local function on_room(missing, act)
 		if not room then return missing, "there is no such room"; end
 		return act(room, ...);
 	end
-end
-
-function effects.has_muc()
-	return get_muc() ~= nil;
 end
 
 function effects.create_room(_, nodes)

@@ -61,6 +61,11 @@ function effects.log(_, level, line)
 	return true;
 end
 
+function effects.show_status(_, kind, text)
+	module:set_status(kind, text, true);
+	return true;
+end
+
 effects.new_id = new_id;
 
 function effects.fire(_, event, payload)

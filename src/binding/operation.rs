@@ -49,7 +49,19 @@ enum Expected {
 pub(super) struct Running {
     operation: Option<Operation>,
     expected: Expected,
+    returns: Returns,
     host: Rc<Host>,
+}
+
+/// What the caller of an operation gets that does not answer.
+#[derive(Clone, Copy)]
+pub(super) enum Returns {
+    /// `true`; or nil and the error.
+    Truth,
+    /// `true`; or `false` and the error.
+    Falsehood,
+    /// Nothing.
+    Nothing,
 }
 
 /// What the operations of a handle share.
@@ -63,8 +75,8 @@ pub(super) struct Host {
 }
 
 impl Running {
-    pub(super) fn new(operation: Operation, host: Rc<Host>) -> Running {
-        Running { operation: Some(operation), expected: Expected::Done, host }
+    pub(super) fn new(operation: Operation, returns: Returns, host: Rc<Host>) -> Running {
+        Running { operation: Some(operation), expected: Expected::Done, returns, host }
     }
 
     fn resume(&mut self, lua: &Lua, now: f64, values: LuaMultiValue) -> LuaResult<LuaMultiValue> {
@@ -80,7 +92,11 @@ impl Running {
             }
             Step::Done(result) => {
                 self.operation = None;
-                result_values(lua, result)
+                match (self.returns, result) {
+                    (Returns::Nothing, _) => LuaValue::Nil.into_lua_multi(lua),
+                    (Returns::Falsehood, Err(error)) => (LuaValue::Nil, false, error.as_str()).into_lua_multi(lua),
+                    (_, result) => result_values(lua, result),
+                }
             }
             Step::Panicked(place) => {
                 (self.operation, self.expected) = (None, Expected::Done);
@@ -144,6 +160,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Wait => "wait".into_lua_multi(lua),
         Effect::Wake => "wake".into_lua_multi(lua),
         Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
+        Effect::ShowStatus(level, text) => ("show_status", level_name(*level), *text).into_lua_multi(lua),
         Effect::NewId => "new_id".into_lua_multi(lua),
         Effect::Pause => "pause".into_lua_multi(lua),
         Effect::ListGroups => "list_groups".into_lua_multi(lua),
@@ -225,6 +242,7 @@ fn level_name(level: Level) -> &'static str {
     match level {
         Level::Error => "error",
         Level::Warn => "warn",
+        Level::Info => "info",
         Level::Debug => "debug",
     }
 }

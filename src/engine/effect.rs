@@ -27,6 +27,8 @@ pub enum Effect {
     Pause,
     /// Write a line to the log. `Done`.
     Log(Level, String),
+    /// Show what is wrong with the module, or that nothing is. `Done`.
+    ShowStatus(Level, &'static str),
     /// Make a new group id. `Text`.
     NewId,
 
@@ -122,6 +124,8 @@ pub enum Level {
     Error,
     /// Something was off and has been handled.
     Warn,
+    /// What whoever runs the server looks for.
+    Info,
     /// The rest.
     Debug,
 }

@@ -18,6 +18,7 @@
 //! - `operation`: operations that stop at every effect.
 //! - `turns`: turns at a group, at the marker, at a roster and at the background work.
 //! - `start`: reads groups and the marker from storage, and takes up open work.
+//! - `condition`: what is wrong, as the module's status shows it.
 //! - `error`: the errors that callers see.
 //! - `collector`: when Lua's collector is put off.
 //!
@@ -53,6 +54,7 @@
 //! - `partings`, `withdrawals`, `spared`: why a contact is given up, withdrawn, or left out for a session.
 
 mod collector;
+mod condition;
 mod contacts;
 mod effect;
 mod error;
@@ -86,6 +88,7 @@ pub use state::snapshot::SnapshotError;
 pub use state::stored::StoredMembers;
 pub use state::value::{Text, Value};
 
+use condition::Condition;
 use contacts::digest::Digests;
 use contacts::outbox::Outbox;
 use contacts::partings::Partings;
@@ -97,6 +100,7 @@ use contacts::work::Work;
 use groups::deletions::Deletions;
 use groups::room_saves::RoomSaves;
 use operation::Call;
+use start::Start;
 use state::accounts::Accounts;
 use state::directory::{Directory, GroupKey};
 use state::unsettled::Unsettled;
@@ -154,6 +158,8 @@ pub(crate) struct State {
     /// The host's name.
     host: Arc<str>,
     options: Options,
+    condition: Condition,
+    start: Start,
     phase: Phase,
     directory: Directory,
     accounts: Accounts,
@@ -208,6 +214,8 @@ impl Engine {
         let state = State {
             host: host.into(),
             options,
+            condition: Condition::default(),
+            start: Start::default(),
             phase: Phase::Empty,
             directory: Directory::default(),
             accounts: Accounts::default(),
@@ -241,12 +249,20 @@ impl Engine {
             state.changes += 1;
         }
         state.unsettled.was_virtual |= options.virtual_contacts;
+        // Prosody begins with none for each load.
+        state.condition = Condition::default();
         state.options = options;
     }
 
     /// Whether storage has been read.
     pub fn is_ready(&self) -> bool {
         self.0.state.lock().phase == Phase::Ready
+    }
+
+    /// Whether storage is being read for the first time.
+    pub fn is_loading(&self) -> bool {
+        let mut state = self.0.state.lock();
+        state.phase == Phase::Empty && state.turns.is_taken(&turns::Place::Start)
     }
 
     /// Ends the engine: operations that still run answer [`Error::Internal`] at their next step.
@@ -297,14 +313,7 @@ impl Engine {
 
     /// How much there is, and how much of it is open.
     pub fn status(&self) -> Status {
-        let Some(state) = self.open_state() else { return Status::default() };
-        Status {
-            groups: state.directory.groups().len(),
-            memberships: state.directory.groups().map(|(_, group)| group.members().len()).sum(),
-            unsettled: state.work.busy().len(),
-            failing: state.work.failing(),
-            delayed: state.unsettled.groups.values().filter(|&&delayed| delayed).count(),
-        }
+        self.open_state().map(|state| state.status()).unwrap_or_default()
     }
 
     fn start<F>(&self, start: impl FnOnce(Call) -> F) -> Operation
@@ -316,6 +325,16 @@ impl Engine {
 }
 
 impl State {
+    fn status(&self) -> Status {
+        Status {
+            groups: self.directory.groups().len(),
+            memberships: self.directory.groups().map(|(_, group)| group.members().len()).sum(),
+            unsettled: self.work.busy().len(),
+            failing: self.work.failing(),
+            delayed: self.unsettled.groups.values().filter(|&&delayed| delayed).count(),
+        }
+    }
+
     /// Whether what groups bring is to be in storage: not with virtual contacts, but for what is still to be cleared
     /// away.
     fn stores_contacts(&self) -> bool {

@@ -90,6 +90,8 @@ pub struct Host {
     pub tick: f64,
     pub next_id: u32,
     pub next_room: u32,
+    /// What the shell shows.
+    pub status: &'static str,
 }
 
 fn failed() -> Reply {
@@ -143,6 +145,10 @@ impl Host {
             }
             Effect::Log(level, text) => {
                 self.log.push((*level, text.clone()));
+                Reply::Done
+            }
+            Effect::ShowStatus(_, text) => {
+                self.status = text;
                 Reply::Done
             }
             Effect::NewId => {

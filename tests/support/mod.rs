@@ -10,8 +10,6 @@ pub mod host;
 pub mod people;
 pub mod roster;
 
-use std::collections::BTreeSet;
-
 use groups_internal_native::engine::{Answer, Effect, Engine, Error, Event, Name, Operation, Options, Reply, Step};
 
 pub use chance::config;
@@ -113,10 +111,7 @@ impl World {
 
     /// What the shim does when the module is loaded.
     pub fn start(&mut self) {
-        self.run(self.engine.load(EPOCH + self.minutes)).expect("storage can be read");
-        let loaded = self.host.sessions.keys().chain(self.host.cache.keys()).cloned().collect::<BTreeSet<_>>();
-        self.run(self.engine.reconcile_loaded(loaded.into_iter().collect()))
-            .expect("rosters in memory can be reconciled");
+        self.run(self.engine.load(EPOCH + self.minutes, "")).expect("storage can be read");
     }
 
     /// The server is killed and started again: what was in memory is gone.
@@ -273,7 +268,11 @@ impl Host {
     /// The warnings and errors of the log.
     pub fn complaints(&self) -> Vec<&str> {
         use groups_internal_native::engine::Level;
-        self.log.iter().filter(|(level, _)| *level != Level::Debug).map(|(_, text)| text.as_str()).collect()
+        self.log
+            .iter()
+            .filter(|(level, _)| matches!(level, Level::Error | Level::Warn))
+            .map(|(_, text)| text.as_str())
+            .collect()
     }
 
     /// The events as `+group`, `=group`, `-group`, `+user`, `-user`, `+chat`, `=chat`, `-chat`; `=` is for a change.
