@@ -276,13 +276,19 @@ hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	effects.note_edit(handle, roster, jid, contact, not is_removal and table.concat(groups, "\0") or nil);
 end, 10);
 
--- Only rostermanager opens this store, and does so for each load and save.
+-- Only rostermanager opens this store, and does so for each load and save. What other modules wrap it in gets stored
+-- contacts only.
 if roster_mode == "virtual" then
+	local function refuse_save()
+		return nil, "it might get contacts that are not to be stored, see the error in the log";
+	end
 	hook(host_session, "store-opened", function (event)
-		if event.store_name == "roster" then
-			event.store = effects.wrap_store(event.store, event.store_type);
-		end
-	end);
+		if event.store_name ~= "roster" then return; end
+		local store = event.store;
+		-- Should the next line throw.
+		event.store = setmetatable({ set = refuse_save, set_keys = refuse_save }, { __index = store });
+		event.store = effects.wrap_store(store, event.store_type);
+	end, -10);
 end
 
 if contact_name == "nickname" then
@@ -327,16 +333,12 @@ end);
 
 -- Above mod_roster, which would unsubscribe from every contact with two saves each.
 hook(prosody, "user-deleted", function (event)
-	if event.host == host then
-		run_hook(handle:account_deleted(event.username));
-	end
+	if event.host == host then run_hook(handle:account_deleted(event.username)); end
 end, 310);
 
 -- Below mod_roster, which reads the roster once more: a new account of that name must not be given it.
 hook(prosody, "user-deleted", function (event)
-	if event.host == host then
-		effects.release_roster(nil, event.username);
-	end
+	if event.host == host then effects.release_roster(nil, event.username); end
 end, -1000);
 
 hook(prosody, "server-stopping", function ()
@@ -347,11 +349,9 @@ end);
 local function watch_chat_host()
 	local chats = muc_host and prosody.hosts[muc_host];
 	if not chats then return; end
-	-- In a timer: the room may be read in the midst of an effect.
 	hook(chats, "muc-room-restored", function (event)
-		module:add_timer(0, function ()
-			run_apart(handle:room_restored(event.room.jid));
-		end);
+		handle:room_restored(event.room.jid);
+		plan_work();
 	end);
 	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
 	hook(chats, "muc-room-pre-create", function (event)
@@ -402,9 +402,7 @@ function module.unload()
 	spawn(function ()
 		run(handle:flush(flush_time));
 		-- A reload goes on with the engine as it is.
-		if not reloading then
-			handle:close();
-		end
+		if not reloading then handle:close(); end
 	end);
 end
 

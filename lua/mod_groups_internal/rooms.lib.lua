@@ -47,16 +47,12 @@ function effects.create_room(_, nodes)
 	return nil, err or "no further room is allowed";
 end
 
-function effects.discard_room(_, jid)
-	local muc, err = get_muc();
-	if not muc then return nil, err; end
-	local room = muc.get_room_from_jid(jid);
-	if room then
-		muc.forget_room(room);
-		muc.delete_room(room);
-	end
+effects.discard_room = on_room(true, function (room)
+	local muc = get_muc();
+	muc.forget_room(room);
+	muc.delete_room(room);
 	return true;
-end
+end);
 
 effects.destroy_room = on_room(true, function (room)
 	local ok, err = room:destroy();

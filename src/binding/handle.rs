@@ -208,7 +208,10 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("account_deleted", |_, this, user: LuaString| {
         this.run(this.engine.account_deleted(username(&user)))
     });
-    methods.add_method("room_restored", |_, this, jid: LuaString| this.run(this.engine.room_restored(&jid.as_bytes())));
+    methods.add_method("room_restored", |_, this, jid: LuaString| {
+        this.engine.room_restored(&jid.as_bytes());
+        Ok(())
+    });
     methods.add_method("room_made", |_, this, (jid, maker): (LuaString, LuaValue)| {
         this.run(this.engine.room_made(&jid.as_bytes(), convert::bytes(&maker).as_deref()))
     });

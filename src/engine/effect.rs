@@ -23,8 +23,6 @@ pub enum Effect {
     Wait,
     /// Let the waiting operations look again. `Done`.
     Wake,
-    /// Let others have their turn, where the caller can wait. `Done`.
-    Pause,
     /// Write a line to the log. `Done`.
     Log(Level, String),
     /// Show what is wrong with the module, or that nothing is. `Done`.

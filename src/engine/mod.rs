@@ -185,6 +185,8 @@ pub(crate) struct State {
     told_of_chats: bool,
     /// Rooms whose affiliations are as membership says, as far as is known.
     aligned: HashSet<Box<[u8]>>,
+    /// Rooms that were read from storage, and are to be aligned.
+    restored_rooms: BTreeSet<Box<[u8]>>,
     room_saves: RoomSaves,
     turns: Turns,
 }
@@ -235,6 +237,7 @@ impl Engine {
             copies: BTreeMap::new(),
             told_of_chats: false,
             aligned: HashSet::new(),
+            restored_rooms: BTreeSet::new(),
             room_saves: RoomSaves::default(),
             turns: Turns::default(),
         };

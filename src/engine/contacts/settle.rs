@@ -51,6 +51,7 @@ impl Engine {
                 return Ok(Answer::Done);
             }
             call.restore_endangered().await;
+            call.align_restored().await;
             call.state().work.credit.renew();
             call.settle_urgent().await;
             call.finish_deletions().await;
@@ -399,7 +400,7 @@ impl Call {
 impl State {
     /// When there is something to do, in seconds.
     fn next_work(&mut self, now: f64) -> Option<f64> {
-        if !self.is_calm() {
+        if !self.is_calm() || !self.restored_rooms.is_empty() {
             return Some(now);
         }
         let purges = self.deletions.next_purge();

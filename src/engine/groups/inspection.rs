@@ -45,7 +45,7 @@ impl Call {
     pub(crate) async fn inspect_groups(&self, ids: &[Name], misspelt: &HashSet<Name>) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();
         for id in ids {
-            self.perform(Effect::Pause).await;
+            self.pause().await;
             if self.record_differs(id).await? {
                 problems.push(Problem::RecordDiffers { id: id.clone() });
             }
@@ -117,7 +117,7 @@ impl Call {
         let mut problems = Vec::new();
         let mut suspects: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         for &user in users {
-            self.perform(Effect::Pause).await;
+            self.pause().await;
             let (name, skip) = {
                 let state = self.state();
                 let open = &state.unsettled;

@@ -82,21 +82,12 @@ impl Engine {
         })
     }
 
-    /// Aligns the affiliations of a room that has been read from storage (`muc-room-restored`), if it is a group's.
-    pub fn room_restored(&self, jid: &[u8]) -> Operation {
-        let jid: Box<[u8]> = jid.into();
-        self.start(move |call| async move {
-            call.ready().await?;
-            let group = {
-                let mut state = call.state();
-                state.aligned.remove(&jid);
-                state.group_of_room(&jid)
-            };
-            if let Some((id, _)) = group {
-                call.align_room(&id, &jid).await;
-            }
-            Ok(Answer::Done)
-        })
+    /// Notes that a room has been read from storage (`muc-room-restored`), perhaps in the midst of an effect: it is
+    /// aligned later, if it is a group's.
+    pub fn room_restored(&self, jid: &[u8]) {
+        let mut state = self.0.state.lock();
+        state.aligned.remove(jid);
+        state.restored_rooms.insert(jid.into());
     }
 
     /// Notes that somebody else has set an affiliation in a room: the next `sync` of its group aligns the room.
@@ -106,6 +97,17 @@ impl Engine {
 }
 
 impl Call {
+    /// Aligns the affiliations of a room that was read from storage.
+    pub(crate) async fn align_restored(&self) {
+        let room = {
+            let mut state = self.state();
+            state.restored_rooms.pop_first().map(|jid| (state.group_of_room(&jid), jid))
+        };
+        if let Some((Some((id, _)), jid)) = room {
+            self.align_room(&id, &jid).await;
+        }
+    }
+
     /// Aligns the rooms of a group to which something may have happened.
     pub(crate) async fn align_rooms(&self, id: &Name) {
         let Ok((_, info)) = self.find(id) else { return };
