@@ -64,7 +64,8 @@ describe("an update, with Prosody "..harness.version.." and storage "..harness.s
 		install("99.1.0");
 		local mark = server:log_mark();
 		assert.is_false(reload());
-		assert.equal(1, lines(mark, "version 99%.1%.0 waits%. An update is installed: restart Prosody to use it"));
+		assert.equal(1, lines(mark, "version 99%.1%.0 waits for a restart"));
+		assert.equal(1, lines(mark, "\twarn\t[^\n]*An update is installed: restart Prosody to use it"));
 		assert.equal(0, lines(mark, "\terror\t"));
 		assert.equal(0, lines(mark, "traceback"));
 		assert.same({ "warn", "An update is installed: restart Prosody to use it" }, { status()[1], status()[2] });

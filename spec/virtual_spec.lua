@@ -202,6 +202,41 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		assert.is_false(is_short(a, third));
 	end);
 
+	it("are stored neither if the store of rosters cannot be wrapped, and the log says so once", function ()
+		local a, b = accounts(2);
+		world.group(server, "Unwrapped", { a, b });
+		world.login(server, a);
+		world.forget(server);
+		local mark = server:log_mark();
+		local saved = server:eval([[
+			local username = ...;
+			local rostermanager = require "core.rostermanager";
+			-- Another module's store, of which ours can make nothing.
+			local function replace(event)
+				if event.store_name ~= "roster" then return; end
+				local store = event.store;
+				event.store = setmetatable({}, { __index = function (_, key)
+					if key == "set_keys" then error("on purpose"); end
+					return store[key];
+				end });
+			end
+			module:context(host):hook("store-opened", replace, -5);
+			local roster = hosts[host].sessions[username].roster;
+			local saved = { rostermanager.save_roster(username, host, roster) or false };
+			for jid in pairs(roster) do
+				if jid then saved[#saved + 1] = rostermanager.save_roster(username, host, roster, jid) or false; end
+			end
+			module:context(host):unhook("store-opened", replace);
+			return saved]], a);
+		assert.same({ false, false }, saved);
+		assert.same({}, world.writes(server));
+		assert.equal(1, select(2, server:log_text(mark):gsub("\terror\t[^\n]*store%-opened[^\n]*restart Prosody", "")));
+		assert.is_true(server:eval([[
+			local username = ...;
+			local roster = hosts[host].sessions[username].roster;
+			return require "core.rostermanager".save_roster(username, host, roster) or false]], a));
+	end);
+
 	it("push the version that a client is told at its next login", function ()
 		local a, b, c, d = accounts(4);
 		local id = world.group(server, "Pushed", { a, b });

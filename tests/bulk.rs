@@ -47,7 +47,7 @@ fn a_list_of_members_takes_one_write_one_change_of_each_room_and_an_event_for_ea
         world.host.forget();
         assert_eq!(world.add_all(&FIVE), Ok(Answer::Done));
         assert_eq!(world.record_writes(), 1);
-        assert_eq!(world.host.count(|e| matches!(e, Effect::Affiliate(..))), 1);
+        assert_eq!(world.host.count(|e| matches!(e, Effect::SetAffiliations(..))), 1);
         assert_eq!(world.host.told(), ["+ann", "+bob", "+carl", "+dora", "+emil"]);
         world.settle();
         assert_eq!(world.host.saves(), 5, "each contact list is saved once");

@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Error, Event, Options};
+use groups_internal_native::engine::{Answer, Effect, Error, Event, Options, Value};
 use support::host::Room;
 use support::*;
 
@@ -28,15 +28,19 @@ fn a_chat_is_made_stored_opened_to_all_members_at_once_and_told() {
         .trace
         .iter()
         .map(|effect| match effect {
-            Effect::CreateRoom(name) if **name == *b"Chess" => "make",
+            Effect::NewId => "id",
+            Effect::CreateRoom(nodes) if *nodes == ["chess", "chess-id1", "id1"] => "make",
+            Effect::ConfigureRoom(_, to) if to.get("name") == Some(&Value::text(b"Chess")) => "set up",
+            Effect::SaveRoom(_) => "save",
             Effect::StoreInfo(..) => "store",
-            Effect::Affiliate(_, users, _) if users.len() == 3 => "let in",
+            Effect::ReadAffiliations(_, jids, false) if jids.len() == 3 => "look",
+            effect if sets(effect).len() == 3 => "let in",
             Effect::Fire(Event::ChatAdded { .. }) => "tell",
             Effect::Invite(_, _, users) if users.len() == 3 => "invite",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["make", "store", "let in", "tell", "invite"]);
+    assert_eq!(kinds, ["id", "make", "set up", "save", "store", "look", "let in", "save", "tell", "invite"]);
     let Event::ChatAdded { id, info, jid: room, name } = &world.host.events[0] else { panic!() };
     assert_eq!((id, &**room, &**name), (&n("g"), &b"room1@chats"[..], &b"Chess"[..]));
     assert_eq!(info.mucs, Some(vec![jid("room1")]), "the record has the new chat in it");
@@ -188,7 +192,7 @@ fn let_in(world: &World) -> Vec<String> {
 }
 
 fn looks(world: &World) -> usize {
-    world.host.count(|effect| matches!(effect, Effect::AlignRoom(..)))
+    world.host.count(|effect| matches!(effect, Effect::ReadAffiliations(..)))
 }
 
 #[test]
@@ -223,8 +227,9 @@ fn a_room_is_aligned_once_until_something_happens_to_it() {
 #[test]
 fn a_room_that_is_read_from_storage_is_aligned() {
     let mut world = meddled_with(with_chats());
-    world.run(world.engine.room_restored(b"room1@chats")).unwrap();
-    world.run(world.engine.room_restored(b"other@chats")).unwrap();
+    world.engine.room_restored(b"room1@chats");
+    world.engine.room_restored(b"other@chats");
+    world.settle();
     assert_eq!((looks(&world), let_in(&world).len()), (1, 3));
 }
 
@@ -234,13 +239,55 @@ fn a_room_that_is_made_anew_is_set_up_as_the_groups() {
     let made = |owner: &str| Room { opened: true, owner: Some(n(owner)), ..Room::default() };
     for jid in [&b"room1@chats"[..], b"other@chats"] {
         world.host.rooms.insert(jid.to_vec(), made("eve"));
-        world.run(world.engine.room_made(jid)).unwrap();
+        world.run(world.engine.room_made(jid, Some(b"eve@localhost"))).unwrap();
     }
     let rooms = &world.host.rooms;
     let group = &rooms[&b"room1@chats"[..]];
     assert_eq!((group.opened, group.owner.clone(), group.members.len()), (false, None, 2));
     assert_eq!(group.name, b"G");
     assert_eq!(rooms[&b"other@chats"[..]], made("eve"));
+}
+
+#[test]
+fn a_room_that_another_module_makes_anew_is_saved_when_the_chat_host_has_it() {
+    let mut world = meddled_with(with_chats());
+    world.host.rooms.insert(b"room1@chats".to_vec(), Room { opened: true, ..Room::default() });
+    world.run(world.engine.room_made(b"room1@chats", None)).unwrap();
+    let room = world.host.rooms.get_mut(&b"room1@chats"[..]).unwrap();
+    assert_eq!((room.opened, room.members.len()), (false, 2));
+    room.saved.clear();
+    world.settle();
+    world.check_rooms();
+}
+
+#[test]
+fn a_chat_host_that_is_missing_is_told_of_once_and_shown_until_it_is_there() {
+    let mut world = World::with(with_chats(), &[]);
+    world.host.down.insert("chats");
+    for _ in 0..2 {
+        world.run(world.engine.check_chat_host()).unwrap();
+        assert_eq!(world.host.status, "groups_muc_host is no active chat host");
+        assert_eq!(world.host.complaints().len(), 1, "{:?}", world.host.log);
+    }
+    world.host.down.clear();
+    world.run(world.engine.check_chat_host()).unwrap();
+    assert_eq!(world.host.status, "Loaded");
+}
+
+#[test]
+fn an_update_is_told_of_once_and_does_not_hide_what_is_worse() {
+    let mut world = World::with(with_chats(), &[]);
+    world.host.down.insert("chats");
+    world.run(world.engine.check_chat_host()).unwrap();
+    world.host.forget();
+    for _ in 0..2 {
+        world.run(world.engine.tell_of_update()).unwrap();
+    }
+    assert_eq!(world.host.status, "groups_muc_host is no active chat host");
+    assert_eq!(world.host.complaints().len(), 1, "{:?}", world.host.log);
+    world.host.down.clear();
+    world.run(world.engine.check_chat_host()).unwrap();
+    assert_eq!(world.host.status, "An update is installed: restart Prosody to use it");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn strike_everywhere(cases: &[Case], strikes: &[Strike], judge: fn(&mut World, &
                 trials.attempt(&place, || {
                     if matches!(strike, Strike::Fail | Strike::Throw) {
                         let failed = outcome == Outcome::Done(Err(Error::Internal));
-                        assert_eq!(failed, (case.needs)(&effect), "it ended in {outcome:?}");
+                        assert_eq!(failed, (case.needs)(&world.host, &effect), "it ended in {outcome:?}");
                     }
                     judge(&mut world, case, &outcome, &effect);
                 });

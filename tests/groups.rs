@@ -335,7 +335,7 @@ fn operations_begun_before_storage_was_read_go_on_when_it_is() {
     let mut world = World::stopped(Options { chats: true, row_writes: false, ..Options::default() }, &["ann"]);
     world.host.infos.insert(n("g"), Info::named((*b"G").into()).to_value());
     let add = world.engine.add_member(given("g"), given("ann"), false);
-    let load = world.engine.load(EPOCH);
+    let load = world.engine.load(EPOCH, "");
     let (results, _) = Together::new([add, load]).run(&mut world, false, |runnable| runnable[0]);
     assert_eq!(results, [Ok(Answer::Done), Ok(Answer::Done)]);
     assert_eq!(world.members("g"), ["ann"]);

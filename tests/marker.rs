@@ -142,7 +142,7 @@ fn without_a_generation_in_storage_contact_lists_are_left_alone_until_there_is_o
     let mut world = World::with_group(&["ann", "bob"]);
     world.rename("g", "Better").unwrap();
     world.kill();
-    let mut load = world.engine.load(EPOCH);
+    let mut load = world.engine.load(EPOCH, "");
     let mut reply = groups_internal_native::engine::Reply::Done;
     while let groups_internal_native::engine::Step::Effect(effect) = load.resume(world.host.now, reply) {
         let fails = matches!(effect, Effect::StoreMarker(_));
@@ -166,13 +166,16 @@ fn stores_that_cannot_be_listed_or_a_record_that_cannot_be_read_fail_the_load_wh
         let mut world = stopped();
         from_the_lua_module(&mut world);
         world.host.down.insert(area);
-        assert_eq!(world.run(world.engine.load(EPOCH)), Err(Error::Internal));
+        assert_eq!(world.run(world.engine.load(EPOCH, "")), Err(Error::Internal));
         assert!(!world.engine.is_ready());
-        assert_eq!(world.engine.next_work(world.host.now), None);
+        assert!(!world.engine.is_loading());
         assert!(!world.host.complaints().is_empty());
+        assert_eq!(world.host.status, "Groups cannot be read from storage (see log)");
+        world.settle_within(100.0);
+        assert!(!world.engine.is_ready());
         world.host.down.clear();
-        world.start();
         world.settle();
+        assert_eq!(world.host.status, "Loaded");
         world.check_agreement();
         world.check_contacts();
     }
@@ -182,7 +185,7 @@ fn stores_that_cannot_be_listed_or_a_record_that_cannot_be_read_fail_the_load_wh
 fn a_group_that_cannot_be_read_is_left_out_and_left_alone() {
     let mut world = stopped();
     from_the_lua_module(&mut world);
-    let load = world.engine.load(EPOCH);
+    let load = world.engine.load(EPOCH, "");
     let (outcome, _) =
         world.run_struck_among(load, 0, Strike::Fail, |e| matches!(e, Effect::ReadGroup(id) if *id == n("g")));
     assert_eq!(outcome, Outcome::Done(Ok(Answer::Done)));
@@ -215,8 +218,8 @@ fn members_of_another_module_without_a_group_are_left_alone() {
 #[test]
 fn loading_again_changes_nothing() {
     let mut world = World::with_group(&["ann", "bob"]);
-    assert_eq!(world.run(world.engine.load(EPOCH)), Ok(Answer::Done));
-    assert_eq!(world.host.trace, []);
+    assert_eq!(world.run(world.engine.load(EPOCH, "")), Ok(Answer::Done));
+    assert!(matches!(world.host.trace[..], [Effect::ListRosters(_)]), "{:?}", world.host.trace);
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn a_crash_anywhere_in_a_start_is_made_good_by_the_next() {
         for at in 0.. {
             let mut world = stopped();
             from_the_lua_module(&mut world);
-            let load = world.engine.load(EPOCH);
+            let load = world.engine.load(EPOCH, "");
             if world.run_struck(load, at, strike).is_none() {
                 break;
             }

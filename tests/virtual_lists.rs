@@ -12,6 +12,7 @@ use support::roster::Items;
 use support::*;
 
 const SHOWN: Options = Options {
+    random_room_ids: false,
     chats: false,
     row_writes: false,
     enforce_affiliations: false,

@@ -8,7 +8,7 @@ local VERSION = "1.0.0";
 
 local array = require "util.array";
 local async = require "util.async";
-local file_attributes = require "lfs".attributes;
+local jid_bare = require "util.jid".bare;
 local jid_prep = require "util.jid".prep;
 local jid_split = require "util.jid".split;
 local monotonic = require "util.time".monotonic;
@@ -24,11 +24,6 @@ local roster_mode = module:get_option_string("groups_roster_mode", "permanent");
 -- How long lists are saved for when the server stops or the module is unloaded, in seconds. What is not saved by then
 -- is made good at the next start.
 local flush_time = 5;
--- When loading is tried again after storage failed, in seconds.
-local load_retry = 30;
--- When the records of a group that has the name of a deleted account are restored, in seconds after the deletion: the
--- purge follows the event, and storage that waits may be late.
-local purge_watch = { 0, 1, 10 };
 
 -- Ends loading with one line in the log. Prosody adds a traceback to an error that is a string; to its other code this
 -- one looks like a string.
@@ -40,12 +35,6 @@ local function refuse(text)
 			return function (_, ...) return string[method](text, ...); end;
 		end;
 	}), 0);
-end
-
--- What tells the library in storage from the one that has replaced it since.
-local function stamp(path)
-	local file = path and file_attributes(path);
-	return file and ("%d %d %d"):format(file.ino, file.size, file.modification);
 end
 
 local function load_native()
@@ -60,9 +49,7 @@ local function load_native()
 	local version = ok and type(native) == "table" and native.version or "unknown";
 	local path = package.searchpath("groups_internal_native", package.cpath);
 	if version == VERSION then
-		-- The table is the process's: what is in it, the first load has put there.
-		native.stamp = native.stamp or stamp(path);
-		return native, native.stamp ~= stamp(path);
+		return native, native.is_replaced(path);
 	end
 	local problem = "is missing in "..directory;
 	if ok then
@@ -93,6 +80,7 @@ local rosters_being_settled = module:shared("rosters_being_settled");
 local handle, options_err = native.open(host, module.reloading or false, {
 	chats = muc_host ~= nil;
 	row_writes = effects.has_row_writes();
+	random_room_ids = module:get_option_string("groups_chat_ids", "readable") == "random";
 	enforce_affiliations = module:get_option_boolean("groups_muc_enforce", false);
 	remove_contacts = module:get_option_boolean("groups_remove_contacts", false);
 	naming = contact_name;
@@ -116,24 +104,20 @@ local function perform(context, name, ...)
 	return finish(name, xpcall(effects[name], traceback, context, ...));
 end
 
-local plan_work; -- forward declaration
+local plan_work, drive; -- forward declarations
 
--- Takes the time after the reply is there: budgets are to see how long it took.
-local function resume(operation, ...)
-	return operation:resume(monotonic(), ...);
+-- Drives an operation to its end, in the caller's coroutine. Returns what the operation returns. The time is taken
+-- after the reply is there: budgets are to see how long it took.
+local function run(operation, context, ...)
+	return drive(operation, context, operation:resume(monotonic(), ...));
 end
 
-local function drive(operation, context, effect, ...)
-	if not effect then
-		plan_work();
-		return ...;
+function drive(operation, context, effect, ...)
+	if effect then
+		return run(operation, context, perform(context, effect, ...));
 	end
-	return drive(operation, context, resume(operation, perform(context, effect, ...)));
-end
-
--- Drives an operation to its end, in the caller's coroutine. Returns what the operation returns.
-local function run(operation, context)
-	return drive(operation, context, resume(operation));
+	plan_work();
+	return ...;
 end
 
 -- Drives an operation, or several, where nobody waits for the outcome.
@@ -172,74 +156,24 @@ function plan_work()
 	end);
 end
 
--- What is wrong, by subject, as the shell's module:list() shows it.
-local troubles = {};
-
--- Shows what is wrong with storage or the chat host, or that it is well again. Returns true if that is new.
-local function set_trouble(subject, text)
-	if troubles[subject] == text then return false; end
-	troubles[subject] = text;
-	local trouble = troubles.storage or troubles.chats;
-	module:set_status(trouble and "error" or troubles.update and "warn" or "info", trouble or troubles.update or "Loaded",
-		true);
-	return true;
-end
-
 -- Updates: Prosody keeps the library that it has loaded until its process ends.
 
-local restart_due = "An update is installed: restart Prosody to use it";
-
 if is_replaced then
-	set_trouble("update", restart_due);
-	module:log("warn", "The library of this module was replaced since Prosody has loaded it, and the old one is still "
-		.."used. %s", restart_due);
+	run_apart(handle:tell_of_update());
 end
 
 -- Prosody calls this before it unloads the module for a reload, and lets the module run on if it throws. The files of
 -- another version would refuse to load with the library in memory.
 function module.save()
-	local file = io.open(module.path);
-	local version = file and file:read("a"):match('\nlocal VERSION = "([^"]+)";');
-	if file then file:close(); end
+	local version = native.version_of(module.path);
 	if version == VERSION then return nil; end
-	set_trouble("update", restart_due);
-	refuse(("version %s goes on, and version %s waits. %s"):format(VERSION, version or "unknown", restart_due));
-end
-
--- Loading
-
-local is_start = not module.reloading;
-
--- One line for whoever looks whether the module runs.
-local function tell_start()
-	local status = handle:status();
-	local _, driver = require "core.storagemanager".get_driver(host, "groups");
-	module:log("info", "Groups: %d, memberships: %d, storage: %s, contact lists: %s, chats: %s", status.groups,
-		status.memberships, driver, roster_mode, muc_host or "none");
-end
-
-local loading;
-
-local function load_groups()
-	loading = true;
-	spawn(function ()
-		local ok = run(handle:load(math.floor(os.time() / 60)));
-		if ok then
-			set_trouble("storage", nil);
-			if is_start then tell_start(); end
-			is_start = false;
-			run(handle:reconcile_loaded(effects.list_rosters(nil, math.huge)));
-		else
-			set_trouble("storage", "Groups cannot be read from storage (see log)");
-			module:add_timer(load_retry, load_groups);
-		end
-		loading = false;
-	end);
+	run_apart(handle:tell_of_update());
+	refuse(("version %s goes on, and version %s waits for a restart"):format(VERSION, version or "unknown"));
 end
 
 -- Waits until groups have been read from storage, where that is possible.
 local function await_groups()
-	while loading and not handle:is_ready() and async.ready() do
+	while handle:is_loading() and async.ready() do
 		effects.wait();
 	end
 end
@@ -257,23 +191,13 @@ end
 -- Those that run an operation to its end.
 for _, name in ipairs {
 	"create", "set_info", "delete", "add_member", "remove_member", "add_members", "remove_members", "set_members",
-	"add_group_chat", "remove_group_chat", "check", "repair", "restore",
+	"add_group_chat", "remove_group_chat", "sync", "emit_member_events", "check", "repair", "restore",
 } do
 	module.environment[name] = function (...)
 		local operation, err = handle[name](handle, ...);
 		if not operation then return nil, err; end
 		return run(operation);
 	end;
-end
-
-function sync(group_id)
-	run(handle:sync(group_id));
-end
-
-function emit_member_events(group_id)
-	local ok, err = run(handle:emit_member_events(group_id));
-	if not ok then return false, err; end
-	return true;
 end
 
 function get_group_chats(group_id)
@@ -399,22 +323,12 @@ end);
 
 -- Above mod_roster, which would unsubscribe from every contact with two saves each.
 hook(prosody, "user-deleted", function (event)
-	if event.host ~= host then return; end
-	local username = event.username;
-	run_hook(handle:account_deleted(username));
-	if not handle:is_endangered(username) then return; end
-	for i, delay in ipairs(purge_watch) do
-		module:add_timer(delay, function ()
-			run_apart(handle:account_purged(username, i == #purge_watch));
-		end);
-	end
+	if event.host == host then run_hook(handle:account_deleted(event.username)); end
 end, 310);
 
 -- Below mod_roster, which reads the roster once more: a new account of that name must not be given it.
 hook(prosody, "user-deleted", function (event)
-	if event.host == host then
-		effects.release_roster(nil, event.username);
-	end
+	if event.host == host then effects.release_roster(nil, event.username); end
 end, -1000);
 
 hook(prosody, "server-stopping", function ()
@@ -425,21 +339,17 @@ end);
 local function watch_chat_host()
 	local chats = muc_host and prosody.hosts[muc_host];
 	if not chats then return; end
-	-- In a timer: the room may be read in the midst of an effect.
 	hook(chats, "muc-room-restored", function (event)
-		module:add_timer(0, function ()
-			run_apart(handle:room_restored(event.room.jid));
-		end);
+		handle:room_restored(event.room.jid);
+		plan_work();
 	end);
 	-- Somebody makes a room. Below mod_muc, which makes that one its owner and then has the room.
 	hook(chats, "muc-room-pre-create", function (event)
-		run_hook(handle:room_made(event.room.jid), event);
+		run_hook(handle:room_made(event.room.jid, jid_bare(event.stanza.attr.from)), event);
 	end, -1500);
 	-- Another module makes a room, which mod_muc has only after this.
 	hook(chats, "muc-room-created", function (event)
-		if event.stanza or not handle:is_chat(event.room.jid) then return; end
-		run_hook(handle:room_made(event.room.jid), event);
-		module:add_timer(0, function () effects.save_room(nil, event.room.jid); end);
+		if not event.stanza then run_hook(handle:room_made(event.room.jid), event); end
 	end);
 	hook(chats, "muc-set-affiliation", function (event)
 		if not effects.is_in_batch(event.room) then
@@ -450,31 +360,25 @@ end
 
 watch_chat_host();
 
-local function check_muc_host()
-	local is_missing = muc_host and not effects.has_muc();
-	if set_trouble("chats", is_missing and "groups_muc_host is no active chat host" or nil) and is_missing then
-		module:log("error", "groups_muc_host is %q, which is no active chat host: "
-			.."add Component %q \"muc\" to the configuration", muc_host, muc_host);
-	end
+local function check_chat_host()
+	run_apart(handle:check_chat_host());
 end
 
 hook(prosody, "host-activated", function (activated)
 	if activated == muc_host then
 		watch_chat_host();
 		-- Its modules may be loaded after this.
-		module:add_timer(0, check_muc_host);
+		module:add_timer(0, check_chat_host);
 	end
 end);
 hook(prosody, "host-deactivated", function (deactivated)
-	if deactivated == muc_host then
-		set_trouble("chats", "groups_muc_host is no active chat host");
-	end
+	if deactivated == muc_host then check_chat_host(); end
 end);
 
 if prosody.start_time then
-	check_muc_host();
+	check_chat_host();
 else
-	hook(prosody, "server-started", check_muc_host);
+	hook(prosody, "server-started", check_chat_host);
 end
 
 local finish_presence = function () end;
@@ -488,9 +392,7 @@ function module.unload()
 	spawn(function ()
 		run(handle:flush(flush_time));
 		-- A reload goes on with the engine as it is.
-		if not reloading then
-			handle:close();
-		end
+		if not reloading then handle:close(); end
 	end);
 end
 
@@ -523,5 +425,7 @@ if require "core.statsmanager".get_metric_registry() then
 	module:require("metrics")(effects);
 end
 
-load_groups();
+local _, driver = require "core.storagemanager".get_driver(host, "groups");
+run_apart(handle:load(math.floor(os.time() / 60),
+	("storage: %s, contact lists: %s, chats: %s"):format(driver, roster_mode, muc_host or "none")));
 await_groups();

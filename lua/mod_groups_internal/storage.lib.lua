@@ -37,15 +37,6 @@ function effects.wait()
 	return true;
 end
 
-function effects.pause()
-	if async.ready() then
-		local wait, done = async.waiter();
-		add_task(0, done);
-		wait();
-	end
-	return true;
-end
-
 -- In a timer: resuming them here would nest one coroutine in the other, as many as wait.
 function effects.wake()
 	add_task(0, function ()
@@ -58,6 +49,11 @@ end
 
 function effects.log(_, level, line)
 	module:log(level, "%s", line);
+	return true;
+end
+
+function effects.show_status(_, kind, text)
+	module:set_status(kind, text, true);
 	return true;
 end
 

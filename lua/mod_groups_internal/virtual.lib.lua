@@ -95,11 +95,25 @@ local function wrap(store, store_type)
 	return setmetatable(wrapped, { __index = store });
 end
 
--- Only rostermanager opens this store, and does so for each load and save.
+local function refuse_save()
+	return nil, "it might get contacts that are not to be stored, see the error in the log";
+end
+
+local failed = false;
+
+-- Only rostermanager opens this store, and does so for each load and save. What other modules wrap it in gets stored
+-- contacts only.
 local function wrap_opened(event)
-	if event.store_name == "roster" then
-		event.store = wrap(event.store, event.store_type);
+	if event.store_name ~= "roster" then return; end
+	local ok, wrapped = pcall(wrap, event.store, event.store_type);
+	if not ok then
+		if not failed then
+			module:log("error", "The store of contact lists cannot be wrapped, and no list is saved meanwhile: report this as "
+				.."a bug, and set groups_roster_mode to \"permanent\" if it goes on. %s", wrapped);
+		end
+		failed, wrapped = true, setmetatable({ set = refuse_save, set_keys = refuse_save }, { __index = event.store });
 	end
+	event.store = wrapped;
 end
 
 -- Begins to keep virtual contacts out of storage, or ends it. This outlives a reload, as they do: should the module not
@@ -109,7 +123,7 @@ function virtual.guard_storage(is_on)
 	local events = prosody.hosts[module.host].events;
 	if guard.handler then events.remove_handler("store-opened", guard.handler); end
 	guard.handler = is_on and wrap_opened or nil;
-	if is_on then events.add_handler("store-opened", wrap_opened); end
+	if is_on then events.add_handler("store-opened", wrap_opened, -10); end
 end
 
 return virtual;

@@ -53,7 +53,7 @@ pub(super) fn list<'a>(lua: &Lua, items: impl ExactSizeIterator<Item = &'a [u8]>
     Ok(table)
 }
 
-fn list_of(lua: &Lua, words: &[&'static str]) -> LuaResult<LuaTable> {
+pub(super) fn list_of(lua: &Lua, words: &[&'static str]) -> LuaResult<LuaTable> {
     list(lua, words.iter().map(|word| word.as_bytes()))
 }
 

@@ -6,7 +6,7 @@ use mlua::prelude::*;
 
 use super::convert;
 use super::kept::{LastLists, LastRecord};
-use super::operation::{Host, Running};
+use super::operation::{Host, Returns, Running};
 use super::roster::{Roster, username};
 use crate::engine::{Engine, Error, Given, GivenInfo, Name, Operation, Value};
 
@@ -25,7 +25,11 @@ impl Handle {
     }
 
     fn run(&self, operation: Operation) -> LuaResult<Running> {
-        Ok(Running::new(operation, Rc::clone(&self.host)))
+        self.run_returning(operation, Returns::Truth)
+    }
+
+    fn run_returning(&self, operation: Operation, returns: Returns) -> LuaResult<Running> {
+        Ok(Running::new(operation, returns, Rc::clone(&self.host)))
     }
 }
 
@@ -56,7 +60,7 @@ impl LuaUserData for Handle {
 }
 
 fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("is_ready", |_, this, ()| Ok(this.engine.is_ready()));
+    methods.add_method("is_loading", |_, this, ()| Ok(this.engine.is_loading()));
     methods.add_method("exists", |_, this, id: LuaValue| {
         Ok(convert::bytes(&id).is_some_and(|id| this.engine.exists(&id)))
     });
@@ -100,7 +104,9 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
 }
 
 fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("load", |_, this, epoch: u64| this.run(this.engine.load(epoch)));
+    methods.add_method("load", |_, this, (epoch, setup): (u64, String)| this.run(this.engine.load(epoch, &setup)));
+    methods.add_method("check_chat_host", |_, this, ()| this.run(this.engine.check_chat_host()));
+    methods.add_method("tell_of_update", |_, this, ()| this.run(this.engine.tell_of_update()));
     methods.add_method("create", |lua, this, (info, chat, id): (LuaValue, LuaValue, LuaValue)| {
         let Ok(name) = convert::name_in(&info) else {
             return (LuaValue::Nil, Error::BadRequest.as_str()).into_lua_multi(lua);
@@ -146,7 +152,8 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         this.run(this.engine.remove_group_chat(id.as_deref(), room.as_deref()))
     });
     methods.add_method("emit_member_events", |_, this, id: LuaValue| {
-        this.run(this.engine.emit_member_events(convert::bytes(&id).as_deref()))
+        let operation = this.engine.emit_member_events(convert::bytes(&id).as_deref());
+        this.run_returning(operation, Returns::Falsehood)
     });
     methods.add_method("restore", |lua, this, blob: LuaValue| {
         match this.engine.restore(&convert::bytes(&blob).unwrap_or_default()) {
@@ -157,9 +164,8 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
 }
 
 fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("sync", |_, this, id: LuaValue| this.run(this.engine.sync(convert::bytes(&id).as_deref())));
-    methods.add_method("reconcile_loaded", |_, this, users: Vec<LuaString>| {
-        this.run(this.engine.reconcile_loaded(users.iter().map(username).collect()))
+    methods.add_method("sync", |_, this, id: LuaValue| {
+        this.run_returning(this.engine.sync(convert::bytes(&id).as_deref()), Returns::Nothing)
     });
     methods.add_method("roster_loaded", |_, this, (user, unsaved): (LuaString, bool)| {
         this.run(this.engine.roster_loaded(username(&user), unsaved))
@@ -207,17 +213,17 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("account_deleted", |_, this, user: LuaString| {
         this.run(this.engine.account_deleted(username(&user)))
     });
-    methods.add_method("account_purged", |_, this, (user, last): (LuaString, bool)| {
-        this.run(this.engine.account_purged(username(&user), last))
+    methods.add_method("room_restored", |_, this, jid: LuaString| {
+        this.engine.room_restored(&jid.as_bytes());
+        Ok(())
     });
-    methods.add_method("room_restored", |_, this, jid: LuaString| this.run(this.engine.room_restored(&jid.as_bytes())));
-    methods.add_method("room_made", |_, this, jid: LuaString| this.run(this.engine.room_made(&jid.as_bytes())));
-    methods.add_method("is_chat", |_, this, jid: LuaString| Ok(this.engine.is_chat(&jid.as_bytes())));
+    methods.add_method("room_made", |_, this, (jid, maker): (LuaString, LuaValue)| {
+        this.run(this.engine.room_made(&jid.as_bytes(), convert::bytes(&maker).as_deref()))
+    });
     methods.add_method("room_touched", |_, this, jid: LuaString| {
         this.engine.room_touched(&jid.as_bytes());
         Ok(())
     });
-    methods.add_method("is_endangered", |_, this, user: LuaString| Ok(this.engine.is_endangered(&username(&user))));
     methods.add_method("flush", |_, this, seconds: f64| this.run(this.engine.flush(seconds)));
     methods.add_method("work", |_, this, began: f64| this.run(this.engine.work().since(began)));
     methods.add_method("next_work", |_, this, now: f64| Ok(this.engine.next_work(now)));

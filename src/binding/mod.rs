@@ -12,9 +12,10 @@ mod operation;
 mod roster;
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 
 use mlua::prelude::*;
-use once_cell::sync::Lazy;
+use once_cell::sync::{Lazy, OnceCell};
 use parking_lot::Mutex;
 
 use crate::engine::{Engine, Naming, Options, remember_panics};
@@ -47,6 +48,7 @@ fn read_options(options: &LuaTable) -> LuaResult<Result<Options, String>> {
     Ok(Ok(Options {
         chats: option("chats")?,
         row_writes: option("row_writes")?,
+        random_room_ids: option("random_room_ids")?,
         enforce_affiliations: option("enforce_affiliations")?,
         remove_contacts: option("remove_contacts")?,
         naming,
@@ -82,6 +84,26 @@ fn close(host: &str) {
     }
 }
 
+/// What tells the library in storage from the one that has replaced it since.
+type Stamp = (u64, u64, Option<std::time::SystemTime>);
+
+/// The stamp of the library when it was loaded: the process has it until it ends.
+static STAMP: OnceCell<Option<Stamp>> = OnceCell::new();
+
+/// Whether the library at this path is another than at the first call.
+fn is_replaced(_: &Lua, path: String) -> LuaResult<bool> {
+    let file = std::fs::metadata(path).ok();
+    let stamp = file.map(|file| (file.ino(), file.len(), file.modified().ok()));
+    Ok(*STAMP.get_or_init(|| stamp) != stamp)
+}
+
+/// The version for which the shim at this path was written.
+fn version_of(_: &Lua, path: String) -> LuaResult<Option<String>> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let version = text.lines().find_map(|line| line.strip_prefix("local VERSION = \"")?.strip_suffix("\";"));
+    Ok(version.map(str::to_owned))
+}
+
 /// Reads groups for an import: returns `{ groups, left_out }`, or nil and what is wrong where.
 fn read_groups(lua: &Lua, (text, host): (LuaString, String)) -> LuaResult<LuaMultiValue> {
     match crate::import::read(&text.as_bytes(), &host) {
@@ -98,6 +120,8 @@ fn library(lua: &Lua) -> LuaResult<LuaTable> {
     let exports = lua.create_table()?;
     exports.raw_set("version", env!("CARGO_PKG_VERSION"))?;
     exports.raw_set("open", lua.create_function(open)?)?;
+    exports.raw_set("is_replaced", lua.create_function(is_replaced)?)?;
+    exports.raw_set("version_of", lua.create_function(version_of)?)?;
     exports.raw_set("export_format", crate::import::FORMAT)?;
     exports.raw_set("read_groups", lua.create_function(read_groups)?)?;
     exports.raw_set("collector", lua.create_function(|_, ()| Ok(collector::Handle::default()))?)?;

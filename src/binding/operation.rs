@@ -16,7 +16,7 @@ use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::roster::{Roster, read_version};
 use crate::engine::{
-    Answer, Comparison, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text, room_node,
+    Answer, Comparison, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text,
 };
 
 /// What the shim's function for an effect returns when it has succeeded.
@@ -48,8 +48,8 @@ enum Expected {
     Edits,
     /// `true` and a version or nil.
     Pushed,
-    /// Two arrays of strings.
-    Room,
+    /// An array of strings, and words in one string; or `"absent"`.
+    Affiliations,
     /// `true`; `nil`, a reason and a version; or `"broken"`.
     Saved,
 }
@@ -60,6 +60,7 @@ pub(super) struct Running {
     /// What the shim is doing.
     effect: Effect,
     compared: Option<Compared>,
+    returns: Returns,
     host: Rc<Host>,
 }
 
@@ -69,6 +70,17 @@ struct Compared {
     roster: Roster,
     plan: Plan,
     get_kind: LuaFunction,
+}
+
+/// What the caller of an operation gets that does not answer.
+#[derive(Clone, Copy)]
+pub(super) enum Returns {
+    /// `true`; or nil and the error.
+    Truth,
+    /// `true`; or `false` and the error.
+    Falsehood,
+    /// Nothing.
+    Nothing,
 }
 
 /// What the operations of a handle share.
@@ -82,8 +94,8 @@ pub(super) struct Host {
 }
 
 impl Running {
-    pub(super) fn new(operation: Operation, host: Rc<Host>) -> Running {
-        Running { operation: Some(operation), effect: Effect::Pause, compared: None, host }
+    pub(super) fn new(operation: Operation, returns: Returns, host: Rc<Host>) -> Running {
+        Running { operation: Some(operation), effect: Effect::Wake, compared: None, returns, host }
     }
 
     fn resume(&mut self, lua: &Lua, now: f64, values: LuaMultiValue) -> LuaResult<LuaMultiValue> {
@@ -104,10 +116,14 @@ impl Running {
                 }
                 Step::Done(result) => {
                     self.operation = None;
-                    return result_values(lua, result);
+                    return match (self.returns, result) {
+                        (Returns::Nothing, _) => LuaValue::Nil.into_lua_multi(lua),
+                        (Returns::Falsehood, Err(error)) => (LuaValue::Nil, false, error.as_str()).into_lua_multi(lua),
+                        (_, result) => result_values(lua, result),
+                    };
                 }
                 Step::Panicked(place) => {
-                    (self.operation, self.effect) = (None, Effect::Pause);
+                    (self.operation, self.effect) = (None, Effect::Wake);
                     let line = format!("An operation failed by a bug in groups_internal_native.so: {place}");
                     return ("log", level_name(Level::Error), line).into_lua_multi(lua);
                 }
@@ -224,16 +240,12 @@ fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMulti
 fn expected(effect: &Effect) -> Expected {
     match effect {
         Effect::NewId | Effect::CreateRoom(_) => Expected::Text,
-        Effect::ListGroups
-        | Effect::ListAccounts
-        | Effect::ListRosters(_)
-        | Effect::SetUpRoom(..)
-        | Effect::Affiliate(..)
-        | Effect::Disaffiliate(..)
-        | Effect::CompareRoom(..) => Expected::Names,
-        Effect::InspectRooms(_) | Effect::FindNicknames(_) => Expected::Texts,
-        Effect::FindRooms(_) | Effect::FindAccounts(_) | Effect::FindRosters(_) => Expected::Flags,
-        Effect::AlignRoom(..) => Expected::Room,
+        Effect::ListGroups | Effect::ListAccounts | Effect::ListRosters(_) | Effect::SetAffiliations(..) => {
+            Expected::Names
+        }
+        Effect::InspectRooms(..) | Effect::FindNicknames(_) => Expected::Texts,
+        Effect::FindAccounts(_) | Effect::FindRosters(_) => Expected::Flags,
+        Effect::ReadAffiliations(..) => Expected::Affiliations,
         Effect::ReadMarker => Expected::Value,
         Effect::ReadGroup(_) => Expected::Record,
         Effect::LoadRoster(_) => Expected::Loaded,
@@ -256,8 +268,8 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Wait => "wait".into_lua_multi(lua),
         Effect::Wake => "wake".into_lua_multi(lua),
         Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
+        Effect::ShowStatus(level, text) => ("show_status", level_name(*level), *text).into_lua_multi(lua),
         Effect::NewId => "new_id".into_lua_multi(lua),
-        Effect::Pause => "pause".into_lua_multi(lua),
         Effect::ListGroups => "list_groups".into_lua_multi(lua),
         Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),
         Effect::StoreInfo(id, info) => {
@@ -277,31 +289,28 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             // Under the host's own key.
             ("store_marker", LuaValue::Nil, convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua)
         }
-        Effect::CreateRoom(title) => ("create_room", text(title)?, room_node(title)).into_lua_multi(lua),
+        Effect::CreateRoom(nodes) => {
+            ("create_room", convert::list(lua, nodes.iter().map(String::as_bytes))?).into_lua_multi(lua)
+        }
         Effect::DiscardRoom(jid) => ("discard_room", text(jid)?).into_lua_multi(lua),
         Effect::DestroyRoom(jid) => ("destroy_room", text(jid)?).into_lua_multi(lua),
-        Effect::RenameRoom(jid, title) => ("rename_room", text(jid)?, text(title)?).into_lua_multi(lua),
-        Effect::FindRooms(rooms) => {
-            ("find_rooms", convert::list(lua, rooms.iter().map(AsRef::as_ref))?).into_lua_multi(lua)
+        Effect::ConfigureRoom(jid, settings) => {
+            ("configure_room", text(jid)?, convert::to_lua(lua, settings)?).into_lua_multi(lua)
         }
-        Effect::InspectRooms(rooms) => {
-            ("inspect_rooms", convert::list(lua, rooms.iter().map(AsRef::as_ref))?).into_lua_multi(lua)
+        Effect::InspectRooms(rooms, settings) => {
+            let rooms = convert::list(lua, rooms.iter().map(AsRef::as_ref))?;
+            ("inspect_rooms", rooms, convert::list_of(lua, settings)?).into_lua_multi(lua)
         }
-        Effect::SetUpRoom(room, title, users) => {
-            let title = title.as_ref().map(|title| text(title)).transpose()?;
-            ("set_up_room", text(room)?, title, jids(users)?).into_lua_multi(lua)
+        Effect::ReadAffiliations(room, jids, with_members) => {
+            ("read_affiliations", text(room)?, names(jids)?, *with_members).into_lua_multi(lua)
         }
-        Effect::Affiliate(room, users, later) => ("affiliate", text(room)?, jids(users)?, *later).into_lua_multi(lua),
-        Effect::Disaffiliate(room, users, later) => {
-            ("disaffiliate", text(room)?, jids(users)?, *later).into_lua_multi(lua)
+        Effect::SetAffiliations(room, shifts) => {
+            let jids = convert::list(lua, shifts.iter().map(|shift| shift.jid.as_bytes()))?;
+            let from = convert::list(lua, shifts.iter().map(|shift| shift.from.as_bytes()))?;
+            let to = convert::list(lua, shifts.iter().map(|shift| shift.to.as_bytes()))?;
+            ("set_affiliations", text(room)?, jids, from, to).into_lua_multi(lua)
         }
         Effect::SaveRoom(room) => ("save_room", text(room)?).into_lua_multi(lua),
-        Effect::AlignRoom(room, users, enforce) => {
-            ("align_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
-        }
-        Effect::CompareRoom(room, users, enforce) => {
-            ("compare_room", text(room)?, jids(users)?, *enforce).into_lua_multi(lua)
-        }
         Effect::Invite(room, group, users) => ("invite", text(room)?, jids(users)?, group.as_str()).into_lua_multi(lua),
         Effect::Fire(event) => {
             let (event_name, payload) = convert::event(lua, event, &host.name)?;
@@ -341,6 +350,7 @@ fn level_name(level: Level) -> &'static str {
     match level {
         Level::Error => "error",
         Level::Warn => "warn",
+        Level::Info => "info",
         Level::Debug => "debug",
     }
 }
@@ -352,7 +362,11 @@ fn read_success(expected: Expected, first: LuaValue, mut rest: impl Iterator<Ite
         Expected::Saved => Reply::Saved,
         Expected::Text => Reply::Text(convert::bytes(&first)?.into()),
         Expected::Names => Reply::Names(names(&first)?),
-        Expected::Room => Reply::Room { refused: names(&first)?, banned: names(&next())? },
+        Expected::Affiliations => {
+            let held = String::from_utf8(convert::bytes(&next())?).ok()?;
+            let held = held.split_ascii_whitespace().map(str::to_owned).collect();
+            Reply::Affiliations { held, members: names(&first)? }
+        }
         Expected::Flags => Reply::Flags(first.as_table()?.sequence_values::<bool>().collect::<LuaResult<_>>().ok()?),
         Expected::Texts => {
             let texts = first.as_table()?.sequence_values::<LuaValue>();

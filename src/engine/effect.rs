@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::engine::contacts::item::{Edit, Fact, Item, Labels};
 use crate::engine::contacts::versions::Version;
+use crate::engine::groups::affiliations::Shift;
 use crate::engine::state::info::Info;
 use crate::engine::state::marker::Marker;
 use crate::engine::state::name::Name;
@@ -23,10 +24,10 @@ pub enum Effect {
     Wait,
     /// Let the waiting operations look again. `Done`.
     Wake,
-    /// Let others have their turn, where the caller can wait. `Done`.
-    Pause,
     /// Write a line to the log. `Done`.
     Log(Level, String),
+    /// Show what is wrong with the module, or that nothing is. `Done`.
+    ShowStatus(Level, &'static str),
     /// Make a new group id. `Text`.
     NewId,
 
@@ -45,35 +46,26 @@ pub enum Effect {
     /// Write the marker. `Done`.
     StoreMarker(Marker),
 
-    /// Create and save a room of this name on the chat host. `Text`: its JID.
-    CreateRoom(Box<[u8]>),
+    /// Create a room on the chat host under the first of these ids that is free. `Text`: its JID.
+    CreateRoom(Vec<String>),
     /// Remove a room without a trace: it was made for something that did not come about. `Done`.
     DiscardRoom(Box<[u8]>),
     /// Destroy a room, which tells those in it. `Done`; a missing room is no failure.
     DestroyRoom(Box<[u8]>),
-    /// Give a room another name. `Done`.
-    RenameRoom(Box<[u8]>, Box<[u8]>),
-    /// Which of these rooms are there? `Flags`, or `Failed` when the chat host cannot say.
-    FindRooms(Vec<Box<[u8]>>),
-    /// Which of the settings that a group's room has do these have? `Texts`: their names, and nothing for a room that is
-    /// not there. `Failed` when the chat host cannot say.
-    InspectRooms(Vec<Box<[u8]>>),
-    /// Make users members of a room who have no affiliation, give it the settings of a group's room, and save it. With
-    /// a name, it was made anew: it gets that name, and whoever made it loses the affiliation that came with that.
-    /// `Names`: the refused.
-    SetUpRoom(Box<[u8]>, Option<Box<[u8]>>, Vec<Name>),
-    /// Make users members of a room, unless they have an affiliation already, and save it once; with `true`, not yet:
-    /// [`Effect::SaveRoom`] follows. `Names`: the refused.
-    Affiliate(Box<[u8]>, Vec<Name>, bool),
-    /// Take the affiliation of users to a room away, and save it once; with `true`, not yet. `Names`: the refused.
-    Disaffiliate(Box<[u8]>, Vec<Name>, bool),
+    /// Give a room these settings: a table of values by the names that Prosody has for them. Nobody is to configure it
+    /// first. `Done`.
+    ConfigureRoom(Box<[u8]>, Value),
+    /// Which of these settings are on in these rooms? `Texts`: their names, and nothing for a room that is not there.
+    /// `Failed` when the chat host cannot say.
+    InspectRooms(Vec<Box<[u8]>>, Vec<&'static str>),
+    /// Which affiliations do these bare JIDs have to a room, and, with `true`, who are its members? `Affiliations`, or
+    /// `Absent` if there is no such room.
+    ReadAffiliations(Box<[u8]>, Vec<Name>, bool),
+    /// Set affiliations to a room that are still as they were read. It is not saved: [`Effect::SaveRoom`] follows.
+    /// `Names`: the bare JIDs of the refused.
+    SetAffiliations(Box<[u8]>, Vec<Shift>),
     /// Save a room. `Done`; a missing room is no failure.
     SaveRoom(Box<[u8]>),
-    /// Make users members of a room who have no affiliation, and save it once. With `true`, take the affiliation
-    /// `member` of everybody else away. `Room`.
-    AlignRoom(Box<[u8]>, Vec<Name>, bool),
-    /// What [`Effect::AlignRoom`] would change. `Names`: the JIDs of those concerned.
-    CompareRoom(Box<[u8]>, Vec<Name>, bool),
     /// Invite users to a room: its JID, what its group is called, and the users. `Done`.
     Invite(Box<[u8]>, String, Vec<Name>),
 
@@ -132,6 +124,8 @@ pub enum Level {
     Error,
     /// Something was off and has been handled.
     Warn,
+    /// What whoever runs the server looks for.
+    Info,
     /// The rest.
     Debug,
 }
@@ -160,12 +154,12 @@ pub enum Reply {
         /// The record in `groups`.
         members: Option<StoredMembers>,
     },
-    /// A room's affiliations are aligned with membership.
-    Room {
-        /// Whose affiliation another module would not have changed.
-        refused: Vec<Name>,
-        /// Who is banned.
-        banned: Vec<Name>,
+    /// Affiliations to a room.
+    Affiliations {
+        /// Those of the JIDs asked about, in order: the words that Prosody has for them.
+        held: Vec<String>,
+        /// The bare JIDs of its members, if they were asked for.
+        members: Vec<Name>,
     },
     /// A roster is in memory. True if it was there before.
     Loaded(bool),
@@ -194,6 +188,7 @@ impl Reply {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Reply::Failed(reason) => reason,
+            Reply::Absent => "it is not there",
             _ => "the answer makes no sense",
         }
     }

@@ -18,6 +18,7 @@
 //! - `operation`: operations that stop at every effect.
 //! - `turns`: turns at a group, at the marker, at a roster and at the background work.
 //! - `start`: reads groups and the marker from storage, and takes up open work.
+//! - `condition`: what is wrong, as the module's status shows it.
 //! - `error`: the errors that callers see.
 //! - `collector`: when Lua's collector is put off.
 //!
@@ -33,7 +34,8 @@
 //! - `create`: creates, renames and deletes groups.
 //! - `members`, `bulk`: adds members and takes them out, one or many.
 //! - `partings`: notes what follows when members leave.
-//! - `chats`, `rooms`: adds and removes chats; aligns affiliations with membership.
+//! - `chats`, `rooms`: adds and removes chats; aligns rooms with membership.
+//! - `affiliations`: the rules for affiliations.
 //! - `room_saves`: saves rooms once for however many changes of a burst.
 //! - `deletions`: deleted accounts leave their groups; a group of that name survives the purge.
 //! - `audit`: `check` and `repair`.
@@ -52,6 +54,7 @@
 //! - `partings`, `withdrawals`, `spared`: why a contact is given up, withdrawn, or left out for a session.
 
 mod collector;
+mod condition;
 mod contacts;
 mod effect;
 mod error;
@@ -74,9 +77,9 @@ pub use contacts::provenance::Provenance;
 pub use contacts::versions::{PushVersions, Version};
 pub use effect::{Change, Comparison, Effect, Event, Level, Naming, Plan, Push, Reply, Section, Tie};
 pub use error::Error;
+pub use groups::affiliations::Shift;
 pub use groups::audit::Problem;
 pub use groups::create::GivenInfo;
-pub use groups::rooms::room_node;
 pub use operation::{Answer, Operation, Step, remember_panics};
 pub use state::info::{Details, Info, node};
 pub use state::marker::{Copy, Marker};
@@ -85,6 +88,7 @@ pub use state::snapshot::SnapshotError;
 pub use state::stored::StoredMembers;
 pub use state::value::{Text, Value};
 
+use condition::Condition;
 use contacts::digest::Digests;
 use contacts::outbox::Outbox;
 use contacts::partings::Partings;
@@ -96,6 +100,7 @@ use contacts::work::Work;
 use groups::deletions::Deletions;
 use groups::room_saves::RoomSaves;
 use operation::Call;
+use start::Start;
 use state::accounts::Accounts;
 use state::directory::{Directory, GroupKey};
 use state::unsettled::Unsettled;
@@ -108,6 +113,8 @@ pub struct Options {
     pub chats: bool,
     /// Storage can write one row of a record for less than the whole (SQL can, files cannot).
     pub row_writes: bool,
+    /// Rooms are not named after their chats.
+    pub random_room_ids: bool,
     /// Whoever is not a member of a group loses the affiliation `member` to its rooms.
     pub enforce_affiliations: bool,
     /// Members who leave lose the contacts that the group has brought, and the others lose them.
@@ -151,6 +158,8 @@ pub(crate) struct State {
     /// The host's name.
     host: Arc<str>,
     options: Options,
+    condition: Condition,
+    start: Start,
     phase: Phase,
     directory: Directory,
     accounts: Accounts,
@@ -176,6 +185,8 @@ pub(crate) struct State {
     told_of_chats: bool,
     /// Rooms whose affiliations are as membership says, as far as is known.
     aligned: HashSet<Box<[u8]>>,
+    /// Rooms that were read from storage, and are to be aligned.
+    restored_rooms: BTreeSet<Box<[u8]>>,
     room_saves: RoomSaves,
     turns: Turns,
 }
@@ -205,6 +216,8 @@ impl Engine {
         let state = State {
             host: host.into(),
             options,
+            condition: Condition::default(),
+            start: Start::default(),
             phase: Phase::Empty,
             directory: Directory::default(),
             accounts: Accounts::default(),
@@ -224,6 +237,7 @@ impl Engine {
             copies: BTreeMap::new(),
             told_of_chats: false,
             aligned: HashSet::new(),
+            restored_rooms: BTreeSet::new(),
             room_saves: RoomSaves::default(),
             turns: Turns::default(),
         };
@@ -238,12 +252,20 @@ impl Engine {
             state.changes += 1;
         }
         state.unsettled.was_virtual |= options.virtual_contacts;
+        // Prosody begins with none for each load.
+        state.condition = Condition::default();
         state.options = options;
     }
 
     /// Whether storage has been read.
     pub fn is_ready(&self) -> bool {
         self.0.state.lock().phase == Phase::Ready
+    }
+
+    /// Whether storage is being read for the first time.
+    pub fn is_loading(&self) -> bool {
+        let mut state = self.0.state.lock();
+        state.phase == Phase::Empty && state.turns.is_taken(&turns::Place::Start)
     }
 
     /// Ends the engine: operations that still run answer [`Error::Internal`] at their next step.
@@ -294,14 +316,7 @@ impl Engine {
 
     /// How much there is, and how much of it is open.
     pub fn status(&self) -> Status {
-        let Some(state) = self.open_state() else { return Status::default() };
-        Status {
-            groups: state.directory.groups().len(),
-            memberships: state.directory.groups().map(|(_, group)| group.members().len()).sum(),
-            unsettled: state.work.busy().len(),
-            failing: state.work.failing(),
-            delayed: state.unsettled.groups.values().filter(|&&delayed| delayed).count(),
-        }
+        self.open_state().map(|state| state.status()).unwrap_or_default()
     }
 
     fn start<F>(&self, start: impl FnOnce(Call) -> F) -> Operation
@@ -313,6 +328,16 @@ impl Engine {
 }
 
 impl State {
+    fn status(&self) -> Status {
+        Status {
+            groups: self.directory.groups().len(),
+            memberships: self.directory.groups().map(|(_, group)| group.members().len()).sum(),
+            unsettled: self.work.busy().len(),
+            failing: self.work.failing(),
+            delayed: self.unsettled.groups.values().filter(|&&delayed| delayed).count(),
+        }
+    }
+
     /// Whether what groups bring is to be in storage: not with virtual contacts, but for what is still to be cleared
     /// away.
     fn stores_contacts(&self) -> bool {

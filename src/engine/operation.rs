@@ -170,10 +170,15 @@ impl Call {
         if self.now() - self.began() < LONG_TURN {
             return;
         }
-        self.perform(Effect::Wake).await;
-        if self.perform(Effect::Wait).await == Reply::Done {
+        if self.pause().await {
             self.slot.lock().began = Some(self.now());
         }
+    }
+
+    /// Lets others have a turn of the event loop. False if the caller cannot wait.
+    pub(crate) async fn pause(&self) -> bool {
+        self.perform(Effect::Wake).await;
+        self.perform(Effect::Wait).await == Reply::Done
     }
 
     /// The time of the operation's first resume, or of the beginning of its turn, in seconds.

@@ -6,39 +6,74 @@ use crate::engine::contacts::plan::Scope;
 use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::operation::Call;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Copy, Engine, Error, Info, Marker, Name, Operation, Phase, State, StoredMembers, Value};
+use crate::engine::{
+    Answer, Copy, Engine, Error, Info, Marker, Name, Operation, Phase, State, Status, StoredMembers, Value,
+};
+
+/// When loading is tried again after storage failed, in seconds.
+const RETRY_PAUSE: f64 = 30.0;
+
+/// How storage is read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    epoch: u64,
+    setup: String,
+    /// It failed, and is tried again at this time, in seconds.
+    pub(crate) retry_at: Option<f64>,
+}
 
 impl Engine {
-    /// Reads all groups from storage. Look-ups see them when it has ended, and operations begun meanwhile go on then.
+    /// Reads all groups from storage, and reconciles the rosters in memory. Look-ups see groups as soon as they are
+    /// read, and operations begun meanwhile go on then. If it fails, [`Engine::work`] tries again.
     ///
     /// `epoch` is a number higher than any count of starts, such as the minutes of the calendar: it stands in for the
-    /// generation of a marker that cannot be read.
+    /// generation of a marker that cannot be read. `setup` is what the log is to say of the surroundings.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the stores cannot be listed; it may be tried again.
-    pub fn load(&self, epoch: u64) -> Operation {
+    /// [`Error::Internal`] if the stores cannot be listed.
+    pub fn load(&self, epoch: u64, setup: &str) -> Operation {
+        let start = Start { epoch, setup: setup.to_owned(), retry_at: None };
         self.start(move |call| async move {
-            call.load(epoch).await?;
-            Ok(Answer::Done)
-        })
-    }
-
-    /// Reconciles the rosters in memory when the module has been loaded: those of sessions that were online before.
-    pub fn reconcile_loaded(&self, users: Vec<Name>) -> Operation {
-        self.start(move |call| async move {
-            call.ready().await?;
-            {
-                let State { directory, work, .. } = &mut *call.state();
-                let known = users.iter().filter_map(|name| directory.find_user(name));
-                known.for_each(|user| work.urgent.add(user, Scope::All));
-            }
-            call.settle_urgent().await;
+            call.state().start = start;
+            call.start().await?;
             Ok(Answer::Done)
         })
     }
 }
 
 impl Call {
+    pub(crate) async fn start(&self) -> Result<(), Error> {
+        let turn = self.turn(Place::Start).await?;
+        let Start { epoch, setup, .. } = self.state().start.clone();
+        self.state().start.retry_at = None;
+        let is_first = self.state().phase != Phase::Ready;
+        let loaded = self.load(epoch).await;
+        if loaded.is_err() {
+            let now = self.now();
+            self.state().start.retry_at = Some(now + RETRY_PAUSE);
+        }
+        self.end(turn).await;
+        self.note_condition(|condition| condition.unread = loaded.is_err()).await;
+        loaded?;
+        if is_first {
+            let Status { groups, memberships, .. } = self.state().status();
+            self.log(Level::Info, format!("Groups: {groups}, memberships: {memberships}, {setup}")).await;
+        }
+        self.reconcile_loaded().await;
+        Ok(())
+    }
+
+    /// Reconciles the rosters in memory: those of sessions that were online before the module was loaded.
+    async fn reconcile_loaded(&self) {
+        let Reply::Names(users) = self.perform(Effect::ListRosters(u32::MAX as usize)).await else { return };
+        {
+            let State { directory, work, .. } = &mut *self.state();
+            let known = users.iter().filter_map(|name| directory.find_user(name));
+            known.for_each(|user| work.urgent.add(user, Scope::All));
+        }
+        self.settle_urgent().await;
+    }
+
     async fn load(&self, epoch: u64) -> Result<(), Error> {
         if self.state().phase == Phase::Ready {
             return self.change_mode().await;

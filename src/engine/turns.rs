@@ -27,6 +27,8 @@ pub(crate) enum Place {
     Roster(Name),
     /// The background work.
     Background,
+    /// Reading storage.
+    Start,
     /// Restoring all groups.
     Restore,
 }

@@ -3,15 +3,15 @@
 use groups_internal_native::engine::{Effect, Engine, Operation, Options};
 
 use super::roster::Item;
-use super::{World, given, n};
+use super::{Host, World, given, n};
 
 pub struct Case {
     pub name: &'static str,
     /// What must have happened before.
     pub prepare: fn(&mut World),
     pub start: fn(&Engine) -> Operation,
-    /// Whether storage or the chat host failing at this effect fails the operation.
-    pub needs: fn(&Effect) -> bool,
+    /// Whether storage or the chat host failing at this effect fails the operation, as the host's trace tells.
+    pub needs: fn(&Host, &Effect) -> bool,
     /// Whether it is meant to be done again when it has failed.
     pub repeatable: bool,
 }
@@ -43,16 +43,21 @@ pub fn take_back(world: &mut World) {
     world.engine.set_options(world.options);
 }
 
-fn stores(effect: &Effect) -> bool {
+fn stores(_: &Host, effect: &Effect) -> bool {
     use Effect::{StoreInfo, StoreMarker, StoreMember, StoreMembers};
     matches!(effect, StoreInfo(..) | StoreMembers(..) | StoreMember(..) | StoreMarker(_))
 }
 
-fn stores_or_makes(effect: &Effect) -> bool {
-    stores(effect) || matches!(effect, Effect::ReadGroup(_) | Effect::CreateRoom(_) | Effect::NewId)
+/// A room that is saved once more when its chat is stored may fail to.
+fn stores_or_makes(host: &Host, effect: &Effect) -> bool {
+    use Effect::{ConfigureRoom, CreateRoom, NewId, ReadGroup, SaveRoom, StoreInfo};
+    let is_stored = || host.count(|effect| matches!(effect, StoreInfo(..))) > 0;
+    stores(host, effect)
+        || matches!(effect, ReadGroup(_) | NewId | CreateRoom(_) | ConfigureRoom(..))
+        || matches!(effect, SaveRoom(_)) && !is_stored()
 }
 
-fn no_effect(_: &Effect) -> bool {
+fn no_effect(_: &Host, _: &Effect) -> bool {
     false
 }
 

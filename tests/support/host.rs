@@ -89,6 +89,9 @@ pub struct Host {
     /// How long each effect takes.
     pub tick: f64,
     pub next_id: u32,
+    pub next_room: u32,
+    /// What the shell shows.
+    pub status: &'static str,
 }
 
 fn failed() -> Reply {
@@ -105,20 +108,26 @@ pub fn area(effect: &Effect) -> &'static str {
         Effect::CreateRoom(_)
         | Effect::DiscardRoom(_)
         | Effect::DestroyRoom(_)
-        | Effect::RenameRoom(..)
-        | Effect::FindRooms(_)
-        | Effect::InspectRooms(_)
-        | Effect::SetUpRoom(..)
-        | Effect::Affiliate(..)
-        | Effect::AlignRoom(..)
-        | Effect::CompareRoom(..)
-        | Effect::SaveRoom(_)
-        | Effect::Disaffiliate(..) => "chats",
+        | Effect::ConfigureRoom(..)
+        | Effect::InspectRooms(..)
+        | Effect::ReadAffiliations(..)
+        | Effect::SetAffiliations(..)
+        | Effect::SaveRoom(_) => "chats",
         Effect::SaveRoster(..) => "save",
         Effect::LoadRoster(_) => "load",
         Effect::ListAccounts => "accounts",
         _ => "",
     }
+}
+
+/// The bare JID of a user.
+fn jid(user: &Name) -> Name {
+    Name::from(format!("{user}@localhost").as_str())
+}
+
+/// The username of a bare JID.
+pub fn user(jid: &Name) -> Name {
+    Name::from(jid.to_string().trim_end_matches("@localhost"))
 }
 
 impl Host {
@@ -138,7 +147,14 @@ impl Host {
                 self.log.push((*level, text.clone()));
                 Reply::Done
             }
-            Effect::NewId => Reply::Text(self.new_id("id").into()),
+            Effect::ShowStatus(_, text) => {
+                self.status = text;
+                Reply::Done
+            }
+            Effect::NewId => {
+                self.next_id += 1;
+                Reply::Text(format!("id{}", self.next_id).into_bytes().into())
+            }
             Effect::Fire(event) => {
                 self.events.push(event.clone());
                 Reply::Done
@@ -161,11 +177,6 @@ impl Host {
             return Reply::Unsaved("the test says so".to_owned(), roster.version.unwrap_or(0));
         }
         failed()
-    }
-
-    fn new_id(&mut self, kind: &str) -> Vec<u8> {
-        self.next_id += 1;
-        format!("{kind}{}", self.next_id).into_bytes()
     }
 
     fn perform_store(&mut self, effect: &Effect) -> Option<Reply> {
@@ -209,9 +220,10 @@ impl Host {
 
     fn perform_room(&mut self, effect: &Effect) -> Option<Reply> {
         match effect {
-            Effect::CreateRoom(name) => {
-                let jid = [self.new_id("room"), b"@chats".to_vec()].concat();
-                self.rooms.insert(jid.clone(), Room { name: name.to_vec(), ..Room::default() });
+            Effect::CreateRoom(_) => {
+                self.next_room += 1;
+                let jid = format!("room{}@chats", self.next_room).into_bytes();
+                self.rooms.insert(jid.clone(), Room { opened: true, ..Room::default() });
                 return Some(Reply::Text(jid.into()));
             }
             Effect::DiscardRoom(jid) => {
@@ -222,78 +234,51 @@ impl Host {
                     room.destroyed = true;
                 }
             }
-            Effect::RenameRoom(jid, name) => match self.rooms.get_mut(&**jid) {
-                Some(room) => room.name = name.to_vec(),
-                None => return Some(failed()),
-            },
-            Effect::FindRooms(jids) => {
-                let alive = |jid: &[u8]| self.rooms.get(jid).is_some_and(|room| !room.destroyed);
-                return Some(Reply::Flags(jids.iter().map(|jid| alive(jid)).collect()));
+            Effect::ConfigureRoom(jid, settings) => {
+                let Some(room) = self.room(jid) else { return Some(failed()) };
+                if let Some(Value::Text(Text(name))) = settings.get("name") {
+                    room.name = name.to_vec();
+                }
+                if settings.get("members_only") == Some(&Value::Bool(true)) {
+                    room.opened = false;
+                }
             }
-            Effect::InspectRooms(jids) => {
-                let settings = |jid: &[u8]| {
-                    let room = self.rooms.get(jid).filter(|room| !room.destroyed)?;
-                    Some(Text(
-                        if room.opened { &b"hidden persistent"[..] } else { b"members_only hidden persistent" }.into(),
-                    ))
+            Effect::InspectRooms(jids, names) => {
+                let mut settings = |jid: &[u8]| {
+                    let is_open = self.room(jid)?.opened;
+                    let is_on =
+                        |name: &&str| ["hidden", "persistent"].contains(name) || *name == "members_only" && !is_open;
+                    let on: Vec<_> = names.iter().copied().filter(|name| is_on(name)).collect();
+                    Some(Text(on.join(" ").into_bytes().into()))
                 };
                 return Some(Reply::Texts(jids.iter().map(|jid| settings(jid)).collect()));
             }
-            Effect::SetUpRoom(jid, name, users) => {
-                let Some(room) = self.rooms.get_mut(&**jid).filter(|room| !room.destroyed) else {
-                    return Some(failed());
-                };
-                if let Some(name) = name {
-                    (room.name, room.owner) = (name.to_vec(), None);
+            Effect::ReadAffiliations(room, jids, with_members) => {
+                if self.room(room).is_none() {
+                    return Some(Reply::Absent);
                 }
-                room.opened = false;
-                room.members.extend(users.iter().cloned());
-                room.save();
-                return Some(Reply::Names(Vec::new()));
+                let held = jids.iter().map(|jid| self.affiliation(room, &user(jid)).to_owned()).collect();
+                let members = self.rooms[&room[..]].members.iter().filter(|_| *with_members).map(jid).collect();
+                return Some(Reply::Affiliations { held, members });
             }
-            Effect::Affiliate(jid, users, later) => {
-                let Some(room) = self.rooms.get_mut(&**jid).filter(|room| !room.destroyed) else {
-                    return Some(failed());
-                };
-                let (refused, let_in) = users.iter().cloned().partition(|user| self.unwelcome.contains(user));
-                let let_in: Vec<_> = let_in;
-                room.members.extend(let_in);
-                if !later {
-                    room.save();
+            Effect::SetAffiliations(room, shifts) => {
+                self.room(room)?;
+                let mut refused = Vec::new();
+                for shift in shifts {
+                    let user = user(&shift.jid);
+                    if self.affiliation(room, &user) != shift.from {
+                        continue;
+                    }
+                    let is_refused = shift.to == "member" && self.unwelcome.contains(&user);
+                    let room = self.room(room)?;
+                    match shift.to {
+                        _ if is_refused => refused.push(shift.jid.clone()),
+                        "member" => drop(room.members.insert(user.clone())),
+                        _ => drop(room.members.remove(&user)),
+                    }
+                    room.owner.take_if(|owner| *owner == user && !is_refused);
                 }
                 return Some(Reply::Names(refused));
-            }
-            Effect::AlignRoom(jid, users, enforce) => {
-                let among = |list: &BTreeSet<Name>| users.iter().filter(|user| list.contains(*user)).cloned().collect();
-                let (banned, unwelcome): (Vec<_>, Vec<_>) = (among(&self.banned), among(&self.unwelcome));
-                let Some(room) = self.rooms.get_mut(&jid[..]).filter(|room| !room.destroyed) else {
-                    return Some(failed());
-                };
-                let refused: Vec<_> = unwelcome.into_iter().filter(|user| !room.members.contains(user)).collect();
-                let let_in = users.iter().filter(|user| !banned.contains(user) && !refused.contains(user));
-                room.members.extend(let_in.cloned());
-                if *enforce {
-                    room.members.retain(|user| users.contains(user));
-                }
-                room.save();
-                return Some(Reply::Room { refused, banned });
-            }
-            Effect::CompareRoom(jid, users, enforce) => {
-                let Some(room) = self.rooms.get(&jid[..]).filter(|room| !room.destroyed) else {
-                    return Some(failed());
-                };
-                let outside = |user: &&Name| !room.members.contains(*user) && !self.banned.contains(*user);
-                let strangers = room.members.iter().filter(|user| *enforce && !users.contains(user));
-                return Some(Reply::Names(users.iter().filter(outside).chain(strangers).cloned().collect()));
-            }
-            Effect::Disaffiliate(jid, users, later) => {
-                if let Some(room) = self.rooms.get_mut(&**jid) {
-                    room.members.retain(|member| !users.contains(member));
-                    if !later {
-                        room.save();
-                    }
-                }
-                return Some(Reply::Names(Vec::new()));
             }
             Effect::SaveRoom(jid) => {
                 if let Some(room) = self.rooms.get_mut(&**jid) {
@@ -303,6 +288,21 @@ impl Host {
             _ => return None,
         }
         Some(Reply::Done)
+    }
+
+    /// A room that is neither missing nor destroyed.
+    fn room(&mut self, jid: &[u8]) -> Option<&mut Room> {
+        self.rooms.get_mut(jid).filter(|room| !room.destroyed)
+    }
+
+    fn affiliation(&self, room: &[u8], user: &Name) -> &'static str {
+        let Some(room) = self.rooms.get(room) else { return "none" };
+        match user {
+            _ if self.banned.contains(user) => "outcast",
+            _ if room.owner.as_ref() == Some(user) => "owner",
+            _ if room.members.contains(user) => "member",
+            _ => "none",
+        }
     }
 
     fn perform_roster(&mut self, effect: &Effect, context: Option<&Table>) -> Option<Reply> {

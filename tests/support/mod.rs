@@ -10,8 +10,6 @@ pub mod host;
 pub mod people;
 pub mod roster;
 
-use std::collections::BTreeSet;
-
 use groups_internal_native::engine::{Answer, Effect, Engine, Error, Event, Name, Operation, Options, Reply, Step};
 
 pub use chance::config;
@@ -113,10 +111,7 @@ impl World {
 
     /// What the shim does when the module is loaded.
     pub fn start(&mut self) {
-        self.run(self.engine.load(EPOCH + self.minutes)).expect("storage can be read");
-        let loaded = self.host.sessions.keys().chain(self.host.cache.keys()).cloned().collect::<BTreeSet<_>>();
-        self.run(self.engine.reconcile_loaded(loaded.into_iter().collect()))
-            .expect("rosters in memory can be reconciled");
+        self.run(self.engine.load(EPOCH + self.minutes, "")).expect("storage can be read");
     }
 
     /// The server is killed and started again: what was in memory is gone.
@@ -273,7 +268,11 @@ impl Host {
     /// The warnings and errors of the log.
     pub fn complaints(&self) -> Vec<&str> {
         use groups_internal_native::engine::Level;
-        self.log.iter().filter(|(level, _)| *level != Level::Debug).map(|(_, text)| text.as_str()).collect()
+        self.log
+            .iter()
+            .filter(|(level, _)| matches!(level, Level::Error | Level::Warn))
+            .map(|(_, text)| text.as_str())
+            .collect()
     }
 
     /// The events as `+group`, `=group`, `-group`, `+user`, `-user`, `+chat`, `=chat`, `-chat`; `=` is for a change.
@@ -296,10 +295,16 @@ impl Host {
     }
 }
 
+/// Which affiliations an effect sets, as `user: from to`.
+pub fn sets(effect: &Effect) -> Vec<String> {
+    let Effect::SetAffiliations(_, shifts) = effect else { return Vec::new() };
+    shifts.iter().map(|shift| format!("{}: {} {}", host::user(&shift.jid), shift.from, shift.to)).collect()
+}
+
 /// An effect that changes what other calls, or the next start, will see.
 pub fn is_store(effect: &Effect) -> bool {
     use Effect::{
-        CreateRoom, DestroyRoom, Fire, RenameRoom, SaveRoster, StoreInfo, StoreMarker, StoreMember, StoreMembers,
+        ConfigureRoom, CreateRoom, DestroyRoom, Fire, SaveRoster, StoreInfo, StoreMarker, StoreMember, StoreMembers,
     };
     matches!(
         effect,
@@ -309,7 +314,7 @@ pub fn is_store(effect: &Effect) -> bool {
             | StoreMarker(_)
             | CreateRoom(_)
             | DestroyRoom(_)
-            | RenameRoom(..)
+            | ConfigureRoom(..)
             | SaveRoster(..)
             | Fire(_)
     )

@@ -167,19 +167,17 @@ impl World {
         self.run(self.engine.user_appeared(n(user))).ok();
     }
 
-    /// An account is deleted: the event, the purge, and what the shim does around them.
+    /// An account is deleted: the event, the purge, and the time until it is surely over.
     pub fn delete_account(&mut self, user: &str) {
         self.host.lose_account(user);
         self.host.vanished.remove(&n(user));
         self.run(self.engine.account_deleted(n(user))).ok();
-        let endangered = self.engine.is_endangered(&n(user));
         self.purge(user);
-        for watch in [0.0, 1.0, 9.0] {
-            self.host.now += watch;
-            if endangered {
-                self.run(self.engine.account_purged(n(user), watch == 9.0)).ok();
-            }
+        let ends = self.host.now + 10.0;
+        if self.engine.exists(user.as_bytes()) {
+            self.settle_within(10.1);
         }
+        self.host.now = self.host.now.max(ends);
     }
 
     /// Prosody removes all records under the name of a deleted account.

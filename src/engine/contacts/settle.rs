@@ -39,10 +39,19 @@ pub(crate) enum Pace {
 }
 
 impl Engine {
-    /// Does a slice of the open work on rosters. [`Engine::next_work`] tells when to do the next.
+    /// Does a slice of the open work: on rosters, for the most part. [`Engine::next_work`] tells when to do the next.
     pub fn work(&self) -> Operation {
         self.start(|call| async move {
-            call.ready().await?;
+            let retry_at = call.state().start.retry_at;
+            if retry_at.is_some_and(|time| time <= call.now()) {
+                // What failed has been logged.
+                call.start().await.ok();
+            }
+            if call.state().phase != Phase::Ready {
+                return Ok(Answer::Done);
+            }
+            call.restore_endangered().await;
+            call.align_restored().await;
             call.state().work.credit.renew();
             call.settle_urgent().await;
             call.finish_deletions().await;
@@ -54,18 +63,8 @@ impl Engine {
     /// In how many seconds [`Engine::work`] is to be called, if at all.
     pub fn next_work(&self, now: f64) -> Option<f64> {
         let mut state = self.0.state.lock();
-        if state.phase != Phase::Ready {
-            return None;
-        }
-        if !state.is_calm() {
-            return Some(0.0);
-        }
-        if state.turns.is_taken(&Place::Background) {
-            return None;
-        }
-        let deletions = (!state.deletions.open.is_empty()).then_some(state.deletions.due);
-        let rooms = state.room_saves.next_time().map(|time| time.max(state.work.due));
-        let next = [state.work.next_time(now, BUSY_PAUSE), deletions, rooms].into_iter().flatten().reduce(f64::min)?;
+        let work = if state.phase == Phase::Ready { state.next_work(now) } else { None };
+        let next = work.into_iter().chain(state.start.retry_at).reduce(f64::min)?;
         Some((next - now).max(0.0))
     }
 
@@ -399,6 +398,20 @@ impl Call {
 }
 
 impl State {
+    /// When there is something to do, in seconds.
+    fn next_work(&mut self, now: f64) -> Option<f64> {
+        if !self.is_calm() || !self.restored_rooms.is_empty() {
+            return Some(now);
+        }
+        let purges = self.deletions.next_purge();
+        if self.turns.is_taken(&Place::Background) {
+            return purges;
+        }
+        let deletions = (!self.deletions.open.is_empty()).then_some(self.deletions.due);
+        let rooms = self.room_saves.next_time().map(|time| time.max(self.work.due));
+        [self.work.next_time(now, BUSY_PAUSE), deletions, rooms, purges].into_iter().flatten().reduce(f64::min)
+    }
+
     /// Nothing is to be done before the next background work.
     fn is_calm(&self) -> bool {
         self.work.urgent.is_empty() && self.outbox.is_empty()

@@ -217,8 +217,8 @@ impl Call {
         }
         let ids: Vec<_> = groups.iter().map(|(id, _)| id.clone()).collect();
         for (id, rooms) in groups.into_iter().filter(|(_, rooms)| !rooms.is_empty()) {
-            self.perform(Effect::Pause).await;
-            if let Reply::Texts(found) = self.perform(Effect::InspectRooms(rooms.clone())).await {
+            self.pause().await;
+            if let Some(found) = self.inspect_rooms(&rooms).await {
                 problems.extend(rooms.into_iter().zip(found).filter_map(|(jid, has)| {
                     let Some(Text(has)) = has else { return Some(Problem::ChatMissing { id: id.clone(), jid }) };
                     let settings = changed_settings(&has);
@@ -262,7 +262,7 @@ impl Call {
         };
         let mut vanished = Vec::new();
         for (users, names) in users.chunks(ACCOUNTS_AT_ONCE).zip(names.chunks(ACCOUNTS_AT_ONCE)) {
-            self.perform(Effect::Pause).await;
+            self.pause().await;
             let Reply::Flags(found) = self.perform(Effect::FindAccounts(names.to_vec())).await else {
                 return Vec::new();
             };
@@ -299,7 +299,7 @@ impl Call {
 
     /// Whether a user's roster, in memory or else in storage, has an item of this contact.
     async fn has_contact(&self, owner: Name, contact: &Name) -> bool {
-        self.perform(Effect::Pause).await;
+        self.pause().await;
         let Reply::Loaded(kept) = self.perform(Effect::LoadRoster(owner.clone())).await else { return false };
         let section = Section { tie: Tie::GiveUp, contacts: 1, ..Section::default() };
         let plan = Plan { contacts: vec![contact.clone()], sections: vec![section], ..Plan::default() };
@@ -314,7 +314,7 @@ impl Call {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let stored = match self.find(id) {
             Ok((key, info)) if info.has_room(jid) => {
-                if self.perform(Effect::FindRooms(vec![jid.into()])).await == Reply::Flags(vec![true]) {
+                if self.find_rooms(&[jid.into()]).await == Ok(vec![true]) {
                     // It was made anew meanwhile.
                     self.end(turn).await;
                     return Ok(());

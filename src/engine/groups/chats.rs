@@ -1,7 +1,9 @@
 //! The group chats of a group.
 
 use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::groups::affiliations::{let_in, put_out};
 use crate::engine::groups::members::given_id;
+use crate::engine::groups::rooms::{list, room_nodes, settings_named};
 use crate::engine::operation::Call;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Engine, Error, Given, Info, Name, Operation, display_name, node};
@@ -81,14 +83,28 @@ impl Call {
             }
             return Err(Error::ServiceUnavailable);
         }
-        match self.perform(Effect::CreateRoom(name.into())).await {
-            Reply::Text(jid) => Ok(jid),
-            other => {
-                let text = "A room cannot be created; check the component named by groups_muc_host";
-                self.log(Level::Error, format!("{text}: {}", other.reason())).await;
-                Err(Error::Internal)
-            }
+        let made = self.make_room(name).await;
+        if let Err(reason) = &made {
+            let text = "A room cannot be created; check the component named by groups_muc_host";
+            self.log(Level::Error, format!("{text}: {reason}")).await;
         }
+        made.map_err(|_| Error::Internal)
+    }
+
+    async fn make_room(&self, name: &[u8]) -> Result<Box<[u8]>, String> {
+        let id = self.perform(Effect::NewId).await;
+        let Reply::Text(id) = id else { return Err(id.reason().to_owned()) };
+        let nodes = room_nodes(name, &id, self.state().options.random_room_ids);
+        let made = self.perform(Effect::CreateRoom(nodes)).await;
+        let Reply::Text(jid) = made else { return Err(made.reason().to_owned()) };
+        let mut saved = self.done(Effect::ConfigureRoom(jid.clone(), settings_named(name))).await;
+        if saved.is_ok() {
+            saved = self.done(Effect::SaveRoom(jid.clone())).await;
+        }
+        if saved.is_err() {
+            self.discard_room(&jid).await;
+        }
+        saved.map(|()| jid)
     }
 
     /// Removes a room whose group or chat could not be stored.
@@ -129,7 +145,7 @@ impl Call {
             return;
         }
         let names = self.state().directory.names(&members);
-        self.affiliate(id, jid, names.clone()).await;
+        self.shift_users(id, jid, &names, &[]).await;
         self.recheck_room(id, jid, &names.into_iter().collect()).await;
         self.state().outbox.invites.add((id.clone(), jid.into()), members);
     }
@@ -161,12 +177,7 @@ impl Call {
                 let state = self.state();
                 users.into_iter().partition(|user| state.is_member(id, user))
             };
-            if !members.is_empty() && self.lets_members_in(id) {
-                self.affiliate(id, room, members.clone()).await;
-            }
-            if !others.is_empty() {
-                self.disaffiliate(id, room, others.clone()).await;
-            }
+            self.shift_users(id, room, if self.lets_members_in(id) { &members } else { &[] }, &others).await;
             let state = self.state();
             let left = members.into_iter().filter(|user| !state.is_member(id, user));
             let joined = others.into_iter().filter(|user| state.is_member(id, user));
@@ -179,33 +190,29 @@ impl Call {
         self.find(id).is_ok_and(|(_, info)| !info.chats_apart)
     }
 
-    /// Makes users members of a room. A refusal is logged; adding the member again repeats the attempt.
-    async fn affiliate(&self, id: &Name, room: &[u8], users: Vec<Name>) {
-        let later = self.put_save_off(id, room);
-        let reply = self.perform(Effect::Affiliate(room.into(), users, later)).await;
-        self.report_refusals(room, reply, "become members of").await;
-    }
-
-    /// Takes the affiliation of users to a room away.
-    async fn disaffiliate(&self, id: &Name, room: &[u8], users: Vec<Name>) {
-        let later = self.put_save_off(id, room);
-        let reply = self.perform(Effect::Disaffiliate(room.into(), users, later)).await;
-        self.report_refusals(room, reply, "lose their affiliation to").await;
-    }
-
-    /// Logs who was refused what; the next sync tries again.
-    async fn report_refusals(&self, jid: &[u8], reply: Reply, what: &str) {
-        let room = String::from_utf8_lossy(jid);
-        let text = match reply {
-            Reply::Names(refused) if !refused.is_empty() => {
-                let users: Vec<_> = refused.iter().map(Name::to_string).collect();
-                format!("These users could not {what} room {room}, its rules forbid it: {}", users.join(", "))
+    /// Lets members into a room, and puts others out. A refusal is logged; the next sync tries again.
+    async fn shift_users(&self, id: &Name, room: &[u8], members: &[Name], others: &[Name]) {
+        if members.is_empty() && others.is_empty() {
+            return;
+        }
+        let jids = self.state().jids(members.iter().chain(others));
+        let set = match self.read_affiliations(room, jids, false).await {
+            Ok((found, _)) => {
+                let (members, others) = found.split_at(members.len());
+                self.set_affiliations(id, room, [let_in(members), put_out(others)].concat()).await
             }
-            Reply::Failed(reason) => format!("Users could not {what} room {room}: {reason}"),
-            _ => return,
+            // Nobody has to leave a room that is gone.
+            Err(Reply::Absent) if members.is_empty() => return,
+            Err(other) => Err(other.reason().to_owned()),
         };
-        self.state().aligned.remove(jid);
-        self.log(Level::Warn, text).await;
+        let room_name = String::from_utf8_lossy(room);
+        let text = match set {
+            Ok(refused) if refused.is_empty() => return,
+            Ok(refused) => format!("could not be set, its rules forbid it: {}", list(&refused)),
+            Err(reason) => format!("could not be set: {reason}"),
+        };
+        self.state().aligned.remove(room);
+        self.log(Level::Warn, format!("Affiliations to room {room_name} of group {id} {text}")).await;
     }
 
     pub(crate) async fn invite(&self, id: &Name, room: &[u8], users: Vec<Name>) {

@@ -224,7 +224,7 @@ impl Call {
     async fn publish_name(&self, id: &Name, info: Info, old: Info) {
         let room = info.muc_jid.clone();
         let renamed = match &room {
-            Some(room) => self.done(Effect::RenameRoom(room.clone(), info.name.clone())).await,
+            Some(room) => self.rename_room(room, &info.name).await,
             None => Ok(()),
         };
         let event = Event::Updated { id: id.clone(), info: info.clone(), old: old.clone() };

@@ -13,12 +13,18 @@ use crate::engine::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
 /// When groups that an account could not be taken out of are tried again, in seconds.
 const RETRY_PAUSE: f64 = 10.0;
 
+/// When the records of a group that has the name of a deleted account are restored, in seconds after the deletion: the
+/// purge follows the event, and storage that waits may be late.
+const PURGE_WATCH: [f64; 3] = [0.0, 1.0, 10.0];
+
 /// Deleted accounts, and the groups that still have them as members.
 #[derive(Debug, Default)]
 pub(crate) struct Deletions {
     pub(crate) open: BTreeMap<UserKey, BTreeSet<GroupKey>>,
     /// When they are tried again, in seconds.
     pub(crate) due: f64,
+    /// When the groups of these names are restored, in seconds, the last time first.
+    purges: BTreeMap<Name, Vec<f64>>,
 }
 
 impl Deletions {
@@ -27,6 +33,27 @@ impl Deletions {
         if let Some(groups) = self.open.get_mut(&user) {
             groups.remove(&group);
         }
+    }
+
+    fn expect_purge(&mut self, id: Name, now: f64) {
+        self.purges.insert(id, PURGE_WATCH.iter().rev().map(|pause| now + pause).collect());
+    }
+
+    /// When a group is next restored, in seconds.
+    pub(crate) fn next_purge(&self) -> Option<f64> {
+        self.purges.values().filter_map(|times| times.last().copied()).reduce(f64::min)
+    }
+
+    /// A group that is to be restored now, and whether that is the last time.
+    fn take_purge(&mut self, now: f64) -> Option<(Name, bool)> {
+        let due = |times: &Vec<f64>| times.last().is_some_and(|&time| time <= now);
+        let (id, times) = self.purges.iter_mut().find(|(_, times)| due(times))?;
+        times.pop();
+        let (id, is_last) = (id.clone(), times.is_empty());
+        if is_last {
+            self.purges.remove(&id);
+        }
+        Some((id, is_last))
     }
 }
 
@@ -47,24 +74,14 @@ impl Engine {
     pub fn account_deleted(&self, username: Name) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;
-            call.delete_account(username).await;
+            call.delete_account(username.clone()).await;
+            let now = call.now();
+            let mut state = call.state();
+            if state.copies.contains_key(&username) {
+                state.deletions.expect_purge(username, now);
+            }
             Ok(Answer::Done)
         })
-    }
-
-    /// Puts back what the purge of an account of this name took from a group. To be called when the purge is over;
-    /// storage that waits may be late, so it may be called again. The `last` time ends the watch.
-    pub fn account_purged(&self, username: Name, last: bool) -> Operation {
-        self.start(move |call| async move {
-            call.ready().await?;
-            call.restore_purged(username, last).await?;
-            Ok(Answer::Done)
-        })
-    }
-
-    /// Whether a group's records are in danger of a purge of this name.
-    pub fn is_endangered(&self, username: &Name) -> bool {
-        self.0.state.lock().copies.contains_key(username)
     }
 }
 
@@ -294,6 +311,18 @@ impl Call {
         state.work.news = true;
     }
 
+    /// Restores the groups whose names are being purged.
+    pub(crate) async fn restore_endangered(&self) {
+        loop {
+            let now = self.now();
+            let due = self.state().deletions.take_purge(now);
+            let Some((id, is_last)) = due else { return };
+            // What failed for the last time has been logged.
+            self.restore_purged(id, is_last).await.ok();
+        }
+    }
+
+    /// Puts back what the purge of an account of this name took from a group. The `last` time ends the watch.
     pub(crate) async fn restore_purged(&self, id: Name, last: bool) -> Result<(), Error> {
         if !self.state().copies.contains_key(&id) {
             return Ok(());
@@ -313,11 +342,11 @@ impl Call {
             state.work.news = true;
         }
         self.end(turn).await;
-        if let Err(reason) = stored {
+        let Err(reason) = stored else { return Ok(()) };
+        if last {
             let text = format!("Group {id} was removed from storage along with the account of that name: {reason}");
             self.log(Level::Error, text).await;
-            return Err(Error::Internal);
         }
-        Ok(())
+        Err(Error::Internal)
     }
 }

@@ -6,6 +6,7 @@ use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
 use crate::engine::contacts::rules::{decide, new_labels};
 use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::groups::affiliations::align;
 use crate::engine::groups::audit::Problem;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
@@ -44,7 +45,7 @@ impl Call {
     pub(crate) async fn inspect_groups(&self, ids: &[Name], misspelt: &HashSet<Name>) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();
         for id in ids {
-            self.perform(Effect::Pause).await;
+            self.pause().await;
             if self.record_differs(id).await? {
                 problems.push(Problem::RecordDiffers { id: id.clone() });
             }
@@ -53,15 +54,16 @@ impl Call {
                 continue;
             }
             for jid in info.rooms() {
-                let (members, enforce) = {
+                let (jids, enforce) = {
                     let state = self.state();
-                    let members = state.member_names(id).into_iter().filter(|name| !misspelt.contains(name));
-                    (members.collect(), state.options.enforce_affiliations)
+                    let members = state.member_names(id);
+                    let members = members.iter().filter(|name| !misspelt.contains(*name));
+                    (state.jids(members), state.options.enforce_affiliations)
                 };
                 // A room that is gone is a problem of its own.
-                if let Reply::Names(users) = self.perform(Effect::CompareRoom(jid.clone(), members, enforce)).await
-                    && !users.is_empty()
-                {
+                let Ok((users, others)) = self.read_affiliations(&jid, jids, enforce).await else { continue };
+                let users: Vec<_> = align(&users, others).into_iter().map(|shift| shift.jid).collect();
+                if !users.is_empty() {
                     problems.push(Problem::AffiliationsDiffer { id: id.clone(), jid, users });
                 }
             }
@@ -115,7 +117,7 @@ impl Call {
         let mut problems = Vec::new();
         let mut suspects: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         for &user in users {
-            self.perform(Effect::Pause).await;
+            self.pause().await;
             let (name, skip) = {
                 let state = self.state();
                 let open = &state.unsettled;

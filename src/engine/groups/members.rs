@@ -1,6 +1,6 @@
 //! Adding and removing members.
 
-use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::effect::{Effect, Event, Level};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
@@ -274,9 +274,7 @@ impl Call {
         let Some(mucs) = info.mucs.as_ref().filter(|mucs| !mucs.is_empty()) else {
             return Ok(());
         };
-        let Reply::Flags(alive) = self.perform(Effect::FindRooms(mucs.clone())).await else {
-            return Ok(());
-        };
+        let Ok(alive) = self.find_rooms(mucs).await else { return Ok(()) };
         let living: Vec<_> = mucs.iter().zip(alive).filter(|&(_, alive)| alive).map(|(jid, _)| jid.clone()).collect();
         if living.len() < mucs.len() {
             let kept = Info { mucs: Some(living), ..info.clone() };

@@ -1,5 +1,6 @@
 //! Operations on groups, by what they are about.
 
+pub(crate) mod affiliations;
 pub(crate) mod audit;
 pub(crate) mod bulk;
 pub(crate) mod chats;

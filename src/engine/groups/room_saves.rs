@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::effect::{Effect, Level};
 use crate::engine::operation::Call;
 use crate::engine::turns::Place;
 use crate::engine::{Error, Info, Name, State};
@@ -54,7 +54,7 @@ impl RoomSaves {
     }
 
     /// Notes that rooms are about to change, by which users leave. False if too many groups are open.
-    fn note(&mut self, id: &Name, rooms: Vec<Box<[u8]>>, leavers: &[Name]) -> bool {
+    pub(crate) fn note(&mut self, id: &Name, rooms: Vec<Box<[u8]>>, leavers: &[Name]) -> bool {
         if self.0.len() >= MOST_GROUPS && !self.0.contains_key(id) {
             return false;
         }
@@ -232,13 +232,9 @@ impl Call {
 
     /// Who has left is put out, should the operation have died that was about to do it.
     async fn align_and_save(&self, id: &Name, jid: &[u8], unknown: bool, leavers: Vec<Name>) -> Result<(), String> {
-        match self.perform(Effect::FindRooms(vec![jid.into()])).await {
-            Reply::Flags(alive) if alive == [true] => {}
-            Reply::Flags(_) => {
-                self.state().room_saves.begin(id, jid);
-                return Ok(());
-            }
-            other => return Err(other.reason().to_owned()),
+        if self.find_rooms(&[jid.into()]).await? != [true] {
+            self.state().room_saves.begin(id, jid);
+            return Ok(());
         }
         if unknown {
             self.align_room(id, jid).await;
