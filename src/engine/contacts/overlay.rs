@@ -136,7 +136,6 @@ pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
     let own = own.or_else(|| edit.clone().map(|edit| (edit.name, edit.groups)));
     let (own_name, own_groups) = own.unwrap_or_default();
     let renamed = *shown_name != item.name;
-    let given_name = if own_name.is_none() && !renamed { item.name.clone() } else { None };
     let name = if renamed { item.name.clone() } else { own_name };
     let chosen = |label: &&String| !labels.contains(*label) || own_groups.contains(*label);
     let groups: Labels = item.groups.iter().filter(chosen).cloned().collect();
@@ -151,7 +150,7 @@ pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
         }
         None => edit_after = OwnEdit { name, groups }.kept(),
     }
-    let look = look(labels, after.as_ref(), edit_after.as_ref(), given_name.as_deref());
+    let look = look(labels, after.as_ref(), edit_after.as_ref(), item.name.as_deref());
     let look = Item { subscription: item.subscription, ask: item.ask, ..look };
     let step = Step {
         fate: Fate::between(below.as_ref(), after.as_ref()),
