@@ -9,6 +9,7 @@ use super::provenance::Provenance;
 use super::rules::{Decision, decide, new_labels};
 use super::versions::Version;
 use crate::engine::effect::{Comparison, Naming, Plan, Section, Tie};
+use crate::engine::state::name::Name;
 use crate::engine::state::value::Value;
 
 use Subscription::{Both, From, None as Nothing, To};
@@ -355,7 +356,9 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     assert_eq!(case(item(Both, &[])), Some(item(Both, &[])), "Prosody ends the subscription of one of the user's own");
     for remade in [false, true] {
         let ended = Case { ended: true, remade, ..withdrawn() };
-        assert_eq!(ended.with(item(Both, &[])).decide().stored, Some(item(Nothing, &[])), "a crash undid that");
+        for item in [item(Both, &[]), asked(item(To, &[]))] {
+            assert_eq!(ended.clone().with(item).decide().stored, Some(self::item(Nothing, &[])), "a crash undid that");
+        }
     }
     let own = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
     let remade = Case { remade: true, ended: true, ..withdrawn() }.known(own).with(item(Both, &["G"])).decide();
@@ -418,6 +421,34 @@ fn a_contact_without_a_name_gets_one_and_loses_it_with_the_groups() {
     assert!(gone.text.contains(r#""names""#) && gone.text.contains("released"), "known until the save: {}", gone.text);
     let marked = Item { groups: labels(&["G", "Mine"]), ..given() };
     assert_eq!(given_up_by(&["g"]).known(named).with(marked).decide().stored, Some(item(Nothing, &["Mine"])));
+}
+
+#[test]
+fn contacts_that_are_not_there_are_brought_alike_and_each_gets_its_own_name() {
+    let section = |(id, label): (&str, &str), names: &[Option<&str>]| Section {
+        contacts: names.len(),
+        verified: true,
+        groups: vec![(id.to_owned(), label.to_owned())],
+        names: names.iter().map(|name| name.map(str::to_owned)).collect(),
+        ..Section::default()
+    };
+    let sections =
+        vec![section(G, &[Some("Ann"), None]), section(("h", "H"), &[None, Some("Dora"), None, Some("Fay")])];
+    let contacts: Vec<_> = ["ann", "bob", "carl", "dora", "eve", "fay"].map(Name::from).into();
+    let mut plan = Plan { contacts, sections, naming: Naming::Nickname, stamp: Some(1), ..Plan::default() };
+    let found = Comparison { absent: (1..=6).collect(), ..Comparison::default() };
+    let nicknamed = decide(&plan, &found, None, &[]);
+    let edits = nicknamed.change.edits.iter().map(|edit| (&edit.contacts[..], edit.names.iter().flatten().collect()));
+    let [ann, dora, fay] = ["Ann", "Dora", "Fay"].map(str::to_owned);
+    let expected: [(&[u32], Vec<&String>); 4] =
+        [(&[1], vec![&ann]), (&[2], vec![]), (&[3, 5], vec![]), (&[4, 6], vec![&dora, &fay])];
+    assert_eq!(edits.collect::<Vec<_>>(), expected);
+    assert_eq!((&nicknamed.unnamed[..], nicknamed.change.stamp), (&[2, 3, 5][..], None), "they are asked for theirs");
+    let all = [1, 2, 3, 4, 5, 6];
+    assert_eq!([&nicknamed.stored, &nicknamed.changed, &nicknamed.gained], [&all, &all, &all]);
+    plan.naming = Naming::None;
+    let nameless = decide(&plan, &found, None, &[]);
+    assert_eq!((&nameless.unnamed[..], nameless.change.stamp), (&[][..], Some(1)));
 }
 
 #[test]
