@@ -8,8 +8,8 @@
 //! What groups brought when contacts were stored is removed from the stored item as soon as the contact is virtual.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::digest;
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Step, Subscription};
 use super::rules::{Common, Judge, Outcome};
 use crate::engine::state::value::Value;
@@ -23,9 +23,7 @@ pub fn virtual_version(stored: u64, digest: u32) -> u64 {
 
 /// The number for what groups bring, where a contact is shown for a session as somebody has made it.
 fn deviating_digest(digest: u32, contact: &str) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    (digest, contact).hash(&mut hasher);
-    (hasher.finish() >> 37) as u32 | 1
+    digest::number((digest, contact))
 }
 
 /// What is shown of a contact: the user's layer under the labels. `name`: what it is called if the user has given no

@@ -11,6 +11,7 @@ use super::versions::Version;
 use crate::engine::effect::{Comparison, Naming, Plan, Section, Tie};
 use crate::engine::state::name::Name;
 use crate::engine::state::value::Value;
+use crate::engine::{Engine, Options};
 
 use Subscription::{Both, From, None as Nothing, To};
 
@@ -230,6 +231,8 @@ fn what_has_been_ended_of_a_subscription_meanwhile_stays_ended() {
     assert_eq!(up(item(From, &["G"])), Some(item(From, &[])), "whoever ends it asks no more");
     let again = brought_by(&[G]).known(noted).with(item(To, &["G"])).decide();
     assert!(again.text.contains(r#""bob":{"subscription":"none","ask":"subscribe"}"#), "{}", again.text);
+    let brought = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true}}}"#;
+    assert_eq!(brought_by(&[G]).known(brought).with(item(To, &[])).decide().text, brought, "a brought one was nothing");
 }
 
 #[test]
@@ -265,9 +268,24 @@ fn what_was_given_up_is_the_users_and_is_given_up_again_only_if_storage_still_ha
     assert_eq!(up(item(Both, &[]), false), Some(item(Nothing, &[])), "it is read as it was");
     assert_eq!(up(item(Both, &[]), true), Some(item(Both, &[])), "somebody has befriended it");
     assert_eq!(up(asked(item(Nothing, &[])), false), Some(asked(item(Nothing, &[]))));
+    assert_eq!(up(item(From, &[]), false), Some(item(From, &[])), "the user has made it so since");
     let brought = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"released":true}}}"#;
     let outcome = given_up_by(&["g"]).known(brought).with(item(Both, &[])).decide();
     assert_eq!(outcome.stored, None, "the labels had been taken off before");
+}
+
+#[test]
+fn what_storage_has_as_it_was_is_given_up_again_as_it_was_given_up_before() {
+    let known = r#"{"labels":{"g":"G"},"names":{"bob":"Bobby"}}"#;
+    let own = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"from"}}}"#;
+    let brought = ["Bobby", "Pal"].map(|name| (known, called(name, item(Both, &["G"]))));
+    for (known, item) in brought.into_iter().chain([(known, item(Both, &["G", "Mine"])), (own, item(Both, &["G"]))]) {
+        for case in [given_up_by(&["g"]), withdrawn()] {
+            let first = case.clone().known(known).with(item.clone()).decide();
+            let text: &'static str = first.text.leak();
+            assert_eq!(case.known(text).with(item.clone()).decide().stored, first.stored, "{text}");
+        }
+    }
 }
 
 #[test]
@@ -437,13 +455,17 @@ fn contacts_that_are_not_there_are_brought_alike_and_each_gets_its_own_name() {
     let contacts: Vec<_> = ["ann", "bob", "carl", "dora", "eve", "fay"].map(Name::from).into();
     let mut plan = Plan { contacts, sections, naming: Naming::Nickname, stamp: Some(1), ..Plan::default() };
     let found = Comparison { absent: (1..=6).collect(), ..Comparison::default() };
-    let nicknamed = decide(&plan, &found, None, &[]);
+    let known = r#"{"notes":{"eve":{"brought":true,"released":true}},"removed":["fay"]}"#;
+    let known = Provenance::parse(known.as_bytes(), "host").unwrap();
+    let nicknamed = decide(&plan, &found, Some(known), &[]);
     let edits = nicknamed.change.edits.iter().map(|edit| (&edit.contacts[..], edit.names.iter().flatten().collect()));
     let [ann, dora, fay] = ["Ann", "Dora", "Fay"].map(str::to_owned);
     let expected: [(&[u32], Vec<&String>); 4] =
         [(&[1], vec![&ann]), (&[2], vec![]), (&[3, 5], vec![]), (&[4, 6], vec![&dora, &fay])];
     assert_eq!(edits.collect::<Vec<_>>(), expected);
     assert_eq!((&nicknamed.unnamed[..], nicknamed.change.stamp), (&[2, 3, 5][..], None), "they are asked for theirs");
+    let text = r#"{"labels":{"g":"G","h":"H"},"names":{"ann":"Ann","dora":"Dora","fay":"Fay"}}"#;
+    assert_eq!(nicknamed.provenance.to_text().as_deref(), Some(text));
     let all = [1, 2, 3, 4, 5, 6];
     assert_eq!([&nicknamed.stored, &nicknamed.changed, &nicknamed.gained], [&all, &all, &all]);
     plan.naming = Naming::None;
@@ -496,6 +518,19 @@ fn a_clients_edit_tells_what_the_user_chose() {
 }
 
 #[test]
+fn a_subscription_that_is_changed_by_presence_makes_what_was_given_up_the_users_own() {
+    let engine = Engine::new("host", Options::default());
+    let noted = |text: &str| engine.note_subscription(Some(text.as_bytes()), &Name::from("bob"));
+    let released = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to","labels":{"G":true},"released":true}}}"#;
+    let own = r#"{"labels":{"g":"G"},"notes":{"bob":{"labels":{"G":true}}}}"#;
+    assert_eq!(noted(released), Some(Some(own.to_owned())));
+    assert_eq!(noted(r#"{"notes":{"bob":{"released":true}}}"#), Some(None), "nothing is left to remember");
+    for other in [r#"{"notes":{"bob":{"subscription":"to"}}}"#, r#"{"labels":{"g":"G"}}"#, "damaged"] {
+        assert_eq!(noted(other), None, "{other}");
+    }
+}
+
+#[test]
 fn a_contact_that_a_group_had_brought_and_the_user_removes_is_remembered_until_it_is_brought_again() {
     let removed = |known: &str, item: Item| {
         let mut provenance = Provenance::parse(known.as_bytes(), "host").unwrap();
@@ -524,11 +559,33 @@ fn a_contact_that_the_user_has_changed_for_the_session_loses_no_more_than_the_la
     let spared = Case { tie: Tie::Spare, left: vec!["h"], ..brought_by(&[G]) }.known(known);
     let outcome = spared.clone().with(item(From, &["H", "Mine", "K"])).decide();
     assert_eq!(outcome.stored, Some(item(From, &["K", "Mine"])));
+    assert_eq!(outcome.text, known, "what still bears a label needs no note");
+    assert_eq!(spared.clone().with(item(From, &["Mine"])).decide().text, known, "nor does one of the user's own");
+    let own = r#"{"labels":{"g":"G","h":"H"},"notes":{"bob":{"subscription":"to"}}}"#;
+    let outcome = Case { tie: Tie::Spare, ..given_up_by(&["h"]) }.known(own).with(item(From, &["H"])).decide();
+    assert_eq!(outcome.text, own, "which stays so");
     let last = spared.clone().with(item(From, &["H"])).decide();
     let last: &'static str = last.text.leak();
     let gone = given_up_by(&["g"]).known(last).with(item(From, &[])).decide();
     assert_eq!(gone.stored, None, "only groups had put it there");
     assert_eq!(spared.decide().stored, None, "what is off the list stays off");
+}
+
+#[test]
+fn contacts_that_change_alike_take_one_step_unless_it_keeps_what_their_user_has_made_of_them() {
+    let groups = vec![("g".to_owned(), "G".to_owned())];
+    let sections = vec![Section { contacts: 2, verified: true, groups, ..Section::default() }];
+    let contacts = vec!["ann".into(), "bob".into()];
+    let edits = |virtual_contacts, item: Item| {
+        let facts = [1, 2].map(|number| Fact { number, item: Some(item.clone()), ..Fact::default() }).into();
+        let plan = Plan { sections: sections.clone(), contacts: contacts.clone(), virtual_contacts, ..Plan::default() };
+        let known = Provenance::parse(br#"{"labels":{"g":["G","Old"]}}"#, "host").ok();
+        let decision = decide(&plan, &Comparison { facts, ..Comparison::default() }, known, &[]);
+        decision.change.edits.into_iter().map(|edit| edit.contacts).collect::<Vec<_>>()
+    };
+    assert_eq!(edits(false, item(Both, &["Old"])), [[1, 2]]);
+    assert_eq!(edits(true, item(Both, &["G"])), [[1, 2]]);
+    assert_eq!(edits(true, item(Both, &["G", "Mine"])), [[1], [2]]);
 }
 
 #[test]
