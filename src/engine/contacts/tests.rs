@@ -289,6 +289,40 @@ fn what_storage_has_as_it_was_is_given_up_again_as_it_was_given_up_before() {
 }
 
 #[test]
+fn of_a_contact_that_is_gone_nothing_is_remembered_when_the_roster_is_saved() {
+    let named = (r#"{"labels":{"g":"G"},"names":{"bob":"Bobby"}}"#, called("Bobby", item(Both, &["G"])));
+    let own = (r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"from"}}}"#, item(Both, &["G"]));
+    let stripped = (r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true}}}"#, item(Both, &["Mine"]));
+    for (known, item) in [named, own, stripped] {
+        for case in [given_up_by(&["g"]), withdrawn()] {
+            let mut provenance = case.known(known).with(item.clone()).decide().decision.provenance;
+            provenance.forget(&HashSet::new(), &Labels::new());
+            assert_eq!(provenance.to_text(), None, "of {known}");
+        }
+    }
+}
+
+#[test]
+fn contacts_that_were_given_up_in_memory_only_are_as_they_were_brought_when_groups_bring_them_again() {
+    let section = |tie, verified| Section { tie, verified, contacts: 1, ..Section::default() };
+    let sections =
+        [(Tie::Bring, true), (Tie::Bring, false), (Tie::Spare, true), (Tie::Bring, true)].map(|(t, v)| section(t, v));
+    let contacts = ["ann", "bob", "carl", "dora"].map(Name::from).into();
+    let mut plan = Plan { contacts, sections: sections.into(), ..Plan::default() };
+    let note = r#"{"subscription":"none","released":true}"#;
+    let known = format!(r#"{{"notes":{{"ann":{note},"bob":{note},"carl":{note},"dora":{note}}}}}"#);
+    let released = |plan: &Plan| {
+        let known = Provenance::parse(known.as_bytes(), "host").unwrap();
+        let provenance = decide(plan, &Comparison::default(), Some(known), &[]).provenance;
+        assert_eq!(provenance.noted().count(), 4);
+        provenance.released().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(released(&plan), ["bob", "carl"]);
+    plan.virtual_contacts = true;
+    assert_eq!(released(&plan), ["ann", "bob", "carl", "dora"], "what is below a virtual contact stays given up");
+}
+
+#[test]
 fn a_note_stays_until_the_roster_is_saved_and_leaves_only_the_users_choice() {
     let known = r#"{"labels":{"g":["G","Old"],"h":"H"},"notes":{"bob":{"labels":{"G":true,"Gone":true}},"eve":{}}}"#;
     let outcome = given_up_by(&["g"]).known(known).with(item(Both, &["G"])).decide();
@@ -485,6 +519,22 @@ fn a_pending_request_is_answered_by_a_group_and_not_by_one_that_lets_go() {
     assert_eq!(gone.clone().known(known).decide().decision.change.answered, [1]);
     let again = Case { remade: true, ..gone }.known(known).decide();
     assert!(again.decision.change.answered.is_empty(), "it is the next account's");
+}
+
+#[test]
+fn a_roster_read_from_storage_with_a_version_of_which_clients_may_know_another_content_takes_a_new_one() {
+    let read = |version, unsaved, fresh| {
+        let plan = Plan { version: 100, doubtful: [5..8, 20..30], ..Plan::default() };
+        let found = Comparison { version, unsaved, fresh, ..Comparison::default() };
+        let change = decide(&plan, &found, None, &[]).change;
+        assert_eq!(change.unsaved, change.version.is_some());
+        change.version
+    };
+    assert_eq!([7, 29].map(|number| read(Version::Number(number), false, true)), [Some(100); 2]);
+    assert_eq!(read(Version::Number(300), true, true), Some(301), "not all that the version stands for was stored");
+    assert_eq!([4, 8, 30].map(|number| read(Version::Number(number), false, true)), [None; 3]);
+    assert_eq!(read(Version::Number(7), true, false), None, "what is in memory is what clients know");
+    assert_eq!(read(Version::Fixed, true, true), None, "another module makes it");
 }
 
 #[test]
