@@ -8,8 +8,8 @@
 //!
 //! What was decided when somebody left holds for that parting, whatever the option says afterwards.
 //!
-//! When many leave, those who may be the next are noted *ahead*: the marker covers removals that are yet to come, and is
-//! not written anew with each of them.
+//! When many leave, those who may be the next are noted *ahead*: the marker covers removals that are yet to come, and
+//! is not written anew with each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -85,8 +85,8 @@ impl Partings {
         self.open.entry(group.clone()).or_default().leavers.extend(left);
     }
 
-    /// Notes who may leave after `user` has left `group`, in place of those who were noted before: the user other groups,
-    /// other members this one, and so on.
+    /// Notes who may leave after `user` has left `group`, in place of those who were noted before: the user other
+    /// groups, other members this one, and so on.
     pub(crate) fn note_ahead(&mut self, directory: &Directory, group: &Name, user: UserKey) {
         self.ahead.clear();
         let open: usize = self.open.values().map(|parting| parting.leavers.len()).sum();
