@@ -479,6 +479,7 @@ fn without_the_option_nothing_is_noted_and_nothing_taken_back() {
     world.host.forget();
     let before = world.host.stored.clone();
     world.remove("g", "bob").unwrap();
+    assert_eq!(world.host.count(|effect| matches!(effect, Effect::StoreMarker(_))), 0);
     world.delete("g").unwrap();
     assert!(!open_partings(&world));
     world.settle();

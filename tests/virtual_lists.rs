@@ -103,6 +103,28 @@ fn leaving_takes_effect_at_once_for_everybody_and_tells_those_who_are_online() {
 }
 
 #[test]
+fn a_list_to_which_groups_bring_nothing_has_the_version_of_storage() {
+    let mut world = world(&["ann", "bob"]);
+    world.store_item("ann", "eve", Item::new("to"));
+    world.login("ann");
+    let versions =
+        |world: &World| (world.host.sessions[&n("ann")].borrow().version, world.host.stored[&n("ann")].version);
+    let (shown, stored) = versions(&world);
+    assert_ne!(shown, stored);
+    world.remove("g", "ann").unwrap();
+    world.settle();
+    let (shown, stored) = versions(&world);
+    assert_eq!(shown, stored);
+    world.add("g", "ann").unwrap();
+    world.host.forget();
+    switch(&mut world, false);
+    world.login("ann");
+    let virtual_number = |effect: &Effect| matches!(effect, Effect::Compare(_, plan) if plan.digest != 0);
+    assert_eq!(world.host.count(virtual_number), 0, "nor do permanent contacts have a number");
+    assert!(world.host.count(|effect| matches!(effect, Effect::Compare(..))) > 0);
+}
+
+#[test]
 fn a_version_stands_for_one_list_and_comes_back_with_it() {
     let mut world = world(&["ann", "bob", "carl"]);
     given_to(&mut world, "ann");

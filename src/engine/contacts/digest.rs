@@ -17,6 +17,11 @@ pub(crate) struct Digests {
     groups: HashMap<GroupKey, u64>,
 }
 
+/// A number of 27 bits that is not zero.
+pub(super) fn number(value: impl Hash) -> u32 {
+    (hash(value) >> 37) as u32 | 1
+}
+
 fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -37,7 +42,7 @@ impl State {
         for contact in self.spared.of(user) {
             sum = sum.wrapping_add(hash((1u8, self.directory.user_name(contact).as_bytes())));
         }
-        (hash(sum) >> 37) as u32 | 1
+        number(sum)
     }
 
     fn group_digest(&mut self, key: GroupKey) -> u64 {

@@ -81,11 +81,7 @@ impl Item {
     }
 
     pub(crate) fn bears_any(&self, labels: &Labels) -> bool {
-        if self.groups.len() < labels.len() {
-            self.groups.iter().any(|label| labels.contains(label))
-        } else {
-            labels.iter().any(|label| self.groups.contains(label))
-        }
+        !self.groups.is_disjoint(labels)
     }
 }
 

@@ -8,8 +8,8 @@
 //! What groups brought when contacts were stored is removed from the stored item as soon as the contact is virtual.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::digest;
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Step, Subscription};
 use super::rules::{Common, Judge, Outcome};
 use crate::engine::state::value::Value;
@@ -23,9 +23,7 @@ pub fn virtual_version(stored: u64, digest: u32) -> u64 {
 
 /// The number for what groups bring, where a contact is shown for a session as somebody has made it.
 fn deviating_digest(digest: u32, contact: &str) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    (digest, contact).hash(&mut hasher);
-    (hasher.finish() >> 37) as u32 | 1
+    digest::number((digest, contact))
 }
 
 /// What is shown of a contact: the user's layer under the labels. `name`: what it is called if the user has given no
@@ -136,7 +134,6 @@ pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
     let own = own.or_else(|| edit.clone().map(|edit| (edit.name, edit.groups)));
     let (own_name, own_groups) = own.unwrap_or_default();
     let renamed = *shown_name != item.name;
-    let given_name = if own_name.is_none() && !renamed { item.name.clone() } else { None };
     let name = if renamed { item.name.clone() } else { own_name };
     let chosen = |label: &&String| !labels.contains(*label) || own_groups.contains(*label);
     let groups: Labels = item.groups.iter().filter(chosen).cloned().collect();
@@ -151,7 +148,7 @@ pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
         }
         None => edit_after = OwnEdit { name, groups }.kept(),
     }
-    let look = look(labels, after.as_ref(), edit_after.as_ref(), given_name.as_deref());
+    let look = look(labels, after.as_ref(), edit_after.as_ref(), item.name.as_deref());
     let look = Item { subscription: item.subscription, ask: item.ask, ..look };
     let step = Step {
         fate: Fate::between(below.as_ref(), after.as_ref()),

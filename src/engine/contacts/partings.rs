@@ -8,8 +8,8 @@
 //!
 //! What was decided when somebody left holds for that parting, whatever the option says afterwards.
 //!
-//! When many leave, those who may be the next are noted *ahead*: the marker covers removals that are yet to come, and is
-//! not written anew with each of them.
+//! When many leave, those who may be the next are noted *ahead*: the marker covers removals that are yet to come, and
+//! is not written anew with each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -45,7 +45,7 @@ pub(crate) struct Partings {
     ahead: BTreeMap<Name, BTreeSet<UserKey>>,
     /// Rosters to be settled, each with the latest round that it is to be settled for.
     reviews: BTreeMap<UserKey, u64>,
-    /// Counts what is noted here.
+    /// Counts who joins, and what is to be settled.
     clock: u64,
 }
 
@@ -81,13 +81,12 @@ impl Partings {
     /// Notes that users leave a group. The members who stay are found when the parting is used. Who joins later is not
     /// among them.
     pub(crate) fn note(&mut self, group: &Name, leavers: impl IntoIterator<Item = UserKey>) {
-        self.clock += 1;
         let left = leavers.into_iter().map(|user| (user, self.clock));
         self.open.entry(group.clone()).or_default().leavers.extend(left);
     }
 
-    /// Notes who may leave after `user` has left `group`, in place of those who were noted before: the user other groups,
-    /// other members this one, and so on.
+    /// Notes who may leave after `user` has left `group`, in place of those who were noted before: the user other
+    /// groups, other members this one, and so on.
     pub(crate) fn note_ahead(&mut self, directory: &Directory, group: &Name, user: UserKey) {
         self.ahead.clear();
         let open: usize = self.open.values().map(|parting| parting.leavers.len()).sum();
@@ -210,5 +209,77 @@ impl Partings {
         if self.open.is_empty() {
             self.ahead.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::info::Info;
+    use crate::engine::state::value::Value;
+
+    /// Groups g0, g1 and so on, all of the same members: user0, user1 and so on.
+    fn groups(groups: usize, members: usize) -> (Directory, Vec<Name>, Vec<UserKey>) {
+        let mut directory = Directory::default();
+        let ids: Vec<_> = (0..groups).map(|number| Name::from(&*format!("g{number}"))).collect();
+        let name = |number| Name::from(&*format!("user{number}"));
+        let users: Vec<_> = (0..members).map(|number| directory.intern(&name(number))).collect();
+        for id in &ids {
+            let key = directory.insert(id.clone(), Info::default());
+            users.iter().for_each(|&user| directory.add_member(key, user, Value::empty()));
+        }
+        (directory, ids, users)
+    }
+
+    fn leave(partings: &mut Partings, directory: &mut Directory, group: &Name, user: UserKey) {
+        partings.note(group, [user]);
+        let key = directory.find(group).map(|(key, _)| key);
+        key.into_iter().for_each(|key| directory.remove_member(key, user));
+        partings.note_ahead(directory, group, user);
+    }
+
+    #[test]
+    fn who_may_leave_next_is_foreseen_in_the_users_other_groups_and_among_the_other_members() {
+        let (mut directory, ids, users) = groups(60, 60);
+        let leaver = users[59];
+        let mut partings = Partings::default();
+        for (open, id) in ids[..FEW].iter().enumerate() {
+            assert_eq!(partings.leavers().len(), open, "a few are not worth it");
+            leave(&mut partings, &mut directory, id, leaver);
+        }
+        let leavers = partings.leavers();
+        assert_eq!(leavers.values().filter(|users| users.contains(&leaver)).count(), FEW + AHEAD * FEW);
+        assert_eq!(leavers[&ids[FEW - 1]].len(), 1 + AHEAD * FEW);
+        assert_eq!(leavers.values().map(BTreeSet::len).sum::<usize>(), FEW + 2 * AHEAD * FEW);
+    }
+
+    #[test]
+    fn who_joins_has_missed_those_who_left_before_and_nobody_who_leaves_later() {
+        let (mut directory, ids, users) = groups(1, 3);
+        let (g, [ann, bob, carl]) = (&ids[0], [0, 1, 2].map(|number| users[number]));
+        let key = directory.groups_of(ann)[0];
+        directory.remove_member(key, carl);
+        let mut partings = Partings::default();
+        leave(&mut partings, &mut directory, g, bob);
+        partings.join(g, carl);
+        directory.add_member(key, carl, Value::empty());
+        leave(&mut partings, &mut directory, g, ann);
+        let lost =
+            |user| partings.contacts(&directory, user).into_iter().flat_map(|(_, lost)| lost).collect::<Vec<_>>();
+        assert_eq!([lost(ann), lost(bob), lost(carl)], [vec![bob, carl], vec![ann], vec![ann]]);
+    }
+
+    #[test]
+    fn a_roster_that_is_to_be_settled_again_meanwhile_is_not_done() {
+        let (_, _, users) = groups(1, 1);
+        let mut partings = Partings::default();
+        partings.review_all([users[0]]);
+        let first = partings.review(users[0]);
+        partings.review_all([users[0]]);
+        partings.note_reviewed(users[0], first);
+        let second = partings.review(users[0]);
+        assert!(second.is_some());
+        partings.note_reviewed(users[0], second);
+        assert_eq!(partings.review(users[0]), None);
     }
 }

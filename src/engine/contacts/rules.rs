@@ -348,7 +348,7 @@ impl<'a> Judge<'a> {
         let note = self.provenance.note(contact);
         let own = match note {
             None => !item.bears_any(&self.given),
-            Some(note) => !note.brought && (item.subscription != Subscription::Both || item.ask),
+            Some(note) => !note.brought,
         };
         if own {
             let note = note.cloned().unwrap_or_default();

@@ -138,6 +138,48 @@ impl Versions {
 mod tests {
     use super::Version::{Fixed, Number, Unset};
     use super::*;
+    use crate::engine::state::directory::Directory;
+    use crate::engine::state::name::Name;
+
+    const FLOOR: u64 = 2 << GENERATION_BITS;
+
+    /// Of the second start, and of two users.
+    fn versions() -> (Versions, [UserKey; 2]) {
+        let mut directory = Directory::default();
+        let users = ["ann", "bob"].map(|user| directory.intern(&Name::from(user)));
+        (Versions { generation: Some(2), ..Versions::default() }, users)
+    }
+
+    #[test]
+    fn a_changed_roster_takes_a_higher_version_than_any_that_was_handed_out() {
+        let (mut versions, [ann, bob]) = versions();
+        versions.note(ann, FLOOR + 5);
+        versions.note(ann, FLOOR + 3);
+        assert_eq!([ann, bob].map(|user| versions.floor(user)), [Some(FLOOR + 6), Some(FLOOR)]);
+        versions.note(bob, 7);
+        assert_eq!(versions.floor(bob), Some(FLOOR), "and than any of the starts before");
+        versions.forget(ann);
+        assert_eq!(versions.floor(ann), Some(FLOOR));
+        versions.begin_generation();
+        assert_eq!((versions.floor(bob), versions.generation, versions.next_generation), (None, None, 3));
+    }
+
+    #[test]
+    fn a_roster_read_with_a_lower_version_than_was_handed_out_is_behind() {
+        let (mut versions, [ann, bob]) = versions();
+        versions.note(ann, FLOOR + 5);
+        assert_eq!([ann, bob].map(|user| versions.may_be_behind(user)), [true, false]);
+        assert_eq!([ann, bob].map(|user| versions.doubtful(user)[1].clone()), [0..FLOOR + 5, 0..0]);
+        versions.outdate(ann);
+        assert_eq!(versions.doubtful(ann)[1], 0..FLOOR + 6, "also with that one, if it is outdated");
+        versions.forget(ann);
+        assert!(!versions.may_be_behind(ann));
+        versions.doubtful_before = 2;
+        assert_eq!(
+            (versions.may_be_behind(bob), versions.doubtful(bob)[0].clone()),
+            (true, 1 << GENERATION_BITS..FLOOR)
+        );
+    }
 
     #[test]
     fn a_save_stores_the_number_that_was_pushed() {

@@ -65,7 +65,9 @@ impl Withdrawals {
                 self.open.remove(&owner);
             }
         }
-        self.replaced.retain(|&(other, gone)| other != owner || !withdrawn.contains(&gone));
+        for &gone in withdrawn {
+            self.replaced.remove(&(owner, gone));
+        }
     }
 
     /// Forgets a list that is gone.
@@ -78,5 +80,56 @@ impl Withdrawals {
     /// Whose lists may still hold whom.
     pub(crate) fn all(&self) -> impl Iterator<Item = (UserKey, &BTreeSet<UserKey>)> {
         self.open.iter().map(|(&owner, gone)| (owner, gone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::directory::Directory;
+    use crate::engine::state::name::Name;
+
+    fn users() -> [UserKey; 3] {
+        let mut directory = Directory::default();
+        ["ann", "bob", "carl"].map(|user| directory.intern(&Name::from(user)))
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_told_from_the_rest_until_the_list_is_compared() {
+        let [ann, bob, carl] = users();
+        let mut withdrawals = Withdrawals::default();
+        withdrawals.take_up(ann, bob);
+        withdrawals.add(ann, carl);
+        withdrawals.take_up(bob, carl);
+        let former = |withdrawals: &Withdrawals| {
+            [(ann, bob), (ann, carl), (bob, carl)].map(|(owner, gone)| withdrawals.is_former(owner, gone))
+        };
+        assert_eq!(former(&withdrawals), [true, false, true]);
+        withdrawals.note_compared(ann, bob);
+        assert_eq!(former(&withdrawals), [false, false, true]);
+        assert_eq!(withdrawals.of(ann).collect::<Vec<_>>(), [bob, carl], "storage may hold both still");
+        withdrawals.forget_roster(bob);
+        assert!(!withdrawals.is_former(bob, carl));
+    }
+
+    #[test]
+    fn an_account_that_was_brought_anew_is_withdrawn_from_storage_and_from_what_is_read_of_it() {
+        let [ann, bob, carl] = users();
+        let mut withdrawals = Withdrawals::default();
+        for (owner, gone) in [(ann, bob), (ann, carl), (bob, carl)] {
+            withdrawals.add(owner, gone);
+            withdrawals.note_replaced(owner, gone);
+        }
+        let in_memory =
+            |withdrawals: &Withdrawals| [ann, bob].map(|owner| withdrawals.in_memory(owner).collect::<Vec<_>>());
+        assert_eq!(in_memory(&withdrawals), [vec![], vec![]]);
+        assert_eq!(withdrawals.of(ann).collect::<Vec<_>>(), [bob, carl]);
+        withdrawals.note_done(ann, &[carl].into());
+        assert_eq!(in_memory(&withdrawals), [vec![], vec![]], "the rest is as it was");
+        assert_eq!(withdrawals.all().collect::<Vec<_>>(), [(ann, &[bob].into()), (bob, &[carl].into())]);
+        withdrawals.note_read(ann);
+        assert_eq!(in_memory(&withdrawals), [vec![bob], vec![]]);
+        withdrawals.add(bob, carl);
+        assert_eq!(in_memory(&withdrawals)[1], [carl], "it is gone once more");
     }
 }
