@@ -179,7 +179,7 @@ local troubles = {};
 local function set_trouble(subject, text)
 	if troubles[subject] == text then return false; end
 	troubles[subject] = text;
-	local trouble = troubles.storage or troubles.chats;
+	local trouble = troubles.storage or troubles.records or troubles.lists or troubles.chats;
 	module:set_status(trouble and "error" or troubles.update and "warn" or "info", trouble or troubles.update or "Loaded",
 		true);
 	return true;
@@ -207,6 +207,8 @@ function module.save()
 end
 
 -- Loading
+
+module:require("health")(effects, handle, set_trouble);
 
 local is_start = not module.reloading;
 
@@ -503,8 +505,8 @@ end
 local transfer = module:require("transfer");
 
 -- Returns groups as JSON, all of them or one.
-function export_groups(group_id)
-	return transfer.export(module.environment, host, group_id);
+function export_groups(group_id, on_progress)
+	return transfer.export(module.environment, host, group_id, on_progress);
 end
 
 -- Adds what a text has: an export, a file of mod_groups, or what ejabberd prints. Returns { changes, left_out }, arrays
