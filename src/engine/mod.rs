@@ -135,6 +135,8 @@ pub struct Status {
     pub failing: usize,
     /// Groups that wait for a `sync`.
     pub delayed: usize,
+    /// Contact lists that a `check` has still to look at.
+    pub unchecked: usize,
 }
 
 /// The argument of an operation as a caller gave it: text, or something else.
@@ -174,6 +176,8 @@ pub(crate) struct State {
     copies: BTreeMap<Name, Copy>,
     /// The log says already that chats are asked for where no chat host is configured.
     told_of_chats: bool,
+    /// How many contact lists a `check` has still to look at.
+    unchecked: usize,
     /// Rooms whose affiliations are as membership says, as far as is known.
     aligned: HashSet<Box<[u8]>>,
     room_saves: RoomSaves,
@@ -223,6 +227,7 @@ impl Engine {
             marker: Marker::default(),
             copies: BTreeMap::new(),
             told_of_chats: false,
+            unchecked: 0,
             aligned: HashSet::new(),
             room_saves: RoomSaves::default(),
             turns: Turns::default(),
@@ -301,6 +306,7 @@ impl Engine {
             unsettled: state.work.busy().len(),
             failing: state.work.failing(),
             delayed: state.unsettled.groups.values().filter(|&&delayed| delayed).count(),
+            unchecked: state.unchecked,
         }
     }
 
