@@ -41,6 +41,15 @@ describe("lists of members with Prosody "..harness.version.." and storage "..har
 			:get_affiliation((select(2, ...)).."@localhost")]], jid, user);
 	end
 
+	-- Who was invited since the last call, by bare JID.
+	local function invited()
+		return server:eval([[
+			local list = prosody.spec_invited;
+			prosody.spec_invited = {};
+			table.sort(list);
+			return list]]);
+	end
+
 	setup(function ()
 		server = world.new();
 	end);
@@ -114,16 +123,30 @@ describe("lists of members with Prosody "..harness.version.." and storage "..har
 	it("stay out of the chats where the group says so, until it lets them in", function ()
 		local a, b = world.accounts(server, 2);
 		local id = call("create", { name = "Quiet", chat_membership = false }, true);
+		server:eval([[
+			prosody.spec_invited = {};
+			module:hook("message/bare", function (event)
+				if event.stanza:get_child("x", "jabber:x:conference") then
+					table.insert(prosody.spec_invited, event.stanza.attr.to);
+				end
+			end, 100);
+			return true]]);
 		local room = call("get_info", id).muc_jid;
 		assert.is_true(call("add_members", id, { a }));
 		assert.is_true(call("add_member", id, b));
 		call("sync", id);
+		world.settle(server);
 		assert.is_nil(affiliation(room, a));
 		assert.is_nil(affiliation(room, b));
+		assert.same({}, invited());
 		assert.is_false(call("get_info", id).chat_membership);
 		assert.is_true(call("set_info", id, { name = "Quiet", chat_membership = true }));
 		assert.equal("member", affiliation(room, a));
 		assert.equal("member", affiliation(room, b));
+		world.settle(server);
+		local both = { a.."@localhost", b.."@localhost" };
+		table.sort(both);
+		assert.same(both, invited());
 		assert.is_nil(call("get_info", id).chat_membership);
 	end);
 end);

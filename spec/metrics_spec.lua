@@ -65,6 +65,20 @@ describe("metrics with Prosody "..harness.version.." and storage "..harness.stor
 		assert.equal((before.operation_seconds_count or 0) + 1, values.operation_seconds_count);
 	end);
 
+	it("count contact lists that storage makes fail, while it does", function ()
+		local a, b = world.accounts(server, 2);
+		local id = world.group(server, "Failing", { a });
+		server:eval([[prosody.spec_failing.fail({ store = "roster", method = "set" }) return true]]);
+		server:call("add_member", id, b);
+		harness.wait_until(function ()
+			local values = metrics();
+			return values.failing_rosters > 0 and values.unsettled_rosters >= values.failing_rosters;
+		end, "they are counted");
+		server:eval([[prosody.spec_failing.clear() return true]]);
+		world.settle(server, 30);
+		assert.equal(0, metrics().failing_rosters);
+	end);
+
 	it("count operations that storage makes fail", function ()
 		server:eval([[prosody.spec_failing.fail({ store = "group_info", method = "set" }) return true]]);
 		assert.is_nil(server:call("create", { name = "Lost" }, false));

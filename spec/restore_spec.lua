@@ -76,6 +76,19 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			assert.equal("member", affiliation("b"));
 		end);
 
+		it("drops a chat whose room is gone, and says so once", function ()
+			local jid = call("get_info", "g").muc_jid;
+			assert(call("delete", "g"));
+			world.settle(server);
+			local mark = server:log_mark();
+			restore();
+			assert.same({}, call("get_group_chats", "g"));
+			assert.same({ b = world.both("G") }, fetched("a"));
+			local _, said = server:log_text(mark):gsub("\twarn\tGroup g has lost chats[^\n]*"..jid:gsub("%p", "%%%0"), "");
+			assert.equal(1, said);
+			assert.same({}, call("check"));
+		end);
+
 		it("deletes a group that it does not know, whose contacts go", function ()
 			assert(call("create", { name = "Later" }, true, "later"));
 			for _, user in ipairs { "a", "b", "c" } do assert(call("add_member", "later", user)); end

@@ -101,6 +101,60 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 		assert.matches("No account yet, so nobody sees them: zoe\n", done("add_member", "localhost", "work", "zoe"));
 	end);
 
+	it("refuses what lacks something, or makes no sense, and changes nothing", function ()
+		done("create", "localhost", "Full", "true", "full");
+		done("add_chat", "localhost", "full", "Books");
+		done("add_chat", "localhost", "full", "Books");
+		done("create", "other.example", "Far", "false", "far");
+		local before = server:call("export_groups");
+		local not_valid = 'a name or an id is not valid: a name is text without control characters, '
+			..'an id can stand before the "@" of a JID';
+		for command, reason in pairs {
+			["create localhost"] = "the group needs a name: groups create HOST NAME";
+			["create localhost a\1b"] = not_valid;
+			["create localhost Name false a@b"] = not_valid;
+			["create other.example Name true"] = "chats need the option groups_muc_host, and it is not set";
+			["rename localhost full"] = not_valid;
+			["add_member localhost full @localhost"] = '"@localhost" is not a JID';
+			["add_member localhost"] = "^which group on localhost%? There are: ";
+			["remove_member localhost full"] = "which users?";
+			["remove_member localhost full ann@elsewhere.example"] = "ann@elsewhere.example is not an account of localhost";
+			["set_members localhost full"] = "which users? For an empty group, say --empty";
+			["set_members localhost full b:b --yes"] = '"b:b" cannot be a username; nothing has changed';
+			["set_members localhost full --yes --file=/"] = "^the server cannot read /: ";
+			["set_members localhost full ann --file"] = "^groups set_members knows no %-%-file; ";
+			["user localhost"] = "which user?";
+			["user localhost ann@elsewhere.example"] = "ann@elsewhere.example is not an account of localhost";
+			["add_chat localhost full"] = "the chat needs a name";
+			["add_chat other.example far Books"] = "chats need the option groups_muc_host, and it is not set";
+			["remove_chat localhost full Books"] = '^more than one chat "Books" in "Full"; there are: ';
+			["remove_chat localhost full"] = '^no chat "" in "Full"; there are: ';
+			["import localhost"] = "which file?";
+			["import localhost /"] = "the server cannot read /: it is no file";
+		} do
+			local arguments = {};
+			for word in command:gmatch("[^ ]+") do arguments[#arguments + 1] = word; end
+			local refusal = refused(table.unpack(arguments));
+			assert((reason:sub(1, 1) == "^" and refusal:find(reason) or refusal == reason), command..": "..refusal);
+		end
+		for _, name in ipairs { "show", "rename", "delete", "add_member", "remove_member", "set_members", "members",
+			"add_chat", "remove_chat", "sync", "sync_group", "export" } do
+			assert.matches('^no group "wrk" on localhost; there are: ', (refused(name, "localhost", "wrk")), name);
+		end
+		assert.matches("^Error: 7 is not a user", portal('groups:add_member("localhost","full",7)'));
+		assert.equal(before, server:call("export_groups"));
+	end);
+
+	it("says that storage fails, and that its log says how", function ()
+		server:eval([[
+			local provider = hosts[host].users;
+			local list = provider.users;
+			function provider.users() provider.users = list; return nil, "the directory is away"; end
+			return true]]);
+		assert.equal("storage or the chat host failed; the log says how", (refused("check", "localhost")));
+		done("check", "localhost");
+	end);
+
 	it("makes a list of users the members, from arguments, text and files", function ()
 		done("create", "localhost", "Set", "false", "set");
 		local err, said = refused("set_members", "localhost", "set", "ann bob\ncleo");
@@ -171,7 +225,7 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 
 	it("serves each host, and says where there are groups", function ()
 		done("create", "other.example", "There", "false", "there");
-		assert.matches("1 group on other.example$", done("list", "other.example"));
+		assert.matches("Far .*There .*2 groups on other.example$", done("list", "other.example"));
 		assert.matches('^no group "there" on localhost', (refused("show", "localhost", "there")));
 		server:eval([[return assert(require "core.modulemanager".unload("other.example", "groups_internal"))]]);
 		refused("list", "other.example");
@@ -186,25 +240,75 @@ describe("the shell with Prosody "..harness.version.." and storage "..harness.st
 	it("answers the strings that portals send", check_portal);
 
 	it("stays with groups_shell beside it, before and after, and through reloads that log nothing", function ()
-		check_portal();
+		-- Each command is there, and does what it is for.
+		local function check_all()
+			check_portal();
+			done("list", "localhost");
+			local n = 0;
+			for name in done("help", "localhost"):gmatch("groups (%S+) HOST") do
+				n = n + 1;
+				assert.not_matches("nil value", portal(('groups:%s("localhost")'):format(name)), name);
+			end
+			assert.equal(20, n);
+		end
+		check_all();
 		server:eval([[return assert(require "core.modulemanager".load("localhost", "groups_shell")) ~= nil]]);
-		check_portal();
-		done("list", "localhost");
+		check_all();
 		local mark = server:log_mark();
 		world.reload(server);
 		assert.not_matches("warn", server:log_text(mark));
-		check_portal();
+		check_all();
 		server:eval([[return assert(require "core.modulemanager".reload("*", "admin_shell")) ~= nil]]);
 		world.reload(server);
-		check_portal();
+		check_all();
 		server:eval([[return assert(require "core.modulemanager".unload("*", "groups_shell"))]]);
-		check_portal();
-		done("list", "localhost");
+		check_all();
 		server:eval([[return assert(require "core.modulemanager".load("localhost", "groups_shell")) ~= nil]]);
 		server:eval([[return assert(require "core.modulemanager".unload("localhost", "groups_internal"))]]);
 		assert.matches("^Error: ", portal('groups:sync_group("localhost","portal")'));
 		server:eval([[return assert(require "core.modulemanager".load("localhost", "groups_internal")) ~= nil]]);
-		check_portal();
-		done("list", "localhost");
+		check_all();
+	end);
+end);
+
+describe("the shell beside slow work, with Prosody "..harness.version.." and storage "..harness.storage, function ()
+	local server;
+
+	-- The output of a command during which a contact list is not to be had for a while.
+	local function slowly(method, ...)
+		server:eval([[
+			hosts[host].roster_cache = nil;
+			prosody.spec_waiting.hold({ store = "roster", method = ... });
+			module:add_timer(0.1, function ()
+				if prosody.spec_waiting.held() == 0 then return 0.1; end
+				module:add_timer(1.5, prosody.spec_waiting.release);
+			end);
+			return true]], method);
+		local output, errors, status = server:shell("groups", ...);
+		assert.same({ "", 0 }, { errors, status });
+		return output;
+	end
+
+	setup(function ()
+		server = world.new { storage = "waiting"; global_modules = { "disco", "roster", "saslauth", "admin_shell" } };
+		server:create_user("ann", "bob", "cleo");
+		assert(server:call("create", { name = "Late" }, false, "late"));
+		assert(server:call("add_members", "late", { "ann", "bob", "cleo" }, true));
+	end);
+
+	teardown(function ()
+		server:destroy();
+	end);
+
+	it("shows by a count how a sync gets on", function ()
+		assert.matches("3 contact lists to go\n.*1 group: all contact lists are in storage$",
+			slowly("set", "sync", "localhost", "late"));
+	end);
+
+	it("shows by a count how a check gets on, and a repair", function ()
+		assert.matches("%d contact lists? to look at\n.*nothing is wrong$", slowly("get", "check", "localhost"));
+		assert.matches("%d contact lists? to look at\n.*nothing is wrong$",
+			slowly("get", "repair", "localhost", "--yes"));
+		assert.equal(0, server:call("status").unchecked);
 	end);
 end);

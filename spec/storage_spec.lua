@@ -156,3 +156,64 @@ describe("stored data with Prosody "..harness.version.." and storage "..harness.
 		assert.same(members, server:stored("groups", "lasting"));
 	end);
 end);
+
+for _, mode in ipairs { "permanent", "virtual" } do
+	describe(("the calls of storage, %s contacts, Prosody %s"):format(mode, harness.version), function ()
+		local server;
+
+		-- The module's calls: those that a function makes itself, and those that come afterwards. Each store with what is
+		-- done, and how often.
+		local function calls(...)
+			world.settle(server);
+			server:eval("prosody.spec_failing.forget() return true");
+			server:call(...);
+			local function seen()
+				local count, found = {}, {};
+				for _, call in ipairs(server:eval("return prosody.spec_failing.calls")) do
+					local name = call.store.."."..call.method;
+					-- The spec itself reads the marker.
+					if call.store == "roster" or call.store:find("^group") and name ~= "groups_internal.get" then
+						count[name] = (count[name] or 0) + 1;
+					end
+				end
+				for name, n in pairs(count) do found[#found + 1] = name.." "..n; end
+				table.sort(found);
+				return found;
+			end
+			local before = seen();
+			server:eval("prosody.spec_failing.forget() return true");
+			world.settle(server);
+			return { before, seen() };
+		end
+
+		local function of_mode(permanent, virtual)
+			return mode == "permanent" and permanent or virtual;
+		end
+
+		setup(function ()
+			server = world.new { storage = "failing"; muc = false; host_options = { groups_roster_mode = mode } };
+			server:create_user("a", "b", "c", "d");
+		end);
+
+		teardown(function ()
+			server:destroy();
+		end);
+
+		it("are as few as README.md says", function ()
+			local change = of_mode({ "groups.set 1", "groups_internal.set 1" }, { "groups.set 1" });
+			local function lists(n)
+				return of_mode({ "groups_internal.set 1", "roster.get "..n, "roster.set "..n }, {});
+			end
+			assert.same({ { "group_info.get 1", "group_info.set 1", "groups.get 1" }, {} },
+				calls("create", { name = "G" }, false, "g"));
+			assert.same({ change, lists(3) }, calls("add_members", "g", { "a", "b", "c" }));
+			assert.same({ change, lists(4) }, calls("add_member", "g", "d"));
+			assert.same({ {}, {} }, calls("sync", "g"));
+			assert.same({ {}, {} }, calls("get_members", "g"));
+			assert.same({ { "groups.set 1" }, {} }, calls("remove_member", "g", "d"));
+			assert.same({ of_mode({ "group_info.set 1", "groups_internal.set 1" }, { "group_info.set 1" }), lists(3) },
+				calls("set_info", "g", { name = "H" }));
+			assert.same({ { "group_info.set 1", "groups.set 1" }, {} }, calls("delete", "g"));
+		end);
+	end);
+end

@@ -169,6 +169,25 @@ OK: 2 changes made]], (shell(other, "import", "localhost", path, "--yes")));
 		assert.equal(before, other:call("export_groups"));
 	end);
 
+	it("are written by rename: whoever reads the file meanwhile has the old one", function ()
+		local path = write("kept.json", "old");
+		local old = assert(io.open(path));
+		assert.matches("written to", (shell(server, "export", "localhost", "--file="..path)));
+		assert.equal("old", old:read("a"));
+		old:close();
+		assert.equal(server:call("export_groups"), read(path));
+		local listing = io.popen(("ls '%s'"):format(other.folder));
+		assert.not_matches("kept.json.", listing:read("a"), 1, true);
+		listing:close();
+		-- Nothing can come in place of a folder.
+		assert(os.execute(("mkdir '%s/taken'"):format(other.folder)));
+		assert.matches("^Error: the server cannot write ",
+			(shell(server, "export", "localhost", "--file="..other.folder.."/taken")));
+		listing = io.popen(("ls '%s'"):format(other.folder));
+		assert.not_matches("taken.", listing:read("a"), 1, true);
+		listing:close();
+	end);
+
 	it("round-trip a thousand groups and ten thousand members", function ()
 		local out = {};
 		for i = 1, 1000 do
@@ -188,5 +207,17 @@ OK: 2 changes made]], (shell(other, "import", "localhost", path, "--yes")));
 		local n = 0;
 		for _ in read(export):gmatch('\n        "%l%d+"') do n = n + 1; end
 		assert.equal(10000, n);
+		-- Others have their turns meanwhile.
+		for name, arguments in pairs { list = {}; export = {}; import = { export } } do
+			local turns, ok = other:eval([[
+				local name, arguments = ...;
+				local turns = 0;
+				local ticker = module:add_timer(0, function () turns = turns + 1; return 0; end);
+				local ok = groups.shell[name]({ print = function () end }, groups, host, table.unpack(arguments));
+				ticker:stop();
+				return turns, ok]], name, arguments);
+			assert.is_true(ok, name);
+			assert(turns > 2, ("%s: %d turns"):format(name, turns));
+		end
 	end);
 end);

@@ -25,6 +25,11 @@ fn restore(world: &mut World, blob: &[u8]) -> Result<Answer, Error> {
     world.run(operation)
 }
 
+fn rooms(world: &World, id: &str) -> Vec<String> {
+    let info = world.engine.info(id.as_bytes()).unwrap();
+    info.rooms().iter().map(|jid| String::from_utf8_lossy(jid).into_owned()).collect()
+}
+
 #[test]
 fn a_restored_host_has_the_groups_of_the_snapshot_and_no_others() {
     let mut source = full_world();
@@ -37,6 +42,7 @@ fn a_restored_host_has_the_groups_of_the_snapshot_and_no_others() {
     let blob = source.engine.snapshot();
     let mut target =
         World::new(&["ann", "bob", "carl"]).and_group("x", "X", &["ann", "carl"]).and_group("g", "Old", &["carl"]);
+    target.host.rooms = source.host.rooms.clone();
     assert_eq!(restore(&mut target, &blob), Ok(Answer::Done));
     assert_eq!(target.host.infos, source.host.infos);
     assert_eq!(target.host.members, source.host.members);
@@ -158,4 +164,56 @@ fn a_restore_lets_those_leave_whom_the_snapshot_does_not_know() {
         world.settle();
         assert_eq!((world.stored("ann", "carl"), world.stored("carl", "bob")), (None, None));
     }
+}
+
+#[test]
+fn a_restored_chat_whose_room_is_gone_is_dropped_with_a_warning() {
+    let mut world = full_world();
+    world.add_chat("g", "Kitchen").unwrap();
+    let blob = world.engine.snapshot();
+    world.delete("g").unwrap();
+    let [chess] = &rooms(&world, "h")[..] else { panic!("one chat") };
+    world.host.rooms.get_mut(chess.as_bytes()).unwrap().destroyed = true;
+    world.host.forget();
+    assert_eq!(restore(&mut world, &blob), Ok(Answer::Done));
+    assert_eq!((rooms(&world, "g"), rooms(&world, "h")), (vec![], vec![]));
+    assert_eq!(world.host.complaints().len(), 2, "one for each group: {:?}", world.host.complaints());
+    assert!(world.host.complaints()[1].contains(chess));
+    assert_eq!(world.host.told().iter().filter(|told| *told == "-chat").count(), 1, "the chat that there still was");
+    world.settle();
+    world.check_agreement();
+    world.check_rooms();
+}
+
+#[test]
+fn a_restored_chat_whose_room_is_another_groups_by_now_is_dropped() {
+    let mut world = full_world();
+    let blob = world.engine.snapshot();
+    let [room] = &rooms(&world, "g")[..] else { panic!("one chat") };
+    world.delete("g").unwrap();
+    // The same room, made again for a group that the snapshot does not know.
+    world.create_with_chat("new", "G").unwrap();
+    let [other] = &rooms(&world, "new")[..] else { panic!("one chat") };
+    let made = world.host.rooms.remove(other.as_bytes()).unwrap();
+    world.host.rooms.insert(room.as_bytes().to_vec(), made);
+    let record = Value::table(vec![
+        (Value::text(b"name"), Value::text(b"G")),
+        (Value::text(b"muc_jid"), Value::text(room.as_bytes())),
+    ]);
+    world.host.infos.insert(n("new"), record);
+    world.crash();
+    assert_eq!(restore(&mut world, &blob), Ok(Answer::Done));
+    assert!(!world.engine.exists(b"new"));
+    assert_eq!(rooms(&world, "g"), Vec::<String>::new(), "the room has gone with its group");
+    world.check_agreement();
+}
+
+#[test]
+fn restored_chats_stay_while_the_chat_host_cannot_say_whether_they_are_there() {
+    let mut world = full_world();
+    let blob = world.engine.snapshot();
+    world.host.down.insert("chats");
+    assert_eq!(restore(&mut world, &blob), Ok(Answer::Done));
+    assert_eq!((rooms(&world, "g").len(), rooms(&world, "h").len()), (1, 1));
+    world.check_agreement();
 }

@@ -11,7 +11,8 @@ local texts = {
 	["group-not-found"] = "the group is gone";
 	["group-name-required"] = "the group needs a name";
 	["conflict"] = "the id is taken";
-	["bad-request"] = "a name or an id is not valid: it must be UTF-8 without control characters";
+	["bad-request"] =
+		'a name or an id is not valid: a name is text without control characters, an id can stand before the "@" of a JID';
 	["service-unavailable"] = "chats need the option groups_muc_host, and it is not set";
 	["internal-server-error"] = "storage or the chat host failed; the log says how";
 };

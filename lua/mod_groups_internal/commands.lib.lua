@@ -62,6 +62,30 @@ local function show_progress(session, groups)
 	end
 end
 
+-- Returns a function to be called often, which prints how much is done, now and then.
+local function new_progress(session)
+	local shown = monotonic();
+	return function (n, all)
+		if monotonic() - shown < progress_interval then return; end
+		shown = monotonic();
+		session.print(("%d of %s done"):format(n, plural(all, "group")));
+	end;
+end
+
+-- Calls a function of groups that looks at all contact lists, and prints meanwhile how many are still to be looked at.
+local function run_check(session, groups, name)
+	local last;
+	local timer = module:add_timer(progress_interval, function ()
+		local left = groups.status().unchecked;
+		if left > 0 and left ~= last then session.print(plural(left, "contact list").." to look at"); end
+		last = left;
+		return progress_interval;
+	end);
+	local problems, err = groups[name]();
+	timer:stop();
+	return problems, err;
+end
+
 local function print_table(session, columns, rows)
 	local row = new_table(columns, session.width or default_width);
 	session.print((row():gsub("%s+$", "")));
@@ -395,14 +419,14 @@ local function print_problems(session, problems)
 end
 
 command("check", "host", "", "Look for what is wrong, and change nothing", function (session, groups)
-	local problems, err = groups.check();
+	local problems, err = run_check(session, groups, "check");
 	if not problems then return nil, say(err); end
 	print_problems(session, problems);
 	return true, #problems == 0 and "nothing is wrong" or plural(#problems, "problem").."; repair mends that";
 end);
 
 command("repair", "host", "yes", "Mend what check finds (--yes)", function (session, groups, _, flags)
-	local problems, err = groups[flags.yes and "repair" or "check"]();
+	local problems, err = run_check(session, groups, flags.yes and "repair" or "check");
 	if not problems then return nil, say(err); end
 	print_problems(session, problems);
 	if #problems == 0 then return true, "nothing is wrong"; end
@@ -417,7 +441,7 @@ command("export", "host group", "file=", "Print groups as JSON, one or all, or w
 			id, err = find_group(groups, host, text);
 			if not id then return nil, err; end
 		end
-		local json = groups.export_groups(id);
+		local json = groups.export_groups(id, new_progress(session));
 		local n = id and 1 or count(groups.groups());
 		if not flags.file then
 			session.print((json:gsub("\n$", "")));
@@ -454,13 +478,7 @@ command("import", "host file", "yes", "Add what a file has: an export, mod_group
 		if #result.changes == 0 then return true, "there is nothing to add"; end
 		local what = plural(#result.changes, "change");
 		if not flags.yes then return nil, ("%s; %s"):format(what, not_done); end
-		local shown = monotonic();
-		result, err = groups.import_groups(text, false, function (n, all)
-			if monotonic() - shown > progress_interval then
-				shown = monotonic();
-				session.print(("%d of %s done"):format(n, plural(all, "group")));
-			end
-		end);
+		result, err = groups.import_groups(text, false, new_progress(session));
 		if not result then return nil, err; end
 		return true, what.." made";
 	end);

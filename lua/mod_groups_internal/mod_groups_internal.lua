@@ -401,8 +401,8 @@ end
 local transfer = module:require("transfer");
 
 -- Returns groups as JSON, all of them or one.
-function export_groups(group_id)
-	return transfer.export(module.environment, host, group_id);
+function export_groups(group_id, on_progress)
+	return transfer.export(module.environment, host, group_id, on_progress);
 end
 
 -- Adds what a text has: an export, a file of mod_groups, or what ejabberd prints. Returns { changes, left_out }, arrays

@@ -68,15 +68,16 @@ local function write_group(out, groups, id)
 end
 
 -- Returns groups as JSON, in the order of their ids.
-local function export(groups, host, group_id)
+local function export(groups, host, group_id, on_progress)
 	if group_id ~= nil and not groups.exists(group_id) then return nil, "group-not-found"; end
 	local ids = group_id and { group_id } or sorted_keys(groups.groups());
 	local out = { "{", ('  "format": %s,'):format(encode(native.export_format)), ('  "host": %s,'):format(encode(host)) };
 	out[#out + 1] = '  "groups": [';
 	local pace = new_pacer();
-	for _, id in ipairs(ids) do
+	for i, id in ipairs(ids) do
 		-- One that was deleted meanwhile is left out, and no comma with it: the last one is known to have none.
 		if groups.exists(id) then write_group(out, groups, id); end
+		if on_progress then on_progress(i, #ids); end
 		pace();
 	end
 	if out[#out] == "    }," then out[#out] = "    }"; end

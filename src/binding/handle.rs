@@ -98,6 +98,7 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         table.raw_set("unsettled", status.unsettled)?;
         table.raw_set("failing", status.failing)?;
         table.raw_set("delayed", status.delayed)?;
+        table.raw_set("unchecked", status.unchecked)?;
         Ok(table)
     });
     methods.add_method("snapshot", |lua, this, ()| lua.create_string(this.engine.snapshot()));

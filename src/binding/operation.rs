@@ -268,7 +268,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         Effect::Wait => "wait".into_lua_multi(lua),
         Effect::Wake => "wake".into_lua_multi(lua),
         Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
-        Effect::ShowStatus(level, text) => ("show_status", level_name(*level), *text).into_lua_multi(lua),
+        Effect::ShowStatus(level, text) => ("show_status", level_name(*level), text.as_str()).into_lua_multi(lua),
         Effect::NewId => "new_id".into_lua_multi(lua),
         Effect::ListGroups => "list_groups".into_lua_multi(lua),
         Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),

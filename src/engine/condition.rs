@@ -12,6 +12,10 @@ const UPDATE: &str = "An update is installed: restart Prosody to use it";
 pub(crate) struct Condition {
     /// Groups cannot be read from storage.
     pub(crate) unread: bool,
+    /// The last attempt to store a group failed.
+    pub(crate) unstored: bool,
+    /// How many contact lists cannot be read or stored.
+    pub(crate) failing: usize,
     /// The chat host is not there.
     pub(crate) without_chats: bool,
     /// An update is installed.
@@ -20,13 +24,19 @@ pub(crate) struct Condition {
 
 impl Condition {
     /// The worst of it.
-    fn status(self) -> (Level, &'static str) {
-        match self {
+    fn status(self) -> (Level, String) {
+        let (level, text) = match self {
             Condition { unread: true, .. } => (Level::Error, "Groups cannot be read from storage (see log)"),
+            Condition { unstored: true, .. } => (Level::Error, "Groups cannot be stored (see log)"),
+            Condition { failing: 1.., .. } => {
+                let text = format!("Contact lists cannot be read or stored: {} (see log)", self.failing);
+                return (Level::Error, text);
+            }
             Condition { without_chats: true, .. } => (Level::Error, "groups_muc_host is no active chat host"),
             Condition { outdated: true, .. } => (Level::Warn, UPDATE),
             _ => (Level::Info, "Loaded"),
-        }
+        };
+        (level, text.to_owned())
     }
 }
 
@@ -74,6 +84,12 @@ impl Call {
         self.perform(Effect::ShowStatus(level, text)).await;
         true
     }
+
+    /// Shows how many rosters fail, after one has failed or may be well again.
+    pub(crate) async fn show_failing(&self) {
+        let failing = self.state().work.failing();
+        self.note_condition(|condition| condition.failing = failing).await;
+    }
 }
 
 #[cfg(test)]
@@ -82,11 +98,17 @@ mod tests {
 
     #[test]
     fn the_status_is_the_worst_of_what_is_wrong() {
-        let condition = |unread, without_chats, outdated| Condition { unread, without_chats, outdated };
-        let begins = |condition: Condition, text| condition.status().1.starts_with(text);
-        assert!(begins(condition(true, true, true), "Groups cannot be read"));
-        assert!(begins(condition(false, true, true), "groups_muc_host"));
-        assert!(begins(condition(false, false, true), "An update"));
-        assert_eq!(condition(false, false, false).status(), (Level::Info, "Loaded"));
+        let mut condition = Condition { unread: true, unstored: true, failing: 2, without_chats: true, outdated: true };
+        let begins = |condition: Condition, text| assert!(condition.status().1.starts_with(text), "{condition:?}");
+        begins(condition, "Groups cannot be read");
+        condition.unread = false;
+        begins(condition, "Groups cannot be stored");
+        condition.unstored = false;
+        begins(condition, "Contact lists cannot be read or stored: 2");
+        condition.failing = 0;
+        begins(condition, "groups_muc_host");
+        condition.without_chats = false;
+        begins(condition, "An update");
+        assert_eq!(Condition::default().status(), (Level::Info, "Loaded".to_owned()));
     }
 }

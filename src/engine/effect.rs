@@ -27,7 +27,7 @@ pub enum Effect {
     /// Write a line to the log. `Done`.
     Log(Level, String),
     /// Show what is wrong with the module, or that nothing is. `Done`.
-    ShowStatus(Level, &'static str),
+    ShowStatus(Level, String),
     /// Make a new group id. `Text`.
     NewId,
 

@@ -142,6 +142,8 @@ pub struct Status {
     pub failing: usize,
     /// Groups that wait for a `sync`.
     pub delayed: usize,
+    /// Contact lists that a `check` has still to look at.
+    pub unchecked: usize,
 }
 
 /// The argument of an operation as a caller gave it: text, or something else.
@@ -183,6 +185,8 @@ pub(crate) struct State {
     copies: BTreeMap<Name, Copy>,
     /// The log says already that chats are asked for where no chat host is configured.
     told_of_chats: bool,
+    /// How many contact lists a `check` has still to look at.
+    unchecked: usize,
     /// Rooms whose affiliations are as membership says, as far as is known.
     aligned: HashSet<Box<[u8]>>,
     /// Rooms that were read from storage, and are to be aligned.
@@ -236,6 +240,7 @@ impl Engine {
             marker: Marker::default(),
             copies: BTreeMap::new(),
             told_of_chats: false,
+            unchecked: 0,
             aligned: HashSet::new(),
             restored_rooms: BTreeSet::new(),
             room_saves: RoomSaves::default(),
@@ -335,6 +340,7 @@ impl State {
             unsettled: self.work.busy().len(),
             failing: self.work.failing(),
             delayed: self.unsettled.groups.values().filter(|&&delayed| delayed).count(),
+            unchecked: self.unchecked,
         }
     }
 

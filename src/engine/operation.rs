@@ -144,10 +144,15 @@ impl Call {
 
     /// Hands out an effect that either succeeds or fails, and waits for the outcome.
     pub(crate) async fn done(&self, effect: Effect) -> Result<(), String> {
-        match self.perform(effect).await {
+        let stores = matches!(effect, Effect::StoreInfo(..) | Effect::StoreMembers(..) | Effect::StoreMember(..));
+        let outcome = match self.perform(effect).await {
             Reply::Failed(reason) => Err(reason),
             _ => Ok(()),
+        };
+        if stores {
+            self.note_condition(|condition| condition.unstored = outcome.is_err()).await;
         }
+        outcome
     }
 
     /// Fires an event. The shim logs a handler that throws; the operation goes on.

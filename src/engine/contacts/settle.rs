@@ -265,6 +265,9 @@ impl Call {
             state.work.let_go(user);
             state.work.news = true;
         }
+        if self.state().condition.failing > 0 {
+            self.show_failing().await;
+        }
         self.end(turn).await;
     }
 
@@ -394,6 +397,7 @@ impl Call {
             let text = "is left as it is and tried again later; check the user's record in the store `roster`";
             self.log(Level::Warn, format!("The contact list of {name} {text}: {reason}")).await;
         }
+        self.show_failing().await;
     }
 }
 

@@ -116,7 +116,8 @@ impl Call {
     pub(crate) async fn inspect_contacts(&self, users: &[UserKey], accounts: &HashSet<Name>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut suspects: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
-        for &user in users {
+        for (done, &user) in users.iter().enumerate() {
+            self.state().unchecked = users.len() - done;
             self.pause().await;
             let (name, skip) = {
                 let state = self.state();
@@ -142,6 +143,7 @@ impl Call {
                 problems.push(Problem::ContactsDiffer { user: name });
             }
         }
+        self.state().unchecked = 0;
         problems.extend(self.find_left_over(suspects).await);
         problems
     }

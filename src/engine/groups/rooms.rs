@@ -247,7 +247,7 @@ pub(crate) fn list(names: &[Name]) -> String {
 
 impl crate::engine::State {
     /// The group that has a chat with this room: its id and name.
-    fn group_of_room(&self, jid: &[u8]) -> Option<(Name, Box<[u8]>)> {
+    pub(crate) fn group_of_room(&self, jid: &[u8]) -> Option<(Name, Box<[u8]>)> {
         let (_, group) = self.directory.groups().find(|(_, group)| group.info.has_room(jid))?;
         Some((group.id.clone(), group.info.name.clone()))
     }

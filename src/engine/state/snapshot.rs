@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::effect::{Effect, Event, Level};
+use crate::engine::effect::{Effect, Event, Level, Reply};
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Call, Copy, Engine, Error, GroupKey, Info, Name, Operation, State, Value};
@@ -83,7 +83,7 @@ impl Engine {
 
     /// Makes storage and memory hold what a snapshot holds, and nothing else. It comes to the same as adding and removing
     /// members, renaming groups and deleting those that the snapshot does not know: contact lists, affiliations and events
-    /// follow. A chat that the snapshot does not know is destroyed; a room that is gone is not made again.
+    /// follow. A chat that the snapshot does not know is destroyed. One whose room is gone is dropped.
     ///
     /// # Errors
     /// A [`SnapshotError`] at once, with nothing changed; [`Error::Internal`] from the operation if storage fails, with
@@ -135,6 +135,7 @@ impl Call {
     /// Makes a group what a snapshot says of it, as if members had been added and removed, and the group renamed.
     async fn restore_group(&self, id: Name, info: Info, members: Vec<(Name, Value)>) -> Result<(), Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
+        let info = self.drop_gone_chats(&id, info).await;
         let stored = self.store_restored(&id, &info, &members).await;
         self.end(turn).await;
         let before = stored?;
@@ -164,6 +165,28 @@ impl Call {
             self.spread_all(key).await;
         }
         Ok(())
+    }
+
+    /// Leaves out the chats whose rooms are gone, or belong to another group by now. All stay if nobody can say.
+    async fn drop_gone_chats(&self, id: &Name, info: Info) -> Info {
+        let rooms = info.rooms();
+        if rooms.is_empty() {
+            return info;
+        }
+        let Ok(alive) = self.find_rooms(&rooms).await else { return info };
+        let gone: Vec<_> = {
+            let state = self.state();
+            let is_others = |room: &[u8]| state.group_of_room(room).is_some_and(|(owner, _)| owner != *id);
+            let rooms = rooms.into_iter().zip(alive);
+            rooms.filter(|(room, alive)| !alive || is_others(room)).map(|(room, _)| room).collect()
+        };
+        if gone.is_empty() {
+            return info;
+        }
+        let jids: Vec<_> = gone.iter().map(|room| String::from_utf8_lossy(room)).collect();
+        let text = "has lost chats, and is restored without them; add_group_chat makes new ones";
+        self.log(Level::Warn, format!("Group {id} {text}: {}", jids.join(", "))).await;
+        info.without_rooms(|room| gone.iter().any(|other| **other == *room))
     }
 
     /// Stores a group as a snapshot has it, and takes it over. The caller has the group's turn. Returns what it was.

@@ -43,9 +43,7 @@ def measured(options, size, chats):
 		sides.insert(0, ("ours", Ours, options.module))
 	samples = {}
 	for name, side, plugins in sides:
-		server = prosody.Prosody(
-			options, name, plugins, OPTIONS, ["message", "offline"], f'Component "{CHATS}" "muc"\n'
-		)
+		server = new_server(options, name, plugins)
 		server.fill(template)
 		server.start()
 		try:
@@ -58,16 +56,25 @@ def measured(options, size, chats):
 	return samples
 
 
+def new_server(options, name, plugins):
+	component = f'Component "{CHATS}" "muc"\n'
+	return prosody.Prosody(options, name, plugins, OPTIONS, ["message", "offline"], component)
+
+
 class Ours:
 	def __init__(self, server, group, chats):
 		self.server, self.group, self.chats = server, group, chats
 
 	def round(self, users):
 		self.start()
-		idle = statistics.median(self.cost("return true") for _ in range(3))
+		idle = self.idle()
 		yield "grown", self.cost(self.grow(users)) - idle
 		for work, name, arguments in CHANGES:
 			yield work, self.cost(self.change(name, arguments)) - idle
+
+	def idle(self):
+		"""What a measurement costs in which nothing is done."""
+		return statistics.median(self.cost("return true") for _ in range(3))
 
 	def cost(self, source):
 		self.server.settle()

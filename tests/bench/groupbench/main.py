@@ -9,7 +9,7 @@ import time
 import traceback
 
 from . import (
-	add, change, chats, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync,
+	add, bulk, change, chats, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync,
 	virtual,
 )
 
@@ -20,6 +20,7 @@ SCENES = (
 	("Users in many groups", many.rows, ("many-groups", "many-groups-left")),
 	("Renames and removals", change.rows, ("rename", "removal")),
 	("Groups with chats", chats.rows, ("chats",)),
+	("Many members at once", bulk.rows, ("bulk", "bulk-stall")),
 	("Logins", login.rows, ("login",)),
 	("Presence", presence.stall_rows, ("presence",)),
 	("Presence", presence.storm_rows, ("storm", "storm-stall")),

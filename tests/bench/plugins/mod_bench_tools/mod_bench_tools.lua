@@ -135,8 +135,11 @@ end
 local chats = {};
 
 local function invite(room, user)
+	local reason = "You are a member. This is the chat.";
 	module:send(st.message({ from = room.jid, to = jid_of(user) })
-		:tag("x", { xmlns = "jabber:x:conference", jid = room.jid }));
+		:tag("x", { xmlns = "http://jabber.org/protocol/muc#user" })
+		:tag("invite", { from = host }):text_tag("reason", reason):up():up()
+		:tag("x", { xmlns = "jabber:x:conference", jid = room.jid, reason = reason }):up());
 end
 
 local function new_chat(group, name)
@@ -180,6 +183,23 @@ end
 
 function floor_chats_add_member(group, user) return set_affiliation(group, user, "member"); end
 function floor_chats_remove_member(group, user) return set_affiliation(group, user, nil); end
+
+-- Many at once: one write of the record, one save of each room.
+local function set_affiliations(group, users, affiliation)
+	for _, user in ipairs(users) do record(group)[user] = affiliation and {}; end
+	group_store:set(group, record(group));
+	for _, room in ipairs(chats[group]) do
+		function room.save() return true; end
+		for _, user in ipairs(users) do room:set_affiliation(true, jid_of(user), affiliation); end
+		room.save = nil;
+		room:save(true);
+		for _, user in ipairs(affiliation and users or {}) do invite(room, user); end
+	end
+	return true;
+end
+
+function floor_chats_add_members(group, users) return set_affiliations(group, users, "member"); end
+function floor_chats_remove_members(group, users) return set_affiliations(group, users, nil); end
 
 function floor_chats_add_group_chat(group, name)
 	info_store:set(group, { name = group, chats = name });
