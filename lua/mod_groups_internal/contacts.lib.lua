@@ -91,6 +91,16 @@ local is_usual = contacts.is_usual;
 local function is_passing(item)
 	return item.persist == false;
 end
+contacts.is_passing = is_passing;
+
+-- Returns the list without such contacts, which a save of the whole list would store.
+function contacts.without_passing(roster)
+	local kept = {};
+	for jid, item in pairs(roster) do
+		if not jid or not is_passing(item) then kept[jid] = item; end
+	end
+	return kept;
+end
 
 -- Packing
 

@@ -170,7 +170,8 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	local known = contacts.set_provenance(metadata, provenance);
 	metadata.groups_unsaved = nil;
 	put_off_collector(false);
-	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
+	local saved = is_shown and roster or contacts.without_passing(roster);
+	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, saved, contact_jid);
 	if called and ok then
 		-- If this fails, the edits are read again; items that have taken them in already do so once more.
 		virtual.store_edits(username, roster);

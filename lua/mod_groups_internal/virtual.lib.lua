@@ -116,6 +116,7 @@ local function stored_items(state, items, removed)
 			if item ~= removed and not is_untouched(state, jid) then take_in(state, jid); end
 			item = item ~= removed and state.below[jid] or removed;
 		end
+		if item ~= removed and jid and contacts.is_passing(item) then item = removed; end
 		stored[jid] = item;
 	end
 	stored[false] = stored_metadata(state, items[false]);
