@@ -52,12 +52,13 @@ end
 
 effects.save_room = on_room(true, save_room);
 
--- The settings that keep others out.
+-- The settings that keep others out, and let members in.
 local function set_up(room)
 	room:set_public(false);
 	room:set_persistent(true);
 	room:set_members_only(true);
 	room:set_allow_member_invites(false);
+	room:set_password(nil);
 end
 
 local function discard(muc, room)
@@ -221,7 +222,7 @@ effects.compare_room = on_room(nil, function (room, users, enforce)
 	return differing;
 end);
 
-local settings = array { "members_only", "hidden", "persistent", "allow_member_invites" };
+local settings = array { "members_only", "hidden", "persistent", "allow_member_invites", "password" };
 
 function effects.inspect_rooms(_, jids)
 	local muc, err = get_muc();
