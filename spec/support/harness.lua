@@ -228,6 +228,10 @@ function server_mt:config()
 		out[#out + 1] = ("Component %q %q"):format(name, component[1]);
 		write_options(out, merged({ modules_enabled = component.modules }, component.options));
 	end
+	if settings.clock then
+		-- 13 has globals there.
+		out[#out + 1] = ("local globals = Lua or _G; globals.dofile %q"):format(harness.top.."/spec/support/clock.lua");
+	end
 	out[#out + 1] = settings.config; -- the last word, as text
 	return table.concat(out, "\n").."\n";
 end
@@ -505,6 +509,7 @@ local count = 0;
 --   plugins         instead of target/plugins; plugin_paths: folders that come before it
 --   storage         "internal", "sql", "waiting", "failing" or a table store -> driver, instead of SPEC_STORAGE;
 --                   "postgresql" only if SPEC_STORAGE says so
+--   clock           true: one that can be put forward, see spec/support/clock.lua
 --   config          text at the end of the configuration
 -- Fields: folder, c2s_port, control_port, settings, pid.
 function harness.new(settings)

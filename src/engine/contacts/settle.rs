@@ -46,6 +46,7 @@ impl Engine {
             call.state().work.credit.renew();
             call.settle_urgent().await;
             call.finish_deletions().await;
+            call.read_again().await;
             call.settle_background().await;
             Ok(Answer::Done)
         })
@@ -65,7 +66,9 @@ impl Engine {
         }
         let deletions = (!state.deletions.open.is_empty()).then_some(state.deletions.due);
         let rooms = state.room_saves.next_time().map(|time| time.max(state.work.due));
-        let next = [state.work.next_time(now, BUSY_PAUSE), deletions, rooms].into_iter().flatten().reduce(f64::min)?;
+        let rereading = (!state.unreadable.is_empty()).then_some(state.rereading.due);
+        let times = [state.work.next_time(now, BUSY_PAUSE), deletions, rooms, rereading];
+        let next = times.into_iter().flatten().reduce(f64::min)?;
         Some((next - now).max(0.0))
     }
 

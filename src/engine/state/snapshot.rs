@@ -208,6 +208,8 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.unreadable.remove(id);
+        state.unsettled.unread.remove(id);
+        state.room_saves.find_rooms(id, info.rooms());
         let key = match state.directory.find(id).map(|(key, _)| key) {
             Some(key) => key,
             None => state.directory.insert(id.clone(), info.clone()),
