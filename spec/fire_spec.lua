@@ -103,7 +103,7 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			local what = ("%s.%s%s"):format(rule.store, rule.method, rule.nth and ", call "..rule.nth or "");
 			local id, names, calls = prepare(n);
 			server:eval("prosody.spec_last_rule = prosody.spec_failing.fail(...) return true", rule);
-			local failed = make(calls);
+			local all_done = #make(calls) == 0;
 			local named = edit(names[1], names[2], "Pal");
 			world.logout(server, names[2]);
 			-- The list of this one is perhaps one that cannot be read.
@@ -113,8 +113,7 @@ for _, mode in ipairs { "permanent", "virtual" } do
 				call("status");
 			end
 			local count = heal();
-			local again = make(failed);
-			assert.same({}, again, what);
+			if not all_done then assert.same({}, make(calls), what); end
 			settle();
 			if not named then assert.is_true(edit(names[1], names[2], "Pal"), what); end
 			settle();
