@@ -5,6 +5,8 @@
 --   advance(seconds)  puts the clock forward: timers that are due by then run in the next turns of the event loop
 --   longest_turn()    the processor time, in seconds, that the longest turn of the event loop since the last call took
 
+-- luacheck: globals prosody
+
 if prosody.spec_clock then return; end -- the configuration has been reloaded
 
 local time, poll, processor_time = require "util.time", require "util.poll", os.clock;

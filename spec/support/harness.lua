@@ -273,8 +273,8 @@ function server_mt:start()
 	local program = shell_quote(prosody.."/bin/prosody");
 	if self.settings.disk then
 		-- Only this process and its children see the disk, which is gone with them.
-		program = ("unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=%s none \"$0\" && exec \"$@\"' %s %s"):format(
-			self.settings.disk, shell_quote(self.folder.."/data"), program);
+		program = ([[unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=%s none "$0" && exec "$@"' %s %s]])
+			:format(self.settings.disk, shell_quote(self.folder.."/data"), program);
 	end
 	self.keeper = assert(io.popen(([[%s --config %s -F </dev/null >>%s 2>&1 &
 		echo $! >%s.new; mv %s.new %s
