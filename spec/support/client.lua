@@ -16,6 +16,7 @@ local header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx
 
 -- Takes in what has come, for a moment at the most.
 function client_mt:receive()
+	socket.select({ self.conn }, nil, 0.05);
 	local text, err, part = self.conn:receive(65536);
 	text = text or part;
 	if err == "closed" then error("the server has closed the connection: "..text:sub(-1000), 0); end
@@ -71,7 +72,7 @@ end
 -- A connection whose stream is open.
 function client.connect(server)
 	local conn = assert(socket.connect("127.0.0.1", server.c2s_port));
-	conn:settimeout(0.05);
+	conn:settimeout(0);
 	local self = setmetatable({ conn = conn; buffer = ""; count = 0 }, client_mt);
 	self:send(header);
 	self:read("</stream:features>");

@@ -22,6 +22,9 @@ const BACKGROUND_BUDGET: f64 = 0.001;
 /// How long background work rests, in parts of the time it took.
 const REST: f64 = 1.0;
 
+/// The longest rest, in seconds: work that took longer has waited for storage, and held nothing up meanwhile.
+const LONGEST_REST: f64 = 1.0;
+
 /// When a roster that failed is tried again, in seconds; the pause doubles up to the longest.
 const FIRST_PAUSE: f64 = 10.0;
 const LONGEST_PAUSE: f64 = 600.0;
@@ -241,7 +244,7 @@ impl Call {
     fn rest_after(&self, began: f64) {
         let now = self.now();
         let due = &mut self.state().work.due;
-        *due = due.max(now + (now - began) * REST);
+        *due = due.max(now + ((now - began) * REST).min(LONGEST_REST));
     }
 
     /// Loads a roster, reconciles it and saves what changed.
