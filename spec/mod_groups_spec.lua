@@ -29,8 +29,9 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			bob, carl = bob:gsub("both,,", "both,,Robert"), carl:gsub("both,,", "both,,Charles");
 			local from_file = { bob = bob; carl = carl };
 
-			local function and_dora(...)
-				return { bob = bob; carl = carl; dora = world.both(...) };
+			-- Two: a list in which more than one contact has changed is saved whole.
+			local function and_others(...)
+				return { bob = bob; carl = carl; dora = world.both(...); ella = world.both(...) };
 			end
 
 			setup(function ()
@@ -44,7 +45,7 @@ for _, mode in ipairs { "permanent", "virtual" } do
 				out:close();
 				server.settings.host_options.groups_file = path;
 				server:start();
-				server:create_user("ann", "bob", "carl", "dora");
+				server:create_user("ann", "bob", "carl", "dora", "ella");
 			end);
 
 			teardown(function () server:destroy(); end);
@@ -66,17 +67,17 @@ for _, mode in ipairs { "permanent", "virtual" } do
 					it("stay when groups bring them, too, and let them go, "..when, function ()
 						if online then world.login(server, "ann", "bob"); end
 						assert(call("create", { name = name }, false, "g"));
-						for _, user in ipairs { "ann", "bob", "dora" } do assert(call("add_member", "g", user)); end
+						for _, user in ipairs { "ann", "bob", "dora", "ella" } do assert(call("add_member", "g", user)); end
 						world.settle(server);
-						if online then assert.same(and_dora(name), fetched("ann")); end
+						if online then assert.same(and_others(name), fetched("ann")); end
 						world.logout_all(server);
-						assert.same(and_dora(name), fetched("ann"));
+						assert.same(and_others(name), fetched("ann"));
 						forget_rosters();
-						assert.same(and_dora(name), fetched("ann"));
+						assert.same(and_others(name), fetched("ann"));
 						if online then world.login(server, "ann", "bob"); end
 						assert(call("remove_member", "g", "bob"));
 						world.settle(server);
-						if online then assert.same(and_dora(name), fetched("ann")); end
+						if online then assert.same(and_others(name), fetched("ann")); end
 						assert(call("delete", "g"));
 						world.settle(server);
 						if online then assert.same(from_file, fetched("ann")); end
@@ -84,12 +85,26 @@ for _, mode in ipairs { "permanent", "virtual" } do
 						assert.same(from_file, fetched("ann"));
 						forget_rosters();
 						assert.same(from_file, fetched("ann"));
-						if harness.storage == "internal" then
-							assert.same({}, world.contacts(server, "ann") or {});
-						end
+						assert.same({}, world.contacts(server, "ann") or {});
 					end);
 				end
 			end
+
+			it("get into no store when those of groups are taken out of it, or put into it", function ()
+				local other = mode == "virtual" and "permanent" or "virtual";
+				assert(call("create", { name = "Team" }, false, "g"));
+				for _, user in ipairs { "ann", "bob", "dora", "ella" } do assert(call("add_member", "g", user)); end
+				world.settle(server);
+				world.login(server, "ann");
+				for _, wanted in ipairs { other, mode } do
+					world.set_options(server, { groups_roster_mode = wanted });
+					world.settle(server);
+					local stored = world.contacts(server, "ann") or {};
+					assert.same({}, { stored.bob, stored.carl });
+					assert.equal(wanted == "permanent" and world.both("Team") or nil, stored.dora);
+					assert.same(and_others("Team"), fetched("ann"));
+				end
+			end);
 		end);
 	end
 end

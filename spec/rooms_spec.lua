@@ -192,13 +192,14 @@ for _, options in ipairs {
 			assert_is_the_groups();
 		end);
 
-		it("are reported when they let others in, and mended, who puts out whoever came in", function ()
+		it("are reported when they let others in or keep members out, and mended, who puts out whoever came in", function ()
 			for setting, value in pairs { members_only = false, hidden = false, persistent = false,
-				allow_member_invites = true } do
-				room(("room:set_%s(%s) return true"):format(setting, value));
+				allow_member_invites = true, password = "open sesame" } do
+				room(("room:set_%s(%q) return true"):format(setting, value));
 				local problem = { problem = "chat-changed"; group_id = "g"; jid = jid; settings = { setting } };
 				assert.same({ problem }, call("check"));
 				assert.same({ problem }, call("repair"));
+				assert.is_nil(room("return room:get_password()"));
 				assert_is_the_groups();
 			end
 			room("room:set_members_only(false) return true");

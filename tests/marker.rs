@@ -182,12 +182,12 @@ fn stores_that_cannot_be_listed_or_a_record_that_cannot_be_read_fail_the_load_wh
 }
 
 #[test]
-fn a_group_that_cannot_be_read_is_left_out_and_left_alone() {
+fn a_group_that_cannot_be_read_is_left_out_and_left_alone_until_it_can() {
+    let reads_g = |effect: &Effect| matches!(effect, Effect::ReadGroup(id) if *id == n("g"));
     let mut world = stopped();
     from_the_lua_module(&mut world);
     let load = world.engine.load(EPOCH, "");
-    let (outcome, _) =
-        world.run_struck_among(load, 0, Strike::Fail, |e| matches!(e, Effect::ReadGroup(id) if *id == n("g")));
+    let (outcome, _) = world.run_struck_among(load, 0, Strike::Fail, reads_g);
     assert_eq!(outcome, Outcome::Done(Ok(Answer::Done)));
     assert!(!world.engine.exists(b"g"));
     assert!(world.engine.exists(b"h"));
@@ -195,12 +195,40 @@ fn a_group_that_cannot_be_read_is_left_out_and_left_alone() {
     assert_eq!(world.create("g", "Mine"), Err(Error::Internal), "it is there, though nobody can see it");
     assert_eq!(world.add("g", "carl"), Err(Error::Internal));
     assert_eq!(world.delete("g"), Err(Error::Internal));
-    world.settle();
+    world.settle_within(29.0);
     assert_eq!((world.host.infos.clone(), world.host.members.clone()), before);
-    assert!(world.host.complaints().iter().any(|line| line.contains('g')));
-    world.crash();
+    let complaints = |world: &World| world.host.complaints().iter().filter(|line| line.starts_with("Group g ")).count();
+    assert_eq!(complaints(&world), 1);
+    world.host.now += 2.0;
+    let (_, struck) = world.run_struck_among(world.engine.work(), 0, Strike::Fail, reads_g);
+    assert!(struck.is_some(), "it was not tried again");
+    assert!(!world.engine.exists(b"g"));
     world.settle();
+    assert_eq!(complaints(&world), 1);
+    assert!(world.engine.exists(b"g"));
+    world.check_agreement();
     world.check_contacts();
+    let marker = world.host.marker.clone().unwrap();
+    assert_eq!(marker.get("unsettled"), None, "it is settled, and the record of open work says so");
+}
+
+#[test]
+fn who_has_left_a_group_that_cannot_be_read_at_the_start_is_put_out_of_its_chat_once_it_can() {
+    let mut world = World::new(&["ann", "bob"]);
+    world.create_with_chat("g", "G").unwrap();
+    world.add("g", "ann").unwrap();
+    world.add("g", "bob").unwrap();
+    world.settle();
+    world.remove("g", "bob").unwrap();
+    world.kill();
+    let load = world.engine.load(EPOCH);
+    world.run_struck_among(load, 0, Strike::Fail, |effect| matches!(effect, Effect::ReadGroup(_)));
+    world.settle_within(29.0);
+    assert!(!world.engine.exists(b"g"));
+    world.settle();
+    assert_eq!(world.members("g"), ["ann"]);
+    world.check_rooms();
+    world.check_saved_rooms();
 }
 
 #[test]

@@ -494,3 +494,18 @@ fn what_was_kept_from_a_group_is_saved_also_if_it_was_left_before_that() {
         assert_eq!(world.stored(user, contact), Some(Item::new("both").labelled("G")));
     }
 }
+
+#[test]
+fn background_work_that_has_waited_long_for_storage_goes_on_soon() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.rename("g", "Better").unwrap();
+    world.host.now += 10.0;
+    world.host.tick = 60.0;
+    let began = world.host.now;
+    world.run(world.engine.work()).unwrap();
+    world.host.tick = 1e-5;
+    assert!(world.host.now >= began + 60.0 && world.engine.status().unsettled > 0, "all of it was done, or nothing");
+    assert!(world.engine.next_work(world.host.now).unwrap() < 2.0);
+    world.settle();
+    world.check_contacts();
+}

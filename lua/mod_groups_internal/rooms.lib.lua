@@ -61,7 +61,7 @@ end);
 
 effects.configure_room = on_room(nil, function (room, settings)
 	for name, value in pairs(settings) do
-		room["set_"..name](room, value);
+		room["set_"..name](room, value or nil);
 	end
 	room._data.locked = nil;
 	return true;

@@ -141,10 +141,11 @@ end
 
 function effects.save_roster(_, username, contact_jid, provenance)
 	local roster, err = rostermanager.load_roster(username, host);
-	local save = not err and native.begin_save(roster, provenance);
+	if err then return "broken"; end
+	local save, items = native.begin_save(roster, provenance);
 	if not save then return "broken"; end
 	put_off_collector(false);
-	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, roster, contact_jid);
+	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, items, contact_jid);
 	if called and ok then
 		-- If this fails, the edits are read again; items that have taken them in already do so once more.
 		virtual.store_edits(username, roster);

@@ -111,6 +111,11 @@ function harness.use_prosody_libraries()
 	harness.use_prosody_libraries = function () end;
 end
 
+-- Can a server have a disk of its own?
+function harness.has_disks()
+	return os.execute("unshare --map-root-user --mount mount -t tmpfs none /mnt 2>/dev/null") == true;
+end
+
 -- Makes a folder for this run.
 local function new_folder(name)
 	local parent = ("%s/target/spec/%s-%s"):format(harness.top, harness.version, harness.storage);
@@ -228,6 +233,10 @@ function server_mt:config()
 		out[#out + 1] = ("Component %q %q"):format(name, component[1]);
 		write_options(out, merged({ modules_enabled = component.modules }, component.options));
 	end
+	if settings.clock then
+		-- 13 has globals there.
+		out[#out + 1] = ("local globals = Lua or _G; globals.dofile %q"):format(harness.top.."/spec/support/clock.lua");
+	end
 	out[#out + 1] = settings.config; -- the last word, as text
 	return table.concat(out, "\n").."\n";
 end
@@ -261,11 +270,17 @@ function server_mt:start()
 	os.remove(self.folder.."/pid");
 	-- The shell in between waits for its child, and kills it when our end of the pipe closes: a spec that dies takes its
 	-- server along.
+	local program = shell_quote(prosody.."/bin/prosody");
+	if self.settings.disk then
+		-- Only this process and its children see the disk, which is gone with them.
+		program = ([[unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=%s none "$0" && exec "$@"' %s %s]])
+			:format(self.settings.disk, shell_quote(self.folder.."/data"), program);
+	end
 	self.keeper = assert(io.popen(([[%s --config %s -F </dev/null >>%s 2>&1 &
 		echo $! >%s.new; mv %s.new %s
 		read -r _
 		kill -9 $! 2>/dev/null
-		wait 2>/dev/null]]):format(shell_quote(prosody.."/bin/prosody"), shell_quote(self.folder.."/prosody.cfg.lua"),
+		wait 2>/dev/null]]):format(program, shell_quote(self.folder.."/prosody.cfg.lua"),
 		shell_quote(self.folder.."/output"), shell_quote(self.folder.."/pid"), shell_quote(self.folder.."/pid"),
 		shell_quote(self.folder.."/pid")), "w"));
 	self.pid = harness.wait_until(function ()
@@ -505,6 +520,8 @@ local count = 0;
 --   plugins         instead of target/plugins; plugin_paths: folders that come before it
 --   storage         "internal", "sql", "waiting", "failing" or a table store -> driver, instead of SPEC_STORAGE;
 --                   "postgresql" only if SPEC_STORAGE says so
+--   clock           true: one that can be put forward, see spec/support/clock.lua
+--   disk            a size as mount(8) has it: the server's data are on a disk of their own, gone with the process
 --   config          text at the end of the configuration
 -- Fields: folder, c2s_port, control_port, settings, pid.
 function harness.new(settings)

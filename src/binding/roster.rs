@@ -207,8 +207,9 @@ impl Roster {
         }
     }
 
+    /// Whether another module brings a contact at each load and never stores it.
     fn is_passing(&self, jid: &LuaString, item: &LuaTable) -> LuaResult<bool> {
-        Ok(item.raw_get::<LuaValue>("persist")? == LuaValue::Boolean(false) && !self.covers(jid)?)
+        Ok(is_passing(item)? && !self.covers(jid)?)
     }
 
     fn covers(&self, jid: &LuaString) -> LuaResult<bool> {
@@ -257,7 +258,7 @@ impl Roster {
             if let Some((username, jid_host)) = jid.split_once('@')
                 && bears
                 && jid_host == host
-                && item.raw_get::<LuaValue>("persist")? != LuaValue::Boolean(false)
+                && !is_passing(item)?
             {
                 bearers.push((username.to_owned(), read_item(item)?));
             }
@@ -481,6 +482,10 @@ impl Roster {
     }
 }
 
+fn is_passing(item: &LuaTable) -> LuaResult<bool> {
+    Ok(item.raw_get::<LuaValue>("persist")? == LuaValue::Boolean(false))
+}
+
 /// Whether an item has the subscription, the labels and the metatable of the usual form.
 fn is_plain(item: &LuaTable, labels: &Labels, kind: Option<&LuaTable>) -> LuaResult<bool> {
     if item.metatable().as_ref() != kind {
@@ -635,7 +640,8 @@ fn version_value(lua: &Lua, version: Version) -> LuaResult<LuaValue> {
 }
 
 /// `native.begin_save(roster, provenance)`: what a save of a roster changes in its metadata beforehand, and `undo()`
-/// takes back where the save fails. `provenance`: the one to be stored, false for none, or nil for the one that is there.
+/// takes back where the save fails; and the roster to be saved. `provenance`: the one to be stored, false for none, or nil
+/// for the one that is there.
 struct Save {
     roster: Roster,
     version: LuaValue,
@@ -644,8 +650,8 @@ struct Save {
     provenance: LuaValue,
 }
 
-fn begin_save(lua: &Lua, (items, provenance): (LuaTable, LuaValue)) -> LuaResult<Option<Save>> {
-    let Some(roster) = Roster::of(lua, items)? else { return Ok(None) };
+fn begin_save(lua: &Lua, (items, provenance): (LuaTable, LuaValue)) -> LuaResult<(Option<Save>, Option<LuaTable>)> {
+    let Some(roster) = Roster::of(lua, items)? else { return Ok((None, None)) };
     let (version, known): (LuaValue, LuaValue) =
         (roster.metadata.raw_get("version")?, roster.metadata.raw_get("groups_internal")?);
     let lowered = match roster.is_shown() {
@@ -660,7 +666,26 @@ fn begin_save(lua: &Lua, (items, provenance): (LuaTable, LuaValue)) -> LuaResult
     roster.metadata.raw_set("version", &lowered)?;
     roster.metadata.raw_set("groups_internal", &provenance)?;
     roster.metadata.raw_set("groups_unsaved", LuaValue::Nil)?;
-    Ok(Some(Save { roster, version, lowered, known, provenance }))
+    let items = if roster.is_shown() { roster.items.clone() } else { without_passing(lua, &roster.items)? };
+    Ok((Some(Save { roster, version, lowered, known, provenance }), Some(items)))
+}
+
+/// A roster without contacts that other modules bring at each load, which a save of the whole would store.
+fn without_passing(lua: &Lua, roster: &LuaTable) -> LuaResult<LuaTable> {
+    let mut any = false;
+    roster.for_each(|_: LuaValue, item: LuaValue| {
+        any |= item.as_table().map(is_passing).transpose()?.unwrap_or_default();
+        Ok(())
+    })?;
+    if !any {
+        return Ok(roster.clone());
+    }
+    let kept = lua.create_table()?;
+    roster.for_each(|jid: LuaValue, item: LuaValue| match &item {
+        LuaValue::Table(contact) if is_passing(contact)? => Ok(()),
+        _ => kept.raw_set(jid, item),
+    })?;
+    Ok(kept)
 }
 
 impl Save {
@@ -716,11 +741,12 @@ fn to_store(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<Opti
                 roster.take_in(lua, layers, jid)?;
             }
             item = layers.below.raw_get(jid)?;
-            if item == LuaValue::Nil {
-                item = removed.clone();
-            }
         }
-        stored.raw_set(jid, item)?;
+        let is_passing = match &item {
+            LuaValue::Table(table) if jid.is_string() => is_passing(table)?,
+            item => *item == LuaValue::Nil,
+        };
+        stored.raw_set(jid, if is_passing { removed.clone() } else { item })?;
     }
     // Prosody raises the version that clients are shown; storage gets its own.
     roster.state.raw_set("stored_version", version_value(lua, roster.stored_version()?.raised())?)?;

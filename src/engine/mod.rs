@@ -100,7 +100,7 @@ use contacts::work::Work;
 use groups::deletions::Deletions;
 use groups::room_saves::RoomSaves;
 use operation::Call;
-use start::Start;
+use start::{Rereading, Start};
 use state::accounts::Accounts;
 use state::directory::{Directory, GroupKey};
 use state::unsettled::Unsettled;
@@ -179,6 +179,7 @@ pub(crate) struct State {
     changes: u64,
     /// Groups whose records could not be read: they are neither shown nor touched.
     unreadable: BTreeSet<Name>,
+    rereading: Rereading,
     /// The marker as storage has it.
     marker: Marker,
     /// Records of groups that the purge of an account of their name takes along.
@@ -237,6 +238,7 @@ impl Engine {
             digests: Digests::default(),
             changes: 0,
             unreadable: BTreeSet::new(),
+            rereading: Rereading::default(),
             marker: Marker::default(),
             copies: BTreeMap::new(),
             told_of_chats: false,

@@ -22,6 +22,24 @@ pub(crate) struct Start {
     pub(crate) retry_at: Option<f64>,
 }
 
+/// When groups that could not be read are read again, in seconds; the pause doubles up to the longest.
+const FIRST_PAUSE: f64 = 30.0;
+const LONGEST_PAUSE: f64 = 600.0;
+
+/// When groups that could not be read are read again, in seconds.
+#[derive(Debug, Default)]
+pub(crate) struct Rereading {
+    pub(crate) due: f64,
+    pause: f64,
+}
+
+impl Rereading {
+    fn put_off(&mut self, now: f64) {
+        self.pause = (self.pause * 2.0).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.due = now + self.pause;
+    }
+}
+
 impl Engine {
     /// Reads all groups from storage, and reconciles the rosters in memory. Look-ups see groups as soon as they are
     /// read, and operations begun meanwhile go on then. If it fails, [`Engine::work`] tries again.
@@ -94,6 +112,8 @@ impl Call {
         for id in ids {
             records.extend(self.read_group(id).await);
         }
+        let now = self.now();
+        self.state().rereading.put_off(now);
         self.state().take_in(records);
         for (id, copy) in marker.iter().flat_map(|marker| &marker.copies) {
             if !self.restore_copy(id, copy).await {
@@ -176,15 +196,35 @@ impl Call {
         match self.perform(Effect::ReadGroup(id.clone())).await {
             Reply::Record { info, members } => Some((id, Info::from_value(info?), members.unwrap_or_default())),
             other => {
-                let text = "cannot be read and is left out until the module is loaded again";
-                self.log(Level::Error, format!("Group {id} {text}: {}", other.reason())).await;
-                self.state().unreadable.insert(id);
+                if self.state().unreadable.insert(id.clone()) {
+                    let text = "cannot be read and is left out until it can";
+                    self.log(Level::Error, format!("Group {id} {text}: {}", other.reason())).await;
+                }
                 None
             }
         }
     }
 
-    /// Takes in a group that somebody has put into storage since the start.
+    /// Reads the groups again that could not be read, when it is time.
+    pub(crate) async fn read_again(&self) {
+        let now = self.now();
+        let ids = {
+            let State { unreadable, rereading, .. } = &mut *self.state();
+            if unreadable.is_empty() || now < rereading.due {
+                return;
+            }
+            rereading.put_off(now);
+            unreadable.clone()
+        };
+        for id in ids {
+            // One that is still not there, or not in storage any more, stays left out.
+            self.take_in_stored(&id).await.ok();
+            self.pause().await;
+        }
+    }
+
+    /// Takes in a group that memory does not know: somebody has put it into storage since the start, or it could not be
+    /// read then.
     pub(crate) async fn take_in_stored(&self, id: &Name) -> Result<(), Error> {
         let turn = self.turn(Place::Group(id.clone())).await?;
         let is_known = self.state().directory.find(id).is_some();

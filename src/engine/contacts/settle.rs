@@ -22,6 +22,9 @@ const BACKGROUND_BUDGET: f64 = 0.001;
 /// How long background work rests, in parts of the time it took.
 const REST: f64 = 1.0;
 
+/// The longest rest, in seconds: work that took longer has waited for storage, and held nothing up meanwhile.
+const LONGEST_REST: f64 = 1.0;
+
 /// When a roster that failed is tried again, in seconds; the pause doubles up to the longest.
 const FIRST_PAUSE: f64 = 10.0;
 const LONGEST_PAUSE: f64 = 600.0;
@@ -55,6 +58,7 @@ impl Engine {
             call.state().work.credit.renew();
             call.settle_urgent().await;
             call.finish_deletions().await;
+            call.read_again().await;
             call.settle_background().await;
             Ok(Answer::Done)
         })
@@ -237,7 +241,7 @@ impl Call {
     fn rest_after(&self, began: f64) {
         let now = self.now();
         let due = &mut self.state().work.due;
-        *due = due.max(now + (now - began) * REST);
+        *due = due.max(now + ((now - began) * REST).min(LONGEST_REST));
     }
 
     /// Loads a roster, reconciles it and saves what changed.
@@ -413,7 +417,9 @@ impl State {
         }
         let deletions = (!self.deletions.open.is_empty()).then_some(self.deletions.due);
         let rooms = self.room_saves.next_time().map(|time| time.max(self.work.due));
-        [self.work.next_time(now, BUSY_PAUSE), deletions, rooms, purges].into_iter().flatten().reduce(f64::min)
+        let rereading = (!self.unreadable.is_empty()).then_some(self.rereading.due);
+        let times = [self.work.next_time(now, BUSY_PAUSE), deletions, rooms, rereading, purges];
+        times.into_iter().flatten().reduce(f64::min)
     }
 
     /// Nothing is to be done before the next background work.

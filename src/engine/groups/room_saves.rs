@@ -53,6 +53,13 @@ impl RoomSaves {
         self.0.insert(id.clone(), Open { rooms, leavers: leavers.clone(), ..Open::default() });
     }
 
+    /// Notes which rooms a group has that could not be read when its work was taken up.
+    pub(crate) fn find_rooms(&mut self, id: &Name, rooms: Vec<Box<[u8]>>) {
+        if let Some(open) = self.0.get_mut(id).filter(|open| open.rooms.is_empty()) {
+            open.rooms = rooms.into_iter().map(|jid| (jid, Stage::Unknown)).collect();
+        }
+    }
+
     /// Notes that rooms are about to change, by which users leave. False if too many groups are open.
     pub(crate) fn note(&mut self, id: &Name, rooms: Vec<Box<[u8]>>, leavers: &[Name]) -> bool {
         if self.0.len() >= MOST_GROUPS && !self.0.contains_key(id) {

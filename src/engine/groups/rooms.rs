@@ -15,8 +15,13 @@ use crate::engine::operation::Call;
 use crate::engine::{Answer, Engine, Name, Operation, Text, Value};
 
 /// The settings of a group's room, by the names that Prosody has for them, and whether they are on.
-const SETTINGS: [(&str, bool); 4] =
-    [("members_only", true), ("hidden", true), ("persistent", true), ("allow_member_invites", false)];
+const SETTINGS: [(&str, bool); 5] = [
+    ("members_only", true),
+    ("hidden", true),
+    ("persistent", true),
+    ("allow_member_invites", false),
+    ("password", false), // it would keep members out
+];
 
 /// The settings in which a room differs from a group's, given the names of those that are on.
 pub(crate) fn changed_settings(has: &[u8]) -> Vec<&'static str> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::effect::{Effect, Event, Level, Reply};
+use crate::engine::effect::{Effect, Event, Level};
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Call, Copy, Engine, Error, GroupKey, Info, Name, Operation, State, Value};
@@ -231,6 +231,8 @@ impl Call {
         let now = self.now();
         let mut state = self.state();
         state.unreadable.remove(id);
+        state.unsettled.unread.remove(id);
+        state.room_saves.find_rooms(id, info.rooms());
         let key = match state.directory.find(id).map(|(key, _)| key) {
             Some(key) => key,
             None => state.directory.insert(id.clone(), info.clone()),

@@ -8,6 +8,7 @@
 --   logout(session)             ends it
 --   session(username)           the user's one session, or the last bound of several that are there
 --   forget()                    empties what all clients have received, and `writes`
+--   forget_sessions()           forgets all clients
 --   pushes(username)            contact list pushes received since:
 --                               array of { jid =, subscription =, ask =, name =, ver =, groups = }
 --   presences(username)         presence received since: array of { from = bare JID, type = or "available" }
@@ -80,6 +81,11 @@ function clients.forget()
 		session.received = {};
 	end
 	clients.writes = {};
+end
+
+function clients.forget_sessions()
+	sessions = {};
+	clients.forget();
 end
 
 function clients.pushes(username)
