@@ -221,7 +221,7 @@ fn who_has_left_a_group_that_cannot_be_read_at_the_start_is_put_out_of_its_chat_
     world.settle();
     world.remove("g", "bob").unwrap();
     world.kill();
-    let load = world.engine.load(EPOCH);
+    let load = world.engine.load(EPOCH, "");
     world.run_struck_among(load, 0, Strike::Fail, |effect| matches!(effect, Effect::ReadGroup(_)));
     world.settle_within(29.0);
     assert!(!world.engine.exists(b"g"));

@@ -87,7 +87,7 @@ impl Call {
 
     /// Shows how many rosters fail, after one has failed or may be well again.
     pub(crate) async fn show_failing(&self) {
-        let failing = self.state().work.failing();
+        let failing = self.state().work.warned();
         self.note_condition(|condition| condition.failing = failing).await;
     }
 }

@@ -91,7 +91,7 @@ pub struct Host {
     pub next_id: u32,
     pub next_room: u32,
     /// What the shell shows.
-    pub status: &'static str,
+    pub status: String,
 }
 
 fn failed() -> Reply {
@@ -148,7 +148,7 @@ impl Host {
                 Reply::Done
             }
             Effect::ShowStatus(_, text) => {
-                self.status = text;
+                self.status.clone_from(text);
                 Reply::Done
             }
             Effect::NewId => {

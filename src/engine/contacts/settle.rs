@@ -249,7 +249,7 @@ impl Call {
         let name = self.state().directory.user_name(user);
         let Some(turn) = self.try_turn(Place::Roster(name.clone())) else {
             let now = self.now();
-            return self.state().work.postpone(user, BUSY_PAUSE, now);
+            return self.state().work.leave_to_other(user, BUSY_PAUSE, now);
         };
         let fetched = self.state().work.is_fetched(user);
         self.state().work.take_in_hand(user);

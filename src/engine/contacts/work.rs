@@ -268,6 +268,14 @@ impl Work {
         self.set_stage(user, Stage::Failing(now + pause));
     }
 
+    /// Puts a roster off of which another operation has the turn. One that it has in hand is settled once more then.
+    pub(crate) fn leave_to_other(&mut self, user: UserKey, pause: f64, now: f64) {
+        match self.stage(user) {
+            Stage::InHand => self.open.entry(user).or_default().again = true,
+            _ => self.postpone(user, pause, now),
+        }
+    }
+
     /// Tries a roster again after a `pause` in seconds, unless it is to be settled once more anyway.
     pub(crate) fn try_again(&mut self, user: UserKey, pause: f64, now: f64) {
         let again = self.open.get(&user).is_some_and(|open| open.again);
@@ -279,8 +287,13 @@ impl Work {
     /// Forgets that a roster failed: the next pause is the first one again.
     pub(crate) fn forgive(&mut self, user: UserKey) {
         if let Some(open) = self.open.get_mut(&user) {
-            open.pause = None;
+            (open.pause, open.warned) = (None, false);
         }
+    }
+
+    /// How many rosters cannot be read or saved.
+    pub(crate) fn warned(&self) -> usize {
+        self.open.values().filter(|open| open.warned).count()
     }
 
     /// Whether the log is to be told that something stored with a roster is damaged: once.
