@@ -28,8 +28,8 @@ test: build ## all tests, with both Prosody versions
 	@spec/support/provision prosody postgresql test-tools
 	@spec/support/run-tests
 
-soak: build ## random histories, a day of work, attacks, leaks: OPS=, SEED=, PROSODY=0.12|13, STORAGE=internal|sql|waiting, MODE=permanent|removing|keeping|virtual|both
-	@spec/support/provision prosody test-tools
+soak: build ## random histories, a day of work, attacks, leaks: OPS=, SEED=, PROSODY=0.12|13, STORAGE=internal|sql|postgresql|waiting, MODE=permanent|removing|keeping|virtual|both
+	@spec/support/provision prosody test-tools $(filter postgresql,$(STORAGE))
 	@SPEC_PROSODY='$(PROSODY)' SPEC_STORAGE='$(if $(filter waiting,$(STORAGE)),internal,$(STORAGE))' \
 		SOAK_STORAGE='$(filter waiting,$(STORAGE))' SOAK_OPS='$(OPS)' SOAK_SEED='$(or $(SEED),$(shell date +%s))' \
 		SOAK_MODE='$(MODE)' SOAK_WITHOUT='$(WITHOUT)' spec/support/run-specs \

@@ -14,7 +14,19 @@ syscall($mmap, 0, 4096, 7, 0x22, -1, 0) == -1 or die "memory can be written and 
 exec "/usr/bin/prosody", @ARGV;
 ]];
 
-describe("make install, with Prosody "..harness.version.." in a clean root", function ()
+-- Stands in for the network: rustup's installer, which puts a toolchain to where it is told.
+local curl = [[
+#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done
+cat >"$out" <<'END'
+bin=$RUSTUP_HOME/toolchains/stable-here/bin
+mkdir -p $bin
+printf '#!/bin/sh\necho cargo 1.99.0\n' >$bin/cargo
+chmod +x $bin/cargo
+END
+]];
+
+describe("make build and make install, with Prosody "..harness.version.." in a clean root", function ()
 	local root;
 
 	local folder = "/usr/local/lib/prosody/modules/mod_groups_internal";
@@ -65,5 +77,19 @@ describe("make install, with Prosody "..harness.version.." in a clean root", fun
 		root:done("umask 077; make -C /src --no-print-directory uninstall");
 		assert.is_false(root:exists(folder));
 		assert.is_true(root:exists("/var/lib/prosody/example%2ecom/group_info/family.dat"));
+	end);
+
+	it("has Rust brought to target/rust where there is none, and a line says so", function ()
+		root:program("cc", "#!/bin/sh\n");
+		root:program("curl", curl);
+		local provide = "cd tree && spec/support/provision build-tools";
+		local said = "No Rust 1.88 or newer here: rustup's installer fetches one into target/rust ...";
+		assert.equal(said, root:done("mkdir tree && cp -r /src/spec tree && "..provide));
+		assert.equal("", root:done(provide));
+		root:program("curl", "#!/bin/sh\nexit 6\n");
+		local output, status = root:run("rm -r tree/target && "..provide);
+		assert.equal(1, status);
+		assert.equal(said.."\nMissing: Rust 1.88 or newer. It cannot be fetched (see target/rust.log): check the network, "
+			.."or install it with rustup (https://rustup.rs).", output);
 	end);
 end);

@@ -208,7 +208,7 @@ OK: 2 changes made]], (shell(other, "import", "localhost", path, "--yes")));
 		for _ in read(export):gmatch('\n        "%l%d+"') do n = n + 1; end
 		assert.equal(10000, n);
 		-- Others have their turns meanwhile.
-		for name, arguments in pairs { list = {}; export = {}; import = { export } } do
+		for name, arguments in pairs { list = {}; export = {}; import = { export }; check = {} } do
 			local turns, ok = other:eval([[
 				local name, arguments = ...;
 				local turns = 0;

@@ -137,9 +137,9 @@ local function do_whole(self, op)
 	local kind = op[1];
 	if kind == "reload" then
 		self.server:eval([[return assert(require "core.modulemanager".reload(host, "groups_internal")) ~= nil]]);
-		-- Where storage waits, the module is not there yet, and clients show what their lists lack.
+		-- Where storage takes long, the module is not there yet, and clients show what their lists lack.
 		local deadline, calm = socket.gettime() + self.pace.patience, 0;
-		while self.storage == "waiting" and calm < 3 and socket.gettime() < deadline do
+		while (self.storage == "waiting" or self.storage == "postgresql") and calm < 3 and socket.gettime() < deadline do
 			calm = self.server:call("status").unsettled == 0 and calm + 1 or 0;
 			socket.sleep(0.01);
 		end
