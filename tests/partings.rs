@@ -508,6 +508,21 @@ fn what_was_begun_is_finished_though_the_option_is_switched_off() {
 }
 
 #[test]
+fn who_leaves_with_the_option_off_loses_those_who_left_before_also_after_a_crash() {
+    for crash in [false, true] {
+        let mut world = taking_back();
+        world.remove("g", "bob").unwrap();
+        switch(&mut world, false);
+        world.remove("g", "carl").unwrap();
+        if crash {
+            world.crash();
+        }
+        world.settle();
+        assert_eq!(["ann", "bob", "carl"].map(|user| contacts(&world, user)), [vec!["carl"], vec![], vec!["ann"]]);
+    }
+}
+
+#[test]
 fn an_unreadable_roster_is_settled_when_it_can_be_read() {
     let mut world = taking_back();
     world.host.unreadable.insert(n("ann"));

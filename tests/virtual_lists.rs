@@ -125,6 +125,24 @@ fn a_list_to_which_groups_bring_nothing_has_the_version_of_storage() {
 }
 
 #[test]
+fn a_list_that_lacks_a_contact_for_the_session_has_a_version_of_its_own() {
+    let mut world = world(&["ann", "bob", "carl"]);
+    world.host.accounts.insert(n("dora"));
+    world.login("ann");
+    let version = |world: &World| world.host.sessions[&n("ann")].borrow().version;
+    world.take_off("ann", "bob");
+    world.add("g", "dora").unwrap();
+    world.remove("g", "dora").unwrap();
+    world.settle();
+    assert_eq!(world.shown("ann", "bob"), None);
+    let incomplete = version(&world);
+    world.logout("ann");
+    world.login("ann");
+    assert!(world.shown("ann", "bob").is_some());
+    assert_ne!(version(&world), incomplete);
+}
+
+#[test]
 fn a_version_stands_for_one_list_and_comes_back_with_it() {
     let mut world = world(&["ann", "bob", "carl"]);
     given_to(&mut world, "ann");
