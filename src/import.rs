@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use jid::BareJid;
 use serde::Deserialize;
 
 use crate::engine::{Name, display_name};
@@ -134,11 +133,13 @@ fn read_json(text: &str) -> Result<Import, ImportError> {
 
 /// The username in a JID of this host; otherwise why it is left out.
 fn local_user(jid: &str, host: &str) -> Result<String, String> {
-    match BareJid::new(jid) {
-        Ok(jid) if jid.domain().as_str() != host => Err(format!("{jid} is not an account of {host}")),
-        Ok(jid) => jid.node().map(|node| node.as_str().to_owned()).ok_or_else(|| format!("{jid} is no account")),
-        Err(_) => Err(format!("{jid:?} is not a JID")),
-    }
+    // What nodeprep makes of letters, nameprep does for domains.
+    let prepared =
+        |part: &str| normalised(Name::username(part.as_bytes())).ok_or_else(|| format!("{jid:?} is not a JID"));
+    let stranger = || format!("{jid} is not an account of {host}");
+    let (user, domain) = jid.split_once('@').ok_or_else(stranger)?;
+    let user = prepared(user)?;
+    if domain == host || prepared(domain)? == host { Ok(user) } else { Err(stranger()) }
 }
 
 fn read_mod_groups<'a>(lines: impl Iterator<Item = (usize, &'a str)>, host: &str) -> Result<Import, ImportError> {
