@@ -1,6 +1,6 @@
 //! Accounts that appear and rosters that come into memory: queues the rosters that this concerns.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::settle::Pace;
@@ -222,7 +222,11 @@ impl Call {
     }
 
     /// Queues those of these users' rosters that are in memory for reconciliation. Returns whose they are.
-    pub(crate) async fn queue_loaded(&self, users: Vec<UserKey>, scope: impl Fn(UserKey) -> Scope) -> HashSet<UserKey> {
+    pub(crate) async fn queue_loaded(
+        &self,
+        users: Vec<UserKey>,
+        scope: impl Fn(UserKey) -> Scope,
+    ) -> FxHashSet<UserKey> {
         let loaded = self.with_loaded_rosters(users).await;
         {
             let urgent = &mut self.state().work.urgent;
@@ -238,7 +242,7 @@ impl Call {
             return users;
         }
         if let Reply::Names(names) = self.perform(Effect::ListRosters(users.len())).await {
-            let loaded: HashSet<_> = {
+            let loaded: FxHashSet<_> = {
                 let state = self.state();
                 names.iter().filter_map(|name| state.directory.find_user(name)).collect()
             };

@@ -4,8 +4,9 @@
 //! members that have accounts. It has to be the same after a restart, and another one whenever the list that is shown
 //! is another.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rustc_hash::FxHashMap;
 
 use crate::engine::State;
 use crate::engine::state::directory::{GroupKey, UserKey};
@@ -14,7 +15,7 @@ use crate::engine::state::directory::{GroupKey, UserKey};
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
     stamp: u64,
-    groups: HashMap<GroupKey, u64>,
+    groups: FxHashMap<GroupKey, u64>,
 }
 
 /// A number of 27 bits that is not zero.
@@ -48,7 +49,7 @@ impl State {
     fn group_digest(&mut self, key: GroupKey) -> u64 {
         let stamp = self.stamp();
         if self.digests.stamp != stamp {
-            self.digests = Digests { stamp, groups: HashMap::new() };
+            self.digests = Digests { stamp, groups: FxHashMap::default() };
         }
         if let Some(&digest) = self.digests.groups.get(&key) {
             return digest;

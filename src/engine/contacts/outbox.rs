@@ -1,7 +1,9 @@
 //! What clients are still to be told: pushes, presence, invitations.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
 
 use crate::engine::effect::{Effect, Push};
 use crate::engine::state::directory::{Directory, UserKey};
@@ -14,12 +16,12 @@ const BATCH: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
     order: VecDeque<K>,
-    lists: HashMap<K, VecDeque<UserKey>>,
+    lists: FxHashMap<K, VecDeque<UserKey>>,
 }
 
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        Queue { order: VecDeque::new(), lists: HashMap::new() }
+        Queue { order: VecDeque::new(), lists: FxHashMap::default() }
     }
 }
 

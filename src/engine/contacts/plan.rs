@@ -1,6 +1,8 @@
 //! Plans: what rosters should hold, from memberships, accounts, partings and withdrawals.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::engine::contacts::partings::Partings;
 use crate::engine::effect::{Naming, Plan, Section, Tie};
@@ -30,7 +32,7 @@ impl Scope {
 
 /// What users have published as their nicknames; nothing for those who were asked and have none.
 #[derive(Debug, Default)]
-pub(crate) struct Nicknames(HashMap<UserKey, Option<String>>);
+pub(crate) struct Nicknames(FxHashMap<UserKey, Option<String>>);
 
 impl Nicknames {
     pub(crate) fn learn(&mut self, user: UserKey, nickname: Option<String>) {
@@ -98,7 +100,7 @@ impl State {
         };
         // It may have been made, and added, again.
         let wanted = |contact| !accounts.is_absent(contact, now) && directory.share_a_group(contact, user);
-        let vanished: HashSet<_> = withdrawals.in_memory(user).collect();
+        let vanished: FxHashSet<_> = withdrawals.in_memory(user).collect();
         let gone: Vec<_> = withdrawals.in_memory(user).filter(|&contact| !wanted(contact)).collect();
         let mut planner = Planner { state: self, planned: Planned { plan, contacts: Vec::new() } };
         let mut complete = true;

@@ -1,13 +1,15 @@
 //! Spared contacts: users have taken them off their lists. They come back with the user's next session, and not in this
 //! one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 
 use crate::engine::state::directory::UserKey;
 
 /// For each user, the contacts that are left out of the plan for now.
 #[derive(Debug, Default)]
-pub(crate) struct Spared(HashMap<UserKey, BTreeSet<UserKey>>);
+pub(crate) struct Spared(FxHashMap<UserKey, BTreeSet<UserKey>>);
 
 impl Spared {
     /// Leaves a contact out of a user's plan for a while.

@@ -1,7 +1,8 @@
 //! Versions of rosters (RFC 6121, section 2.6): a number never stands for two contents.
 
-use std::collections::HashMap;
 use std::ops::Range;
+
+use rustc_hash::FxHashMap;
 
 use super::overlay::virtual_version;
 use crate::engine::state::directory::UserKey;
@@ -84,7 +85,7 @@ pub(crate) struct Versions {
     pub(crate) next_generation: u64,
     /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for
     /// what was saved may have been read anew: a logout discards the roster in memory.
-    highest: HashMap<UserKey, u64>,
+    highest: FxHashMap<UserKey, u64>,
     /// The server died in a start before this one, with changes in memory of which clients may know the versions. A
     /// roster that such a start has saved, and that is read from storage, takes a new version before anybody sees it.
     pub(crate) doubtful_before: u64,

@@ -1,6 +1,8 @@
 //! Open work on rosters: which are queued, in work, failing or unsaved.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap;
 
 use super::plan::Scope;
 use crate::engine::state::directory::UserKey;
@@ -56,7 +58,7 @@ struct Open {
 #[derive(Debug, Default)]
 pub(crate) struct Urgent {
     order: VecDeque<UserKey>,
-    scopes: HashMap<UserKey, Scope>,
+    scopes: FxHashMap<UserKey, Scope>,
 }
 
 impl Urgent {

@@ -9,6 +9,8 @@
 
 use std::collections::HashSet;
 
+use rustc_hash::FxHashSet;
+
 use crate::engine::effect::{Effect, Level, Plan, Reply, Section, Tie};
 use crate::engine::groups::rooms::changed_settings;
 use crate::engine::operation::Call;
@@ -277,7 +279,8 @@ impl Call {
         let (name, others): (_, Vec<_>) = {
             let state = self.state();
             let groups = state.directory.groups_of(user).iter().filter_map(|&key| state.directory.group(key));
-            let others: HashSet<_> = groups.flat_map(|group| group.members()).filter(|&other| other != user).collect();
+            let others: FxHashSet<_> =
+                groups.flat_map(|group| group.members()).filter(|&other| other != user).collect();
             let mut others: Vec<_> = others.into_iter().collect();
             others.sort_unstable();
             (state.directory.user_name(user), others)

@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use rustc_hash::FxHashSet;
+
 use crate::engine::effect::{Effect, Event, Level};
 use crate::engine::groups::members::given_id;
 use crate::engine::operation::Call;
@@ -171,7 +173,7 @@ impl Call {
         let (again, joined) = users.iter().partition(|&&user| state.directory.is_member(key, user));
         changed.joined = joined;
         if how == Bulk::Set {
-            let named: HashSet<_> = users.iter().copied().collect();
+            let named: FxHashSet<_> = users.iter().copied().collect();
             let members = state.directory.group(key).into_iter().flat_map(|group| group.members());
             changed.left = members.filter(|user| !named.contains(user)).collect();
         } else {

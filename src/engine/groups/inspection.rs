@@ -81,8 +81,8 @@ impl Call {
                 (Some((key, group)), Reply::Record { info, members }) => {
                     let mut stored: Vec<_> = members.iter().flat_map(|members| members.iter()).collect();
                     let mut known: Vec<(Name, Value)> = state.directory.record(key);
-                    stored.sort();
-                    known.sort();
+                    stored.sort_unstable();
+                    known.sort_unstable();
                     info.map(Info::from_value).as_ref() != Some(&group.info) || stored != known
                 }
                 _ => false,

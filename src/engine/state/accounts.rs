@@ -3,7 +3,9 @@
 //! Only a deletion says that an account is gone. Any other negative answer means that nobody knows of it: a directory
 //! that is down answers so for everybody.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::engine::State;
 use crate::engine::effect::{Effect, Reply};
@@ -17,11 +19,11 @@ const ABSENCE_BELIEVED: f64 = 60.0;
 /// Which accounts are known to exist.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
-    present: HashSet<UserKey>,
+    present: FxHashSet<UserKey>,
     /// With the time until which it is believed.
-    absent: HashMap<UserKey, f64>,
+    absent: FxHashMap<UserKey, f64>,
     /// Deleted, whatever anyone answers: a session may outlive its account for a moment.
-    deleted: HashSet<UserKey>,
+    deleted: FxHashSet<UserKey>,
     /// Members without an account, as far as is known.
     pub(crate) awaiting: BTreeSet<UserKey>,
     /// Those of them who had an account before. With virtual contacts, no roster in storage tells of it.

@@ -170,7 +170,11 @@ fn names(set: Option<&Value>) -> BTreeSet<Name> {
 
 fn sets(table: Option<&Value>) -> Option<BTreeMap<Name, BTreeSet<Name>>> {
     let entries = table.map_or(&[][..], Value::entries);
-    entries.iter().map(|(name, set)| Some((Name::raw(name.as_bytes()?), names(Some(set))))).collect()
+    let mut all = BTreeMap::new();
+    for (name, set) in entries {
+        all.insert(Name::raw(name.as_bytes()?), names(Some(set)));
+    }
+    Some(all)
 }
 
 #[cfg(test)]

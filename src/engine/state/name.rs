@@ -15,8 +15,15 @@ pub const MAX_NAME_BYTES: usize = 1023;
 /// A username or group id: bytes, for storage may hold names that are neither UTF-8 nor a node part.
 ///
 /// Short names, which most are, take no allocation of their own.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(SmallVec<[u8; 16]>);
+
+impl Clone for Name {
+    // SmallVec's own goes byte by byte.
+    fn clone(&self) -> Self {
+        Name(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Name {
     /// A name exactly as storage has it.
