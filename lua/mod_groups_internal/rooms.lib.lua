@@ -61,9 +61,26 @@ local function set_up(room)
 	room:set_password(nil);
 end
 
+-- JIDs of rooms that are being made or taken away. Where storage waits, Prosody would make such a room once more
+-- meanwhile, and take the new one away with the old one.
+local busy = {};
+
+local function end_busy(jid, ok, ...)
+	busy[jid] = nil;
+	if not ok then error((...), 0); end
+	return ...;
+end
+
+local function keep_busy(jid, act, ...)
+	busy[jid] = true;
+	return end_busy(jid, pcall(act, ...));
+end
+
 local function discard(muc, room)
-	muc.forget_room(room);
-	muc.delete_room(room);
+	keep_busy(room.jid, function ()
+		muc.forget_room(room);
+		muc.delete_room(room);
+	end);
 end
 
 -- Makes a room under the readable id `node`, with an ending where that is taken, or under any.
@@ -77,7 +94,7 @@ function effects.create_room(_, name, node)
 	end
 	for _, tried in ipairs(nodes) do
 		local jid = jid_prep(tried.."@"..muc_host);
-		if jid then room, err = muc.create_room(jid); end
+		if jid and not busy[jid] then room, err = keep_busy(jid, muc.create_room, jid); end
 		if room then break; end
 	end
 	if not room then return nil, err or "no further room is allowed"; end
@@ -100,7 +117,7 @@ function effects.discard_room(_, jid)
 end
 
 effects.destroy_room = on_room(true, function (room)
-	local ok, err = room:destroy();
+	local ok, err = keep_busy(room.jid, room.destroy, room);
 	return ok ~= false, err or "another module forbids it";
 end);
 
