@@ -140,6 +140,45 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 			return n]]));
 	end);
 
+	-- The chat host's own storage waits as well.
+	it("lets two chats of one name that are made at the same time have a room each", function ()
+		local first, second = call("create", { name = "First" }), call("create", { name = "Second" });
+		server:eval("prosody.spec_waiting.hold({ store = 'config' }) return true");
+		local requests = {};
+		for i, id in ipairs { first, second } do
+			requests[i] = server:begin("return groups.add_group_chat(...).jid", id, "Twins");
+			server:wait_for("return prosody.spec_waiting.held() >= ...", nil, 5, i);
+		end
+		server:eval("prosody.spec_waiting.release() return true");
+		assert.not_equal(requests[1]:await(), requests[2]:await());
+		world.settle(server);
+		assert.same({}, call("check"));
+	end);
+
+	it("lets a chat keep its room that is made while one of its name is taken away", function ()
+		local server = world.new { storage = "waiting"; -- luacheck: ignore 431/server
+			components = { ["groups.localhost"] = { "muc", options = { muc_tombstones = false } } } };
+		finally(function () server:destroy(); end);
+		local function call(...) return server:call(...); end -- luacheck: ignore 431/call
+		local first, second = call("create", { name = "First" }), call("create", { name = "Second" });
+		local jid = call("add_group_chat", first, "Heir").jid;
+		world.settle(server);
+		-- Its first record is gone by then, and the last one not yet.
+		server:eval("prosody.spec_waiting.hold({ store = 'state', method = 'set' }) return true");
+		local deleting = server:begin("return groups.delete(...)", first);
+		server:wait_for("return prosody.spec_waiting.held() > 0");
+		local making = server:begin("return groups.add_group_chat(...).jid", second, "Heir");
+		world.wait_until(function ()
+			return making:done() or server:eval("return prosody.spec_waiting.held() > 1");
+		end, "the room is being saved");
+		server:eval("prosody.spec_waiting.release() return true");
+		assert.is_true(deleting:await());
+		assert.not_equal(jid, making:await());
+		world.settle(server);
+		server:restart();
+		assert.same({}, call("check"));
+	end);
+
 	it("lets adding meet deleting", function ()
 		local a = accounts(1);
 		local id = call("create", { name = "Gone" });

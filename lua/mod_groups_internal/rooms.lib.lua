@@ -35,13 +35,28 @@ local function on_room(missing, act)
 	end
 end
 
+-- JIDs of rooms that are being made or taken away. Where storage waits, Prosody would make such a room once more
+-- meanwhile, and take the new one away with the old one.
+local busy = {};
+
+local function end_busy(jid, ok, ...)
+	busy[jid] = nil;
+	if not ok then error((...), 0); end
+	return ...;
+end
+
+local function keep_busy(jid, act, ...)
+	busy[jid] = true;
+	return end_busy(jid, pcall(act, ...));
+end
+
 function effects.create_room(_, nodes)
 	local muc, err = get_muc();
 	if not muc then return nil, err; end
 	for _, node in ipairs(nodes) do
 		local room;
 		local jid = jid_prep(node.."@"..muc_host);
-		if jid then room, err = muc.create_room(jid); end
+		if jid and not busy[jid] then room, err = keep_busy(jid, muc.create_room, jid); end
 		if room then return room.jid; end
 	end
 	return nil, err or "no further room is allowed";
@@ -49,13 +64,15 @@ end
 
 effects.discard_room = on_room(true, function (room)
 	local muc = get_muc();
-	muc.forget_room(room);
-	muc.delete_room(room);
+	keep_busy(room.jid, function ()
+		muc.forget_room(room);
+		muc.delete_room(room);
+	end);
 	return true;
 end);
 
 effects.destroy_room = on_room(true, function (room)
-	local ok, err = room:destroy();
+	local ok, err = keep_busy(room.jid, room.destroy, room);
 	return ok ~= false, err or "another module forbids it";
 end);
 
