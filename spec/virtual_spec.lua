@@ -293,6 +293,34 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		for _, user in ipairs { a, b, c } do assert.same({}, stored(user)); end
 	end);
 
+	it("are in no list after an unload, also where lists are saved with it", function ()
+		local a, b, c = accounts(3);
+		world.set_options(server, { groups_roster_mode = "permanent" });
+		world.group(server, "Unloaded", { a, b, c });
+		world.login(server, a, b);
+		world.settle(server);
+		server.settings.host_options.groups_roster_mode = "virtual";
+		server:write_config();
+		local shown_still = server:eval([[
+			local mm = require "core.modulemanager";
+			prosody.reload_config();
+			mm.reload(host, "groups_internal");
+			assert(hosts[host].modules.groups_internal.status().unsettled > 0, "all lists are in storage");
+			mm.unload(host, "groups_internal");
+			local found = {};
+			for _, username in ipairs { ... } do
+				for jid, item in pairs(hosts[host].sessions[username].roster) do
+					if jid and getmetatable(item) then found[#found + 1] = username.." has "..jid; end
+				end
+			end
+			assert(mm.load(host, "groups_internal"));
+			return found]], a, b);
+		assert.same({}, shown_still);
+		world.settle(server);
+		for _, user in ipairs { a, b, c } do assert.same({}, stored(user)); end
+		assert.same(world.mutual(a, { a, b, c }, "Unloaded"), (shown(a)));
+	end);
+
 	it("keep the name and the groups that a client gives a contact, apart from the contact list", function ()
 		local a, b, c = accounts(3);
 		local id = world.group(server, "Edited", { a, b, c });

@@ -386,13 +386,14 @@ local finish_presence = function () end;
 function module.unload()
 	local reloading = module.reloading;
 	spawn(finish_presence);
-	if roster_mode == "virtual" and not reloading then
-		effects.leave_rosters(handle);
-	end
 	spawn(function ()
 		run(handle:flush(flush_time));
-		-- A reload goes on with the engine as it is.
-		if not reloading then handle:close(); end
+		-- A reload goes on with the engine and the lists as they are.
+		if reloading then return; end
+		if roster_mode == "virtual" then
+			effects.leave_rosters(handle);
+		end
+		handle:close();
 	end);
 end
 

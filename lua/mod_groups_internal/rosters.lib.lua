@@ -130,12 +130,11 @@ end
 -- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is loaded
 -- again, clients show already what groups bring.
 function effects.leave_rosters(handle)
-	leaving = true;
+	leaving = not module.reloading;
 	for username, roster in pairs(loaded_rosters()) do
 		local digest, user = handle:leave_roster(username, roster), host_session.sessions[username];
 		if user then user.groups_shown = digest; end
 	end
-	leaving = module.loaded == false;
 	virtual.guard_storage(false);
 end
 
