@@ -4,7 +4,7 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Error, Event, Options, Value};
+use groups_internal_native::engine::{Answer, Effect, Error, Event, Options, Reply, Step, Value};
 use support::host::Room;
 use support::*;
 
@@ -342,4 +342,32 @@ fn a_member_who_was_refused_is_let_in_by_a_later_sync() {
     world.host.unwelcome.clear();
     world.sync("g");
     assert_eq!(let_in(&world), ["ann", "bob", "carl", "eve"]);
+}
+
+#[test]
+fn a_room_that_is_taken_away_while_it_is_saved_stays_away() {
+    let mut world = World::new(&["ann", "bob"]);
+    world.create_with_chat("g", "G").unwrap();
+    world.settle();
+    world.add("g", "ann").unwrap();
+    world.host.now += 10.0;
+    let mut work = world.engine.work();
+    let mut reply = Reply::Done;
+    let effect = loop {
+        match work.resume(world.host.now, reply) {
+            Step::Effect(effect @ Effect::SaveRoom(_)) => break effect,
+            Step::Effect(effect) => reply = world.host.perform(&effect, None),
+            _ => panic!("the room is not saved"),
+        }
+    };
+    let room = world.host.rooms[&b"room1@chats"[..]].clone();
+    world.run(world.engine.remove_group_chat(Some(b"g"), Some(b"room1"))).unwrap();
+    assert!(world.host.rooms[&b"room1@chats"[..]].destroyed);
+    world.host.rooms.insert(b"room1@chats".to_vec(), room); // what the save has of it goes into storage only now
+    let mut reply = world.host.perform(&effect, None);
+    while let Step::Effect(effect) = work.resume(world.host.now, reply) {
+        reply = world.host.perform(&effect, None);
+    }
+    assert!(world.host.rooms[&b"room1@chats"[..]].destroyed);
+    world.check_agreement();
 }

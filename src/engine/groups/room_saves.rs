@@ -249,6 +249,12 @@ impl Call {
         }
         self.align_affiliations(id, jid, leavers).await;
         self.state().room_saves.begin(id, jid);
-        self.done(Effect::SaveRoom(jid.into())).await
+        let saved = self.done(Effect::SaveRoom(jid.into())).await;
+        // Where storage waits, the room may have been taken away meanwhile, and the save has made its record anew.
+        let is_chat = self.state().group_of_room(jid).is_some();
+        if !is_chat {
+            self.done(Effect::DestroyRoom(jid.into())).await.ok();
+        }
+        saved
     }
 }
