@@ -1,5 +1,5 @@
--- A day of mixed work, as a part of `make soak`: 50 clients over TCP, storage that waits, and a clock that is put forward
--- in between.
+-- A day of mixed work, as a part of `make soak`: 50 clients over TCP, storage that waits, and a clock that is put
+-- forward in between.
 --
 -- The environment may say SOAK_SEED.
 

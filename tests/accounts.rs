@@ -4,7 +4,9 @@
 
 mod support;
 
-use groups_internal_native::engine::{Answer, Effect, Engine, Error, Info, Operation, Options, Problem, Value};
+use groups_internal_native::engine::{
+    Answer, Effect, Engine, Error, Info, Operation, Options, Problem, Reply, Step, Value,
+};
 use support::*;
 
 #[test]
@@ -571,4 +573,32 @@ fn an_account_that_was_made_and_added_again_stays_a_member_after_a_crash() {
     world.settle();
     assert_eq!(world.members("g"), ["ann", "bob"]);
     world.check_contacts();
+}
+
+#[test]
+fn an_account_that_is_deleted_while_it_is_added_is_taken_out_again() {
+    for many in [false, true] {
+        let mut world = World::with_group(&["ann"]);
+        world.host.accounts.insert(n("bob"));
+        let mut add = match many {
+            false => world.engine.add_member(Some(b"g"), Some(b"bob"), false),
+            true => world.engine.add_members(Some(b"g"), Some(&[Some(b"bob")]), false),
+        };
+        let mut reply = Reply::Done;
+        let stored = loop {
+            match add.resume(world.host.now, reply) {
+                Step::Effect(effect @ (Effect::StoreMember(..) | Effect::StoreMembers(..))) => break effect,
+                Step::Effect(effect) => reply = world.host.perform(&effect, None),
+                _ => panic!("nothing is stored"),
+            }
+        };
+        world.delete_account("bob");
+        let mut reply = world.host.perform(&stored, None);
+        while let Step::Effect(effect) = add.resume(world.host.now, reply) {
+            reply = world.host.perform(&effect, None);
+        }
+        world.settle();
+        assert_eq!(world.engine.members(b"g").len(), 1, "{many}");
+        world.check_agreement();
+    }
 }

@@ -143,6 +143,9 @@ impl Call {
         for &user in &changed.joined {
             state.directory.add_member(key, user, Value::empty());
             state.partings.join(id, user);
+            if state.accounts.is_deleted(user) {
+                state.deletions.leave(user, key, now);
+            }
             if state.accounts.is_present(user) {
                 any_present = true;
             } else if how != Bulk::Add(true) {

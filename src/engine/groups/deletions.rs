@@ -35,6 +35,12 @@ impl Deletions {
         }
     }
 
+    /// Notes that an account was deleted while it was added to a group.
+    pub(crate) fn leave(&mut self, user: UserKey, group: GroupKey, now: f64) {
+        self.open.entry(user).or_default().insert(group);
+        self.due = now;
+    }
+
     fn expect_purge(&mut self, id: Name, now: f64) {
         self.purges.insert(id, PURGE_WATCH.iter().rev().map(|pause| now + pause).collect());
     }

@@ -144,6 +144,9 @@ impl Call {
         state.directory.add_member(key, user, Value::empty());
         state.partings.join(id, user);
         state.work.news = true;
+        if state.accounts.is_deleted(user) {
+            state.deletions.leave(user, key, now);
+        }
         if delayed {
             state.unsettled.delay(key);
         } else if present {
