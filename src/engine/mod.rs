@@ -196,13 +196,6 @@ pub(crate) struct State {
     turns: Turns,
 }
 
-/// A map or set of these items. `collect` sorts them first, and brings code of its own to do so for each type of item.
-pub(crate) fn ordered<T, C: Default + Extend<T>>(items: impl IntoIterator<Item = T>) -> C {
-    let mut all = C::default();
-    all.extend(items);
-    all
-}
-
 /// How far the engine has come with reading storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {

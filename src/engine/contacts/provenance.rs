@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::item::{Item, Labels, Subscription};
-use crate::engine::ordered;
 
 /// What is known of where a roster's contacts come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,9 +133,9 @@ impl Provenance {
                 None => Some(jid),
             };
             let notes = std::mem::take(&mut provenance.notes).into_iter();
-            provenance.notes = ordered(notes.filter_map(|(jid, note)| Some((local(jid)?, note))));
+            provenance.notes = notes.filter_map(|(jid, note)| Some((local(jid)?, note))).collect();
             let names = std::mem::take(&mut provenance.names).into_iter();
-            provenance.names = ordered(names.filter_map(|(jid, name)| Some((local(jid)?, name))));
+            provenance.names = names.filter_map(|(jid, name)| Some((local(jid)?, name))).collect();
         }
         Ok(provenance)
     }
@@ -286,7 +285,7 @@ impl Provenance {
             let kept = given.as_slice().iter().filter(kept).cloned().collect();
             Some((id, Given::of(kept)?))
         });
-        self.labels = ordered(labels);
+        self.labels = labels.collect();
         let given = self.given();
         let released: Vec<_> = self.notes.iter().filter(|(_, note)| note.released).map(|(c, _)| c.clone()).collect();
         for contact in released {

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::effect::{Effect, Level};
 use crate::engine::operation::Call;
-use crate::engine::ordered;
 use crate::engine::turns::Place;
 use crate::engine::{Error, Info, Name, State};
 
@@ -50,7 +49,7 @@ pub(crate) struct RoomSaves(BTreeMap<Name, Open>);
 impl RoomSaves {
     /// Takes up what the marker of the last start says.
     pub(crate) fn take_up(&mut self, id: &Name, rooms: Vec<Box<[u8]>>, leavers: &BTreeSet<Name>) {
-        let rooms = ordered(rooms.into_iter().map(|jid| (jid, Stage::Unknown)));
+        let rooms = rooms.into_iter().map(|jid| (jid, Stage::Unknown)).collect();
         self.0.insert(id.clone(), Open { rooms, leavers: leavers.clone(), ..Open::default() });
     }
 
@@ -74,7 +73,7 @@ impl RoomSaves {
 
     /// For the marker: the groups, and who has left them.
     pub(crate) fn listed(&self) -> BTreeMap<Name, BTreeSet<Name>> {
-        ordered(self.0.iter().map(|(id, open)| (id.clone(), open.leavers.clone())))
+        self.0.iter().map(|(id, open)| (id.clone(), open.leavers.clone())).collect()
     }
 
     /// Forgets groups of which nothing is open, but for those that `stays` says.

@@ -170,11 +170,7 @@ fn names(set: Option<&Value>) -> BTreeSet<Name> {
 
 fn sets(table: Option<&Value>) -> Option<BTreeMap<Name, BTreeSet<Name>>> {
     let entries = table.map_or(&[][..], Value::entries);
-    let mut all = BTreeMap::new();
-    for (name, set) in entries {
-        all.insert(Name::raw(name.as_bytes()?), names(Some(set)));
-    }
-    Some(all)
+    entries.iter().map(|(name, set)| Some((Name::raw(name.as_bytes()?), names(Some(set))))).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::effect::{Effect, Level};
 use crate::engine::operation::Call;
-use crate::engine::ordered;
 use crate::engine::state::directory::{GroupKey, UserKey};
 use crate::engine::state::marker::Marker;
 use crate::engine::state::name::Name;
@@ -202,17 +201,18 @@ impl State {
             awaiting: names(&accounts.awaiting),
             lost: names(&accounts.lost),
             withdrawals: withdrawn,
-            deletions: ordered(
-                deletions.open.iter().map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect())),
-            ),
-            partings: ordered(
-                partings
-                    .leavers()
-                    .into_iter()
-                    .filter(|_| self.stores_contacts())
-                    .map(|(id, leavers)| (id.clone(), names(&leavers))),
-            ),
-            stayed: ordered(stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed)))),
+            deletions: deletions
+                .open
+                .iter()
+                .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
+                .collect(),
+            partings: partings
+                .leavers()
+                .into_iter()
+                .filter(|_| self.stores_contacts())
+                .map(|(id, leavers)| (id.clone(), names(&leavers)))
+                .collect(),
+            stayed: stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed))).collect(),
             rooms: self.room_saves.listed(),
             copies: self.copies.clone(),
         }

@@ -34,7 +34,7 @@ impl Value {
 
     /// A table of these entries, in any order.
     pub fn table(mut entries: Vec<(Value, Value)>) -> Value {
-        entries.sort_unstable();
+        entries.sort();
         Value::Table(entries)
     }
 
@@ -98,11 +98,8 @@ impl Value {
                     return entries.iter().map(|(_, value)| value.json()).collect::<Option<Vec<_>>>().map(Into::into);
                 }
                 let text = |key: &Value| Some(std::str::from_utf8(key.as_bytes()?).ok()?.to_owned());
-                let mut object = serde_json::Map::new();
-                for (key, value) in entries {
-                    object.insert(text(key)?, value.json()?);
-                }
-                object.into()
+                let pairs = entries.iter().map(|(key, value)| Some((text(key)?, value.json()?)));
+                pairs.collect::<Option<serde_json::Map<_, _>>>()?.into()
             }
         })
     }
