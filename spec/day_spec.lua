@@ -149,15 +149,6 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			end
 		end
 
-		local function memory()
-			return table.unpack(server:eval([[
-				for _ = 1, 3 do collectgarbage(); end
-				local file = assert(io.open("/proc/self/statm"));
-				local pages = tonumber(file:read("l"):match("^%d+ (%d+)"));
-				file:close();
-				return { collectgarbage("count"), pages * 4 }]]));
-		end
-
 		local function mean(list, first, last)
 			local sum = 0;
 			for i = first, last do sum = sum + list[i]; end
@@ -185,7 +176,7 @@ for _, mode in ipairs { "permanent", "virtual" } do
 				end
 				settle();
 				assert.same({}, server:call("check"), "hour "..hour);
-				lua[hour], process[hour] = memory();
+				lua[hour], process[hour] = world.memory(server);
 			end
 			for line in server:log_text():gmatch("[^\n]+") do
 				assert.falsy(line:find("\terror\t", 1, true) or line:find("groups_internal\twarn", 1, true), line);

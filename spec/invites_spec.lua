@@ -1,7 +1,6 @@
 -- Invitations that name a group: whoever makes an account with one is a member from the first login on.
 
-local socket = require "socket";
-
+local client = require "spec.support.client";
 local harness = require "spec.support.harness";
 local world = require "spec.support.world";
 
@@ -22,22 +21,12 @@ describe("invitations with Prosody "..harness.version.." and storage "..harness.
 
 	-- Makes an account as a client does that was given this token.
 	local function register(username, token)
-		local conn = assert(socket.connect("127.0.0.1", server.c2s_port));
-		conn:settimeout(10);
-		local function ask(text, answer)
-			assert(conn:send(text));
-			local got = "";
-			while not got:find(answer) do
-				local byte, err = conn:receive(1);
-				got = got..assert(byte, err);
-			end
-		end
-		ask("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost' "
-			.."version='1.0'>", "</stream:features>");
-		ask(("<iq type='set' id='token'><preauth xmlns='urn:xmpp:pars:0' token='%s'/></iq>"):format(token),
-			"<iq[^>]-type='result'");
-		ask(("<iq type='set' id='account'><query xmlns='jabber:iq:register'><username>%s</username>"
-			.."<password>secret</password></query></iq>"):format(username), "<iq[^>]-type='result'");
+		local conn = client.connect(server);
+		conn:send(("<iq type='set' id='token'><preauth xmlns='urn:xmpp:pars:0' token='%s'/></iq>"):format(token));
+		conn:read("<iq[^>]-type='result'");
+		conn:send(("<iq type='set' id='account'><query xmlns='jabber:iq:register'><username>%s</username>"
+			.."<password>secret</password></query></iq>"):format(username));
+		conn:read("<iq[^>]-type='result'");
 		conn:close();
 	end
 

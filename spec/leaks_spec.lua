@@ -63,23 +63,13 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			world.settle(server, 300);
 		end
 
-		-- Kilobytes of Lua's memory, and of the process.
-		local function memory()
-			return table.unpack(server:eval([[
-				for _ = 1, 3 do collectgarbage(); end
-				local file = assert(io.open("/proc/self/statm"));
-				local pages = tonumber(file:read("l"):match("^%d+ (%d+)"));
-				file:close();
-				return { collectgarbage("count"), pages * 4 }]]));
-		end
-
 		it("leaves nothing behind", function ()
 			come_and_go(1);
-			local lua, process = memory();
+			local lua, process = world.memory(server);
 			local least_lua, least_process = math.huge, math.huge;
 			for round = 2, rounds do
 				come_and_go(round);
-				local lua_now, process_now = memory();
+				local lua_now, process_now = world.memory(server);
 				least_lua, least_process = math.min(least_lua, lua_now - lua), math.min(least_process, process_now - process);
 				lua, process = lua_now, process_now;
 			end

@@ -1,8 +1,6 @@
 -- An admin who is a user of another server: two servers, connected over TCP as servers are, and a client of the other.
 
-local mime = require "mime";
-local socket = require "socket";
-
+local client = require "spec.support.client";
 local harness = require "spec.support.harness";
 
 describe("an admin of another server, with Prosody "..harness.version.." and storage "..harness.storage, function ()
@@ -21,33 +19,13 @@ describe("an admin of another server, with Prosody "..harness.version.." and sto
 		};
 	end
 
-	-- A client that is logged in at the other server. Returns a function that sends stanzas and waits for an answer.
-	local function login(username)
-		local conn = assert(socket.connect("127.0.0.1", other.c2s_port));
-		conn:settimeout(20);
-		local function ask(text, answer)
-			assert(conn:send(text));
-			local got = "";
-			while not got:find(answer) do
-				local byte, err = conn:receive(1);
-				got = got..assert(byte, err);
-			end
-			return got;
-		end
-		local open = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
-			.."to='remote.example' version='1.0'>";
-		ask(open, "</stream:features>");
-		ask(("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>"):format(
-			(mime.b64("\0"..username.."\0secret"))), "<success");
-		ask(open, "</stream:features>");
-		ask("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "</iq>");
-		return ask, conn;
-	end
+	local function log_in(username) return client.login(other, username, "spec", "remote.example"); end
 
-	local function command(ask, name, session, form)
-		return ask(("<iq type='set' id='c' to='groups.example'><command xmlns='http://jabber.org/protocol/commands' "
+	local function command(admin, name, session, form)
+		admin:send(("<iq type='set' id='c' to='groups.example'><command xmlns='http://jabber.org/protocol/commands' "
 			.."node='groups_internal:%s'%s>%s</command></iq>"):format(name,
-			session and (" sessionid='%s'"):format(session) or "", form or ""), "</iq>");
+			session and (" sessionid='%s'"):format(session) or "", form or ""));
+		return admin:read("<iq[^>]- id=['\"]c['\"][^>]*>")..admin:read("</iq>");
 	end
 
 	setup(function ()
@@ -72,18 +50,17 @@ describe("an admin of another server, with Prosody "..harness.version.." and sto
 	end);
 
 	it("makes a group by a form, and another user of that server is refused", function ()
-		local ask, conn = login("chief");
-		local form = command(ask, "create");
+		local chief, guest = log_in("chief"), log_in("guest");
+		local form = command(chief, "create");
 		assert.matches("jabber:x:data", form);
 		local session = form:match("sessionid=['\"]([^'\"]+)");
-		local done = command(ask, "create", session, "<x xmlns='jabber:x:data' type='submit'>"
+		local done = command(chief, "create", session, "<x xmlns='jabber:x:data' type='submit'>"
 			.."<field var='name'><value>Crew</value></field><field var='id'><value>crew</value></field></x>");
 		assert.matches("created the group", done);
 		assert.is_true(server:eval([[return hosts["groups.example"].modules.groups_internal.exists("crew")]]));
-		assert.matches("Crew", command(ask, "list"));
-		conn:close();
-		ask, conn = login("guest");
-		assert.matches("<forbidden", command(ask, "list"));
-		conn:close();
+		assert.matches("Crew", command(chief, "list"));
+		assert.matches("<forbidden", command(guest, "list"));
+		chief:close();
+		guest:close();
 	end);
 end);

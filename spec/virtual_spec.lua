@@ -352,7 +352,8 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		for _, name in ipairs { a, b, c } do call("add_member", "choir", name); end
 		for _, name in ipairs { a, b } do call("add_member", "band", name); end
 		world.login(server, a);
-		edit(a, c, "Cici", "Friends");
+		edit(a, b, "Bee", "Band & Co", "Choir", "Friends");
+		edit(a, c, "Cici", "Choir");
 		edit(a, d, "Some <one>");
 		local differing = server:eval([[
 			local st = require "util.stanza";

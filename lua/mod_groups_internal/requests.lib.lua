@@ -20,7 +20,8 @@ end
 -- Returns the kind of a virtual contact that nothing but its name tells from others of its kind.
 local function get_plain_kind(item)
 	local kind = getmetatable(item);
-	for field in next, kind and item or {} do
+	if not kind then return nil; end
+	for field in next, item do
 		if field ~= "name" then return nil; end
 	end
 	return kind;
@@ -62,8 +63,12 @@ return function (hook)
 		local answer, used = st.reply(stanza):query("jabber:iq:roster"), {};
 		for jid, item in pairs(roster) do
 			local kind = jid and get_plain_kind(item);
-			if kind then used[kind] = (used[kind] or 0) + 1; end
-			if jid then answer:add_child(kind and get_shared(kind, jid, item) or make_element(jid, item)); end
+			if kind then
+				used[kind] = (used[kind] or 0) + 1;
+				answer:add_child(get_shared(kind, jid, item));
+			elseif jid then
+				answer:add_child(make_element(jid, item));
+			end
 		end
 		answer.tags[1].attr.ver = tostring(version);
 		forget_unused(used);

@@ -101,7 +101,7 @@ end
 
 local leaving = false;
 
--- The engine compares the roster itself, and changes it: see src/binding/roster.rs.
+-- The engine compares the roster itself, and changes it: see src/binding/roster.
 function effects.compare(context, username)
 	-- For who comes after an unload, a list that virtual contacts have left is as one that is not in memory.
 	local roster = not leaving and (context and context.roster or get_loaded(username));

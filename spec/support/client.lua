@@ -11,7 +11,7 @@ client_mt.__index = client_mt;
 
 local client = {};
 
-local header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost' "
+local header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='%s' "
 	.."version='1.0'>";
 
 -- Takes in what has come, for a moment at the most.
@@ -61,7 +61,7 @@ end
 function client_mt:ask(text)
 	self.count = self.count + 1;
 	local id = "last"..self.count;
-	self:send(text..("<iq type='get' id='%s' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>"):format(id));
+	self:send(text..("<iq type='get' id='%s' to='%s'><ping xmlns='urn:xmpp:ping'/></iq>"):format(id, self.host));
 	return self:read(("<iq[^>]- id=['\"]%s['\"][^>]*>"):format(id));
 end
 
@@ -69,23 +69,23 @@ function client_mt:close()
 	self.conn:close();
 end
 
--- A connection whose stream is open.
-function client.connect(server)
+-- A connection whose stream is open. `host`: "localhost", if none is given.
+function client.connect(server, host)
 	local conn = assert(socket.connect("127.0.0.1", server.c2s_port));
 	conn:settimeout(0);
-	local self = setmetatable({ conn = conn; buffer = ""; count = 0 }, client_mt);
-	self:send(header);
+	local self = setmetatable({ conn = conn; buffer = ""; count = 0; host = host or "localhost" }, client_mt);
+	self:send(header:format(self.host));
 	self:read("</stream:features>");
 	return self;
 end
 
 -- A client that has logged in, asked for its contact list, and sent presence.
-function client.login(server, username, resource)
-	local self = client.connect(server);
+function client.login(server, username, resource, host)
+	local self = client.connect(server, host);
 	local secret = require "mime".b64("\0"..username.."\0secret");
 	self:send(("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>"):format(secret));
 	self:read("<success[^>]*>");
-	self:send(header);
+	self:send(header:format(self.host));
 	self:read("</stream:features>");
 	self:ask(("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s</resource></bind></iq>"
 		.."<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>"):format(resource or "spec"));

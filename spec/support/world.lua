@@ -291,4 +291,14 @@ function world.remove_members(server, id, ...)
 	world.settle(server);
 end
 
+-- Kilobytes of Lua's memory, and of the process.
+function world.memory(server)
+	return table.unpack(server:eval([[
+		for _ = 1, 3 do collectgarbage(); end
+		local file = assert(io.open("/proc/self/statm"));
+		local pages = tonumber(file:read("l"):match("^%d+ (%d+)"));
+		file:close();
+		return { collectgarbage("count"), pages * 4 }]]));
+end
+
 return world;

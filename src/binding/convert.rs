@@ -36,6 +36,11 @@ pub(super) fn truth(value: &LuaValue) -> bool {
     !matches!(value, LuaValue::Nil | LuaValue::Boolean(false))
 }
 
+/// The username of a text.
+pub(super) fn username(text: &LuaString) -> Name {
+    Name::raw(&text.as_bytes())
+}
+
 pub(super) fn string(lua: &Lua, bytes: &[u8]) -> LuaResult<LuaValue> {
     lua.create_string(bytes).map(LuaValue::String)
 }

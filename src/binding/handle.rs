@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use mlua::prelude::*;
 
-use super::convert;
+use super::convert::{self, username};
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Returns, Running};
-use super::roster::{Roster, username};
+use super::roster::Roster;
 use crate::engine::{Engine, Error, Given, GivenInfo, Name, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.

@@ -9,16 +9,19 @@
 //!   `edits_changed`;
 //! - where contacts are virtual, `roster`: the roster; `shown`: `{ [jid] = the virtual item }`;
 //!   `names`: `{ [jid] = its name }`; `below`: `{ [jid] = the stored item }`; `stored_version`; `digest`.
-//!
-//! Virtual items of the same labels have a metatable in common, their *kind*, which the shim makes. It has `labels`.
+
+mod exports;
+mod item;
 
 use mlua::prelude::*;
 
 use super::convert;
 use crate::engine::{
-    Change, Comparison, Cover, Fact, Fate, Item, ItemStep, Labels, Name, Naming, OwnEdit, Plan, PushVersions, Rename,
-    Replaced, Subscription, TakenIn, Text, Tie, Version,
+    Change, Comparison, Cover, Engine, Fact, Fate, Item, ItemStep, Labels, Name, Naming, OwnEdit, Plan, Replaced,
+    Subscription, TakenIn, Text, Tie, Version,
 };
+pub(super) use exports::add_functions;
+use item::{alter, is_called, is_passing, is_plain, kind_labels, kind_of, own_edit, read_item, set_of, set_some};
 
 /// A roster, with what is read of it again and again.
 pub(super) struct Roster {
@@ -458,12 +461,7 @@ impl Roster {
     // What the user does
 
     /// What the engine makes of an item that a client is about to replace, or to add, or to remove if `groups` is none.
-    pub(super) fn note_edit(
-        &self,
-        engine: &crate::engine::Engine,
-        jid: LuaString,
-        groups: Option<&Labels>,
-    ) -> LuaResult<()> {
+    pub(super) fn note_edit(&self, engine: &Engine, jid: LuaString, groups: Option<&Labels>) -> LuaResult<()> {
         let item: LuaValue = self.items.raw_get(&jid)?;
         let is_virtual = item.as_table().is_some_and(|item| item.metatable().is_some());
         let jid = jid.to_string_lossy();
@@ -475,148 +473,11 @@ impl Roster {
     }
 
     /// What the engine makes of a subscription that is about to change.
-    pub(super) fn note_subscription(&self, engine: &crate::engine::Engine, contact: &Name) -> LuaResult<()> {
+    pub(super) fn note_subscription(&self, engine: &Engine, contact: &Name) -> LuaResult<()> {
         let known = self.provenance()?;
         let revised = engine.note_subscription(known.as_deref(), contact);
         revised.map_or(Ok(()), |text| self.set_provenance(text.as_deref()))
     }
-}
-
-fn is_passing(item: &LuaTable) -> LuaResult<bool> {
-    Ok(item.raw_get::<LuaValue>("persist")? == LuaValue::Boolean(false))
-}
-
-/// Whether an item has the subscription, the labels and the metatable of the usual form.
-fn is_plain(item: &LuaTable, labels: &Labels, kind: Option<&LuaTable>) -> LuaResult<bool> {
-    if item.metatable().as_ref() != kind {
-        return Ok(false);
-    }
-    let is_both = match item.raw_get("subscription")? {
-        LuaValue::String(text) => text.as_bytes() == b"both",
-        value => value == LuaValue::Nil && kind.is_some(),
-    };
-    if !is_both || convert::truth(&item.raw_get("ask")?) {
-        return Ok(false);
-    }
-    let groups = match item.raw_get("groups")? {
-        LuaValue::Table(groups) => groups,
-        value => return Ok(value == LuaValue::Nil && kind.is_some()),
-    };
-    let (mut count, mut others) = (0, false);
-    groups.for_each(|label: LuaValue, is_set: bool| {
-        let is_label = label.as_string().is_some_and(|label| {
-            let label = label.as_bytes();
-            std::str::from_utf8(&label).is_ok_and(|label| labels.contains(label))
-        });
-        others |= !is_label || !is_set;
-        count += 1;
-        Ok(())
-    })?;
-    Ok(!others && count == labels.len())
-}
-
-/// Whether an item has the name that it is to have: one, or any; or whether that does not matter.
-fn is_called(item: &LuaTable, name: Option<Option<&[u8]>>) -> LuaResult<bool> {
-    let Some(name) = name else { return Ok(true) };
-    let given: LuaValue = item.raw_get("name")?;
-    Ok(match name {
-        Some(name) => given.as_string().is_some_and(|given| given.as_bytes() == name),
-        None => convert::truth(&given),
-    })
-}
-
-/// An item. What is of another type than it should be counts as not there.
-fn read_item(item: &LuaTable) -> LuaResult<Item> {
-    let kind = item.metatable();
-    let subscription = match item.raw_get("subscription")? {
-        LuaValue::String(text) => Subscription::parse(&text.as_bytes()),
-        LuaValue::Nil if kind.is_some() => Subscription::Both,
-        _ => Subscription::None,
-    };
-    let mut labels = Labels::new();
-    match (item.raw_get("groups")?, &kind) {
-        (LuaValue::Table(groups), _) => {
-            for pair in groups.pairs::<LuaValue, LuaValue>() {
-                labels.extend(pair?.0.as_string().map(|label| label.to_string_lossy()));
-            }
-        }
-        (LuaValue::Nil, Some(kind)) => labels = kind_labels(kind)?,
-        _ => {}
-    }
-    labels.remove("");
-    let name: LuaValue = item.raw_get("name")?;
-    Ok(Item {
-        subscription,
-        ask: item.raw_get::<LuaValue>("ask")? != LuaValue::Nil,
-        name: name.as_string().map(LuaString::to_string_lossy),
-        groups: labels,
-    })
-}
-
-fn kind_of(lua: &Lua, get_kind: &LuaFunction, labels: &Labels) -> LuaResult<LuaTable> {
-    get_kind.call(convert::list(lua, labels.iter().map(String::as_bytes))?)
-}
-
-fn kind_labels(kind: &LuaTable) -> LuaResult<Labels> {
-    match kind.raw_get::<Option<LuaTable>>("labels")? {
-        Some(labels) => labels.sequence_values::<LuaString>().map(|label| Ok(label?.to_string_lossy())).collect(),
-        None => Ok(Labels::new()),
-    }
-}
-
-/// Changes an item, or makes it.
-fn alter(lua: &Lua, item: LuaValue, fate: &Fate, given: Option<&str>) -> LuaResult<LuaTable> {
-    let item = match item {
-        LuaValue::Table(item) => item,
-        _ => lua.create_table_with_capacity(0, 3)?,
-    };
-    let Fate::Alter { subscription, ask, name, add, drop } = fate else { return Ok(item) };
-    let groups = match item.raw_get("groups")? {
-        LuaValue::Table(groups) => groups,
-        _ => {
-            let groups = lua.create_table_with_capacity(0, add.len())?;
-            item.raw_set("groups", &groups)?;
-            groups
-        }
-    };
-    set_some(&item, "subscription", subscription.map(Subscription::as_str))?;
-    if let Some(ask) = ask {
-        item.raw_set("ask", ask.then_some("subscribe"))?;
-    }
-    match name {
-        Rename::Keep => {}
-        Rename::Clear => item.raw_set("name", LuaValue::Nil)?,
-        Rename::Give => item.raw_set("name", given)?,
-    }
-    for label in drop {
-        groups.raw_set(label.as_str(), LuaValue::Nil)?;
-    }
-    for label in add {
-        groups.raw_set(label.as_str(), true)?;
-    }
-    Ok(item)
-}
-
-fn set_some(table: &LuaTable, key: &str, value: Option<impl IntoLua>) -> LuaResult<()> {
-    value.map_or(Ok(()), |value| table.raw_set(key, value))
-}
-
-fn set_of(lua: &Lua, labels: &Labels) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, labels.len())?;
-    for label in labels {
-        table.raw_set(label.as_str(), true)?;
-    }
-    Ok(table)
-}
-
-/// What a user has made of a virtual contact, as it is stored.
-fn own_edit(lua: &Lua, edit: &OwnEdit) -> LuaResult<LuaTable> {
-    let table = lua.create_table_with_capacity(0, 2)?;
-    set_some(&table, "name", edit.name.as_deref())?;
-    if !edit.groups.is_empty() {
-        table.raw_set("groups", set_of(lua, &edit.groups)?)?;
-    }
-    Ok(table)
 }
 
 /// A version as it is in a roster's metadata.
@@ -637,180 +498,4 @@ fn version_value(lua: &Lua, version: Version) -> LuaResult<LuaValue> {
         Version::Number(number) => number.into_lua(lua),
         Version::Fixed => Ok(LuaValue::Boolean(true)),
     }
-}
-
-/// `native.begin_save(roster, provenance)`: what a save of a roster changes in its metadata beforehand, and `undo()`
-/// takes back where the save fails; and the roster to be saved. `provenance`: the one to be stored, false for none, or nil
-/// for the one that is there.
-struct Save {
-    roster: Roster,
-    version: LuaValue,
-    lowered: LuaValue,
-    known: LuaValue,
-    provenance: LuaValue,
-}
-
-fn begin_save(lua: &Lua, (items, provenance): (LuaTable, LuaValue)) -> LuaResult<(Option<Save>, Option<LuaTable>)> {
-    let Some(roster) = Roster::of(lua, items)? else { return Ok((None, None)) };
-    let (version, known): (LuaValue, LuaValue) =
-        (roster.metadata.raw_get("version")?, roster.metadata.raw_get("groups_internal")?);
-    let lowered = match roster.is_shown() {
-        true => version.clone(),
-        false => version_value(lua, roster.version()?.before_save())?,
-    };
-    let provenance = match provenance {
-        LuaValue::Nil => known.clone(),
-        LuaValue::Boolean(_) => LuaValue::Nil,
-        text => text,
-    };
-    roster.metadata.raw_set("version", &lowered)?;
-    roster.metadata.raw_set("groups_internal", &provenance)?;
-    roster.metadata.raw_set("groups_unsaved", LuaValue::Nil)?;
-    let items = if roster.is_shown() { roster.items.clone() } else { without_passing(lua, &roster.items)? };
-    Ok((Some(Save { roster, version, lowered, known, provenance }), Some(items)))
-}
-
-/// A roster without contacts that other modules bring at each load, which a save of the whole would store.
-fn without_passing(lua: &Lua, roster: &LuaTable) -> LuaResult<LuaTable> {
-    let mut any = false;
-    roster.for_each(|_: LuaValue, item: LuaValue| {
-        any |= item.as_table().map(is_passing).transpose()?.unwrap_or_default();
-        Ok(())
-    })?;
-    if !any {
-        return Ok(roster.clone());
-    }
-    let kept = lua.create_table()?;
-    roster.for_each(|jid: LuaValue, item: LuaValue| match &item {
-        LuaValue::Table(contact) if is_passing(contact)? => Ok(()),
-        _ => kept.raw_set(jid, item),
-    })?;
-    Ok(kept)
-}
-
-impl Save {
-    /// Returns the version that the roster has then, if it is one of storage.
-    fn undo(&self) -> LuaResult<Option<LuaValue>> {
-        let metadata = &self.roster.metadata;
-        metadata.raw_set("groups_unsaved", true)?;
-        // Whatever has come in between stays.
-        if metadata.raw_get::<LuaValue>("groups_internal")? == self.provenance {
-            metadata.raw_set("groups_internal", &self.known)?;
-        }
-        if metadata.raw_get::<LuaValue>("version")? == self.lowered {
-            metadata.raw_set("version", &self.version)?;
-        }
-        if self.roster.is_shown() { Ok(None) } else { metadata.raw_get("version").map(Some) }
-    }
-}
-
-impl LuaUserData for Save {
-    fn add_methods<M: LuaUserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("undo", |_, this, ()| this.undo());
-    }
-}
-
-/// `native.begin_push(roster, is_last)`: gives a roster the version of all pushes but the last one of a change. Returns
-/// that of the last one, which the roster is to have from then on, and its number if that is to be in storage.
-fn begin_push(lua: &Lua, (items, last): (LuaTable, bool)) -> LuaResult<(LuaValue, Option<u64>)> {
-    let Some(roster) = Roster::of(lua, items)? else { return Ok((LuaValue::Nil, None)) };
-    let PushVersions { early, late, counted } = roster.version()?.to_push(roster.is_shown(), last);
-    roster.metadata.raw_set("version", version_value(lua, early)?)?;
-    if last && counted.is_some() {
-        roster.note_unsaved()?;
-    }
-    Ok((version_value(lua, late)?, counted))
-}
-
-/// `native.to_store(items, removed)`: what storage is to have of a roster's items, with the metadata under `false`; nil
-/// if they are to be stored as they are. `removed` stands for an item that goes; without it, the items are the roster.
-fn to_store(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<Option<LuaTable>> {
-    let Some(roster) = Roster::showing(&items)? else { return Ok(None) };
-    let Some(layers) = roster.layers.as_ref().filter(|_| removed != LuaValue::Nil || roster.items == items) else {
-        return Ok(None);
-    };
-    let stored = lua.create_table()?;
-    for pair in items.pairs::<LuaValue, LuaValue>() {
-        let (jid, mut item) = pair?;
-        let is_removed = removed != LuaValue::Nil && item == removed;
-        if let Some(jid) = jid.as_string()
-            && let Some(shown) = layers.shown.raw_get::<Option<LuaTable>>(jid)?
-            && !is_removed
-        {
-            if !roster.is_untouched(layers, jid, &shown)? {
-                roster.take_in(lua, layers, jid)?;
-            }
-            item = layers.below.raw_get(jid)?;
-        }
-        let is_passing = match &item {
-            LuaValue::Table(table) if jid.is_string() => is_passing(table)?,
-            item => *item == LuaValue::Nil,
-        };
-        stored.raw_set(jid, if is_passing { removed.clone() } else { item })?;
-    }
-    // Prosody raises the version that clients are shown; storage gets its own.
-    roster.state.raw_set("stored_version", version_value(lua, roster.stored_version()?.raised())?)?;
-    roster.show_version(lua)?;
-    let metadata = lua.create_table()?;
-    for pair in roster.metadata.pairs::<LuaValue, LuaValue>() {
-        let (key, value) = pair?;
-        metadata.raw_set(key, value)?;
-    }
-    metadata.raw_set("version", roster.state.raw_get::<LuaValue>("stored_version")?)?;
-    stored.raw_set(false, metadata)?;
-    Ok(Some(stored))
-}
-
-/// `native.note_removals(items, removed)`: takes in that virtual contacts were removed, once storage has been told. One
-/// that could not be removed is in the roster again.
-fn note_removals(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<()> {
-    let Some(roster) = Roster::showing(&items)? else { return Ok(()) };
-    let Some(layers) = &roster.layers else { return Ok(()) };
-    for pair in items.pairs::<LuaValue, LuaValue>() {
-        if let (LuaValue::String(jid), item) = pair?
-            && item == removed
-            && roster.covers(&jid)?
-        {
-            roster.take_in(lua, layers, &jid)?;
-        }
-    }
-    roster.show_version(lua)
-}
-
-/// `native.is_virtual(item)`: whether a value is a virtual item, which storage is not to have.
-fn is_virtual(_: &Lua, item: LuaValue) -> LuaResult<bool> {
-    let kind = item.as_table().and_then(|item| item.metatable());
-    kind.map_or(Ok(false), |kind| kind.raw_get::<LuaValue>("labels").map(|labels| convert::truth(&labels)))
-}
-
-/// `native.depart(roster, jids)`: takes contacts out of the roster of an account that is going away, with all virtual
-/// ones. Returns those that were in it.
-fn depart(lua: &Lua, (items, jids): (LuaTable, Vec<LuaString>)) -> LuaResult<Vec<LuaString>> {
-    let Some(mut roster) = Roster::of(lua, items)? else { return Ok(Vec::new()) };
-    let mut gone: Vec<_> = roster.leave(lua)?.into_iter().map(|(jid, _)| jid).collect();
-    for jid in jids {
-        if roster.items.raw_get::<LuaValue>(&jid)? != LuaValue::Nil {
-            gone.push(jid.clone());
-        }
-        roster.items.raw_set(&jid, LuaValue::Nil)?;
-        if let Some(pending) = &roster.pending {
-            pending.raw_set(jid, LuaValue::Nil)?;
-        }
-    }
-    Ok(gone)
-}
-
-/// Puts the functions on rosters into the library's table.
-pub(super) fn add_functions(lua: &Lua, exports: &LuaTable) -> LuaResult<()> {
-    exports.raw_set("begin_save", lua.create_function(begin_save)?)?;
-    exports.raw_set("begin_push", lua.create_function(begin_push)?)?;
-    exports.raw_set("to_store", lua.create_function(to_store)?)?;
-    exports.raw_set("note_removals", lua.create_function(note_removals)?)?;
-    exports.raw_set("is_virtual", lua.create_function(is_virtual)?)?;
-    exports.raw_set("depart", lua.create_function(depart)?)
-}
-
-/// The username of a text.
-pub(super) fn username(text: &LuaString) -> Name {
-    Name::raw(&text.as_bytes())
 }
