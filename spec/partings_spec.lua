@@ -78,6 +78,20 @@ describe("a member who leaves, with groups_remove_contacts, "..title, function (
 		assert.is_true(told);
 	end);
 
+	it("is seen offline also by somebody whose list keeps the contact for another group's sake", function ()
+		local a, b = accounts(2);
+		world.store_roster(server, a, { [jid(b)] = { subscription = "both"; groups = { Earlier = true } } },
+			{ version = 7; groups_internal = '{"labels":{"gone":"Earlier"}}' });
+		local id = world.group(server, "G", { a, b });
+		world.settle(server);
+		world.login(server, a, b);
+		world.forget(server);
+		call("remove_member", id, b);
+		assert.same({ [b] = "both" }, world.in_memory(server, a));
+		assert.same({}, world.in_memory(server, b));
+		assert.same({ b..":unavailable" }, world.presences(server, a));
+	end);
+
 	it("is seen offline before the push, so that no client hears of strangers, and is heard of no more", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "G", { a, b });

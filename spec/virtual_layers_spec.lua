@@ -256,4 +256,22 @@ describe("a virtual contact that is changed in place, "..title, function ()
 		server:restart();
 		assert.equal("both,,Agent,G,Secret", (world.fetch(server, a))[b]);
 	end);
+
+	it("is put by its user into a roster group that its group was called once, and stays there", function ()
+		local user, contact, other = accounts(3);
+		local id = world.group(server, "G", { user, contact });
+		local noted = ('{"labels":{"%s":"Earlier"},"notes":{"%s":{"labels":{"Earlier":true}}}}'):format(id, other);
+		world.store_roster(server, user, {
+			[jid(contact)] = { subscription = "to"; groups = {} };
+			[jid(other)] = { subscription = "none"; groups = { Earlier = true } };
+		}, { version = 7; groups_internal = noted });
+		world.login(server, user);
+		world.edit(server, user, contact, nil, "G", "Earlier");
+		world.logout(server, user);
+		for _ = 1, 2 do
+			assert.equal("both,,,Earlier,G", (world.fetch(server, user))[contact]);
+			assert.equal("to,,,Earlier", world.contacts(server, user)[contact]);
+			server:restart();
+		end
+	end);
 end);

@@ -93,9 +93,9 @@ fn leaving_takes_effect_at_once_for_everybody_and_tells_those_who_are_online() {
     for (user, contact) in [("ann", "bob"), ("bob", "ann"), ("bob", "carl")] {
         assert!(pushes.contains(&(user.into(), contact.into())), "{pushes:?}");
     }
-    let unavailable = |from: &str, to: &str| Effect::SendUnavailable(n(from), vec![n(to)], false);
-    for told in [unavailable("bob", "ann"), unavailable("ann", "bob")] {
-        assert!(world.host.trace.contains(&told), "{told:?}");
+    for (from, to) in [("bob", "ann"), ("ann", "bob")] {
+        let tells = |effect: &Effect| matches!(effect, Effect::SendUnavailable(user, all, _) if *user == n(from) && all.contains(&n(to)));
+        assert_eq!(world.host.count(tells), 1, "{from} to {to}");
     }
     world.settle();
     world.check_devices();

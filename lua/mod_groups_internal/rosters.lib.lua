@@ -187,6 +187,9 @@ end
 
 function effects.send_presence(_, username, jids, unavailable, is_gone)
 	local presence = host_session.modules.presence;
+	if unavailable then
+		jids = array.filter(array(jids), function (jid) return prosody.bare_sessions[jid]; end);
+	end
 	for_each(presence and jids or {}, "send presence to", function (jid)
 		local stanza = unavailable and st.presence({ type = "unavailable" }) or nil;
 		local count = presence.send_presence_of_available_resources(username, host, jid, nil, stanza);
@@ -201,8 +204,7 @@ end
 function effects.depart(_, username, jids)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err then return nil, err; end
-	local told = array.filter(array(native.depart(roster, jids)), function (jid) return prosody.bare_sessions[jid]; end);
-	return effects.send_presence(nil, username, told, true);
+	return effects.send_presence(nil, username, native.depart(roster, jids), true);
 end
 
 effects.guard_storage = virtual.guard_storage;

@@ -79,13 +79,18 @@ impl World {
             let before = roster.items.get(&contact).cloned();
             let cover = roster.overlay.as_ref().and_then(|overlay| overlay.covers.get(&contact)).cloned();
             let edited = edit(before.clone());
-            if cover.is_none() {
-                let provenance = roster.provenance.as_ref().map(|text| text.as_bytes());
-                let facts = before.as_ref().map(Item::facts);
-                let groups = edited.as_ref().map(|item| &item.groups);
-                let noted = self.engine.note_edit(provenance, &contact, facts.as_ref(), groups);
-                roster.provenance = noted.unwrap_or(roster.provenance.take());
-            }
+            let provenance = roster.provenance.as_ref().map(|text| text.as_bytes());
+            let groups = edited.as_ref().map(|item| &item.groups);
+            let noted = match (&cover, groups) {
+                (None, _) => {
+                    self.engine.note_edit(provenance, &contact, before.as_ref().map(Item::facts).as_ref(), groups)
+                }
+                (Some((labels, Some(below))), Some(groups)) => {
+                    self.engine.note_virtual_edit(provenance, &contact, &below.facts(), labels, groups)
+                }
+                _ => None,
+            };
+            roster.provenance = noted.unwrap_or(roster.provenance.take());
             match (edited, cover) {
                 (item, Some((labels, below))) => {
                     let edit = roster.edits.as_ref().and_then(|edits| edits.get(&contact)).cloned();

@@ -463,12 +463,23 @@ impl Roster {
     /// What the engine makes of an item that a client is about to replace, or to add, or to remove if `groups` is none.
     pub(super) fn note_edit(&self, engine: &Engine, jid: LuaString, groups: Option<&Labels>) -> LuaResult<()> {
         let item: LuaValue = self.items.raw_get(&jid)?;
-        let is_virtual = item.as_table().is_some_and(|item| item.metatable().is_some());
+        let kind = item.as_table().and_then(LuaTable::metatable);
+        let stored = match &self.layers {
+            Some(layers) if kind.is_some() => layers.below.raw_get(&jid)?,
+            _ => item,
+        };
+        let stored = stored.as_table().map(read_item).transpose()?;
         let jid = jid.to_string_lossy();
-        let Some((username, _)) = jid.split_once('@').filter(|_| !is_virtual) else { return Ok(()) };
-        let item = item.as_table().map(read_item).transpose()?;
-        let known = self.provenance()?;
-        let revised = engine.note_edit(known.as_deref(), &Name::raw(username.as_bytes()), item.as_ref(), groups);
+        let Some((username, _)) = jid.split_once('@') else { return Ok(()) };
+        let (contact, known) = (Name::raw(username.as_bytes()), self.provenance()?);
+        let known = known.as_deref();
+        let revised = match (kind, stored, groups) {
+            (None, stored, _) => engine.note_edit(known, &contact, stored.as_ref(), groups),
+            (Some(kind), Some(below), Some(groups)) => {
+                engine.note_virtual_edit(known, &contact, &below, &kind_labels(&kind)?, groups)
+            }
+            _ => None,
+        };
         revised.map_or(Ok(()), |text| self.set_provenance(text.as_deref()))
     }
 

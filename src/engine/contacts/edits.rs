@@ -1,5 +1,6 @@
 //! What users do to contacts themselves, and what of it groups have to remember.
 
+use crate::engine::contacts::overlay::chosen_groups;
 use crate::engine::contacts::provenance::{Note, Provenance};
 use crate::engine::{Engine, Item, Labels, Name};
 
@@ -19,6 +20,20 @@ impl Engine {
             Some(groups) => note_edit(known, &contact, item, groups),
             None => note_removal(known, &contact, item),
         })
+    }
+
+    /// The same for a virtual contact, which groups bring with these `labels`, and the item that storage has `below`:
+    /// the edit is taken into that.
+    pub fn note_virtual_edit(
+        &self,
+        provenance: Option<&[u8]>,
+        contact: &Name,
+        below: &Item,
+        labels: &Labels,
+        groups: &Labels,
+    ) -> Option<Option<String>> {
+        let groups = chosen_groups(groups, labels, &below.groups);
+        self.note_edit(provenance, contact, Some(below), Some(&groups))
     }
 
     /// Notes that a user is about to change a subscription by presence: a contact that groups have given up is the

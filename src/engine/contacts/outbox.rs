@@ -41,6 +41,15 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
+    /// Takes one out.
+    pub(crate) fn drop_one(&mut self, key: &K, user: UserKey) {
+        let Some(list) = self.lists.get_mut(key) else { return };
+        list.retain(|&other| other != user);
+        if list.is_empty() {
+            self.remove(key);
+        }
+    }
+
     /// The next few, and whether they are the last of their key.
     pub(crate) fn take(&mut self) -> Option<(K, Vec<UserKey>, bool)> {
         let key = self.order.front()?.clone();
@@ -91,6 +100,13 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.absences.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
+    }
+
+    /// Notes that the first user is to be told that the presence of the other is seen no more. What was still to be told
+    /// of it comes too late.
+    pub(crate) fn note_absence(&mut self, user: UserKey, contact: UserKey) {
+        self.presences.drop_one(&contact, user);
+        self.absences.add_once(contact, user);
     }
 
     /// Notes that a user's last session has ended while there is something to tell. Who is no contact of the user's any
@@ -149,5 +165,23 @@ mod tests {
         assert!(!outbox.contains(&1) && outbox.contains(&2));
         assert_eq!(outbox.take(), Some((2, vec![users[1]], true)));
         assert!(outbox.is_empty() && outbox.take().is_none());
+    }
+
+    #[test]
+    fn a_presence_that_waits_is_not_sent_after_the_absence() {
+        let mut directory = Directory::default();
+        let [ann, bob, carl] = ["ann", "bob", "carl"].map(|name| directory.intern(&name.into()));
+        let mut outbox = Outbox::default();
+        outbox.presences.add(bob, [ann, carl]);
+        outbox.presences.add(carl, [ann]);
+        outbox.note_absence(ann, bob);
+        outbox.note_absence(ann, carl);
+        let mut told = Vec::new();
+        while let Some((effect, _)) = outbox.take(&directory) {
+            told.push(effect);
+        }
+        let [ann, bob, carl] = ["ann", "bob", "carl"].map(crate::engine::Name::from);
+        let gone = |name: &crate::engine::Name| Effect::SendUnavailable(name.clone(), vec![ann.clone()], false);
+        assert_eq!(told, [gone(&bob), gone(&carl), Effect::SendPresence(bob.clone(), vec![carl.clone()])]);
     }
 }

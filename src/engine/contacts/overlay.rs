@@ -117,10 +117,15 @@ pub struct TakenIn {
     pub digest: u32,
 }
 
+/// The roster groups of a virtual contact that are the user's: labels of the groups that bring it are so only if they
+/// were before.
+pub(super) fn chosen_groups(groups: &Labels, labels: &Labels, before: &Labels) -> Labels {
+    groups.iter().filter(|group| !labels.contains(*group) || before.contains(*group)).cloned().collect()
+}
+
 /// Takes a change of a virtual contact into the user's layer. `digest`: the number for what was shown.
 ///
-/// A name that the item had before is no change. Labels of the groups that bring the contact are the user's only if the
-/// user's layer has them already. What somebody has ended of the subscription is ended below as well. It is shown so
+/// A name that the item had before is no change. What somebody has ended of the subscription is ended below as well. It is shown so
 /// until the groups bring the contact again, with the user's next session. A contact that is taken off the list goes
 /// with all that the user had made of it.
 pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
@@ -135,8 +140,7 @@ pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
     let (own_name, own_groups) = own.unwrap_or_default();
     let renamed = *shown_name != item.name;
     let name = if renamed { item.name.clone() } else { own_name };
-    let chosen = |label: &&String| !labels.contains(*label) || own_groups.contains(*label);
-    let groups: Labels = item.groups.iter().filter(chosen).cloned().collect();
+    let groups = chosen_groups(&item.groups, labels, &own_groups);
     let mut after = below.clone();
     let mut edit_after = edit.clone();
     match &mut after {

@@ -197,7 +197,11 @@ impl State {
             return;
         }
         for contact in planned.resolve(&decision.lost) {
-            self.outbox.absences.add(contact, [user]);
+            self.outbox.note_absence(user, contact);
+        }
+        // The contact's list may keep the user: it was left behind there by another group.
+        for contact in planned.resolve(&decision.shut) {
+            self.outbox.note_absence(contact, user);
         }
         if !changed.is_empty() {
             self.outbox.pushes.add(user, changed);

@@ -29,6 +29,8 @@ pub(crate) struct Decision {
     pub(crate) opened: Vec<u32>,
     /// Contacts whose presence the user can see no longer.
     pub(crate) lost: Vec<u32>,
+    /// Contacts that can see the user's presence no longer.
+    pub(crate) shut: Vec<u32>,
     /// Contacts that are not as they should be, and of whom no account is known.
     pub(crate) missing: Vec<u32>,
     /// Contacts without a name whose nickname is not known.
@@ -258,9 +260,12 @@ impl<'a> Judge<'a> {
             let saw = before.is_some_and(Item::sees);
             let sees = after.is_some_and(Item::sees);
             decision.gained.extend((sees && !saw).then_some(fact.number));
-            let opens = before.is_some_and(|item| !item.is_seen()) && after.is_some_and(Item::is_seen);
+            let was_seen = before.is_some_and(Item::is_seen);
+            let is_seen = after.is_some_and(Item::is_seen);
+            let opens = before.is_some() && !was_seen && is_seen;
             decision.opened.extend((tie == Tie::Bring && opens).then_some(fact.number));
             decision.lost.extend((tie == Tie::GiveUp && saw && !sees).then_some(fact.number));
+            decision.shut.extend((tie == Tie::GiveUp && was_seen && !is_seen).then_some(fact.number));
         }
         let fate = Fate::between(fact.stored(), stored.as_ref());
         if fate != Fate::Keep {

@@ -548,6 +548,18 @@ fn presence_is_given_to_who_can_see_it_only_now() {
 }
 
 #[test]
+fn presence_is_taken_from_who_can_see_it_no_more() {
+    let known = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"from"}}}"#;
+    let given_up = |item| given_up_by(&["g"]).known(known).with(item).decide().decision;
+    let both = given_up(item(Both, &["G"]));
+    assert_eq!((&both.lost[..], &both.shut[..]), (&[1][..], &[][..]), "the contact may still see the user");
+    let known = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
+    let given_up = |item| given_up_by(&["g"]).known(known).with(item).decide().decision;
+    let both = given_up(item(Both, &["G"]));
+    assert_eq!((&both.lost[..], &both.shut[..]), (&[][..], &[1][..]), "the user may still see the contact");
+}
+
+#[test]
 fn a_clients_edit_tells_what_the_user_chose() {
     let edit = |known: &str, item: Option<Item>, groups: &[&str]| {
         let mut provenance = Provenance::parse(known.as_bytes(), "host").unwrap();
@@ -565,6 +577,24 @@ fn a_clients_edit_tells_what_the_user_chose() {
     assert_eq!(edit(&chosen, Some(item(Both, &["G"])), &[]).0, noted("{}"), "and takes the choice back");
     assert_eq!(edit(&noted(r#"{"subscription":"to"}"#), None, &[]).0, known, "a contact that is added anew is own");
     assert_eq!(edit(&noted(r#"{"brought":true,"released":true}"#), Some(item(Nothing, &[])), &[]).0, known);
+}
+
+#[test]
+fn an_edit_of_a_virtual_contact_tells_what_the_user_chose_of_the_item_below() {
+    let engine = Engine::new("host", Options::default());
+    let edit = |known: &str, groups: &[&str]| {
+        let (known, bob) = (Some(known.as_bytes()), Name::from("bob"));
+        engine.note_virtual_edit(known, &bob, &item(Nothing, &[]), &labels(&["G"]), &labels(groups))
+    };
+    let known = r#"{"labels":{"g":"G","h":"H"}}"#;
+    let chosen = r#"{"labels":{"g":"G","h":"H"},"notes":{"bob":{"labels":{"H":true}}}}"#;
+    assert_eq!(edit(known, &["G", "Mine"]), None, "a group brings that label");
+    assert_eq!(edit(known, &["G", "H"]), Some(Some(chosen.to_owned())));
+    assert_eq!(
+        edit(r#"{"labels":{"g":"G"},"notes":{"bob":{"released":true}}}"#, &["G"]),
+        Some(Some(r#"{"labels":{"g":"G"}}"#.to_owned())),
+        "what was given up is the user's own"
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ class HttpApi:
 	"""One connection that is kept alive."""
 
 	def __init__(self, port):
+		self.port = port
 		self.sock = sockets.connect(port)
 
 	def send(self, command, **arguments):
@@ -40,8 +41,14 @@ class HttpApi:
 		return json.loads(body) if body else None
 
 	def call(self, command, **arguments):
-		self.send(command, **arguments)
-		return self.receive()
+		try:
+			self.send(command, **arguments)
+			return self.receive()
+		except ConnectionError:  # ejabberd closes a connection that has been idle for minutes
+			self.close()
+			self.sock = sockets.connect(self.port)
+			self.send(command, **arguments)
+			return self.receive()
 
 	def close(self):
 		self.sock.close()

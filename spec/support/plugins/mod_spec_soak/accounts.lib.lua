@@ -102,6 +102,8 @@ function model:die()
 				pair.vague = true;
 				for label in pairs(pair.kept) do pair.kept[label] = "may"; end
 			end
+			for label in pairs(pair.earlier or {}) do pair.kept[label] = pair.kept[label] or "may"; end
+			pair.earlier = nil;
 			-- It is back with the next session, whether or not it was stored in this one.
 			if pair.returned then pair.loose, pair.returned = true, nil; end
 		end

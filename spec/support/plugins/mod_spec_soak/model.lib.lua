@@ -20,6 +20,7 @@
 --   loose_labels, loose_name   the same of labels and of the name that is given, until the owner's next session
 --   maybe_gone   the item may be there or not
 --   fading       labels that groups have taken back, perhaps not yet in storage
+--   earlier      names of groups that have left their labels behind: what is stored may have them still
 --   returned     it was taken off or changed in the session before, and is back in this one
 --   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
@@ -100,7 +101,7 @@ function model:reach(everybody)
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
 		for _, pair in pairs(of_owner) do
 			pair.coming, pair.fresh, pair.returned, pair.converting = nil, nil, nil, nil;
-			pair.fading = nil;
+			pair.fading, pair.earlier = nil, nil;
 		end
 	end
 	for _, group in pairs(self.groups) do
@@ -201,7 +202,7 @@ function model:part(owner, contact, was)
 		end
 		self:pair(contact, owner).vague, self:pair(contact, owner).kept_once = true, true;
 	else
-		pair.born = pair.born or (not pair.sub and not is_marked(pair, self.slow)) or nil;
+		pair.born = pair.born or not pair.sub or nil;
 		pair.sub, pair.ask, pair.kept_once, pair.fresh = "both", nil, true, true;
 		for id, group in pairs(was) do pair.kept[group.name] = group.sure and not pair.loose_labels and id or "may"; end
 	end
@@ -240,6 +241,8 @@ function model:lose_label(owner, contact, was)
 		for name in pairs(is_looked_at and { [group.name] = true } or group.names) do
 			pair.kept[name], pair.kept_once = pair.kept[name] or "may", true;
 		end
+		pair.earlier = pair.earlier or {};
+		for name in pairs(group.names) do pair.earlier[name] = true; end
 	end
 end
 
