@@ -417,7 +417,7 @@ if module:get_option_boolean("groups_adhoc", false) then
 	module:require("forms");
 end
 if roster_mode == "virtual" then
-	module:require("requests")(hook);
+	module:require("requests")(hook, effects.put_off_collector);
 end
 if module:get_option_boolean("groups_fast_presence", true) then
 	finish_presence = module:require("presence")(handle, spawn, hook);

@@ -33,6 +33,7 @@ local function put_off_collector(is_serving)
 		if collector:end_period(period) then collectgarbage("restart"); end
 	end);
 end
+effects.put_off_collector = put_off_collector;
 
 -- Returns the roster that Prosody would hand out without reading storage: of a session, or a cached one.
 local function get_loaded(username)

@@ -363,18 +363,25 @@ impl Roster {
         };
         match (&step.cover, &self.layers, kind) {
             (Cover::Show { labels, groups, subscription, ask }, Some(layers), Some(kind)) => {
-                let item = lua.create_table_with_capacity(0, 2)?;
-                set_some(&item, "name", name)?;
-                if groups != labels {
-                    item.raw_set("groups", set_of(lua, groups)?)?;
-                }
                 let lesser = Some(*subscription).filter(|&subscription| subscription != Subscription::Both);
-                set_some(&item, "subscription", lesser.map(Subscription::as_str))?;
-                set_some(&item, "ask", ask.then_some("subscribe"))?;
+                let is_plain = name.is_none() && groups == labels && lesser.is_none() && !ask;
+                let item = lua.create_table_with_capacity(0, if is_plain { 0 } else { 2 })?;
+                if !is_plain {
+                    set_some(&item, "name", name)?;
+                    if groups != labels {
+                        item.raw_set("groups", set_of(lua, groups)?)?;
+                    }
+                    set_some(&item, "subscription", lesser.map(Subscription::as_str))?;
+                    set_some(&item, "ask", ask.then_some("subscribe"))?;
+                }
                 item.set_metatable(Some(kind.clone()))?;
                 layers.shown.raw_set(jid, &item)?;
-                layers.below.raw_set(jid, stored)?;
-                layers.names.raw_set(jid, name)?;
+                if covering.is_some() || stored != LuaValue::Nil {
+                    layers.below.raw_set(jid, stored)?;
+                }
+                if covering.is_some() || name.is_some() {
+                    layers.names.raw_set(jid, name)?;
+                }
                 self.items.raw_set(jid, item)?;
             }
             (Cover::Keep, _, _) => covering.map_or(&self.items, |layers| &layers.below).raw_set(jid, stored)?,
