@@ -51,7 +51,9 @@ local modes = {
 soak.modes = modes;
 
 local function options_of(rules)
-	return { groups_remove_contacts = rules.removes; groups_contact_name = rules.naming; groups_roster_mode = rules.mode };
+	return { groups_remove_contacts = rules.removes; groups_contact_name = rules.naming; groups_roster_mode = rules.mode;
+		-- What Prosody itself loses is not what this is about.
+		spec_waiting_maps = true };
 end
 
 -- --- one server ----------------------------------------------------------------------------------------------------

@@ -204,7 +204,11 @@ function model:part(owner, contact, was)
 	else
 		pair.born = pair.born or not pair.sub or nil;
 		pair.sub, pair.ask, pair.kept_once, pair.fresh = "both", nil, true, true;
-		for id, group in pairs(was) do pair.kept[group.name] = group.sure and not pair.loose_labels and id or "may"; end
+		for id, group in pairs(was) do
+			-- Where storage waits, the list may not have followed the name yet.
+			for name in pairs(self.slow and group.names or {}) do pair.kept[name] = pair.kept[name] or "may"; end
+			pair.kept[group.name] = group.sure and not pair.loose_labels and not self.slow and id or "may";
+		end
 	end
 	pair.off, pair.loose, pair.loose_labels, pair.ghosts = nil, nil, nil, nil;
 end

@@ -65,14 +65,42 @@ for _, method in ipairs { "get", "set", "users" } do
 	end
 end
 
+local map = { remove = {} };
+
+function map:get(username, key)
+	local data, err = keyval.get(self, username);
+	if data == nil then return nil, err; end
+	return data[key];
+end
+
+function map:set_keys(username, changes)
+	control.wait({ store = self.name; method = "set"; username = username });
+	local data, err = self.inner:get(username);
+	if data == nil and err then return nil, err; end
+	data = data or {};
+	for key, value in pairs(changes) do
+		if value == map.remove then value = nil; end
+		data[key] = value;
+	end
+	return self.inner:set(username, data);
+end
+
+function map:set(username, key, value)
+	if value == nil then value = map.remove; end
+	return self:set_keys(username, { [key] = value });
+end
+
+local types = { keyval = keyval };
+-- Without these, Prosody makes every map itself, out of two calls that wait: of two changes at the same time, one may be
+-- lost.
+if module:get_option_boolean("spec_waiting_maps") then types.map = map; end
+
 local driver = {};
 
--- Only keyval, so that Prosody makes every map itself, out of two calls that wait.
 function driver:open(name, typ) -- luacheck: ignore 212/self
-	if typ and typ ~= "keyval" then
-		return nil, "unsupported-store";
-	end
-	return setmetatable({ name = name; inner = below:open(name, "keyval") }, { __index = keyval });
+	local methods = types[typ or "keyval"];
+	if not methods then return nil, "unsupported-store"; end
+	return setmetatable({ name = name; inner = below:open(name, "keyval") }, { __index = methods });
 end
 
 function driver:stores(username) -- luacheck: ignore 212/self
