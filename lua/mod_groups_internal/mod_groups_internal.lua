@@ -99,8 +99,13 @@ local function finish(name, ok, ...)
 	return nil, "an error was thrown, see the log";
 end
 
+-- Effects that leave much garbage, or come in great numbers.
+local makes_garbage = { find_accounts = true; fire = true; invite = true; save_room = true; set_affiliations = true;
+	store_info = true; store_marker = true; store_members = true; destroy_room = true };
+
 -- Carries out an effect. `context` is what a hook knows and no effect says.
 local function perform(context, name, ...)
+	if makes_garbage[name] then effects.put_off_collector(true); end
 	return finish(name, xpcall(effects[name], traceback, context, ...));
 end
 
