@@ -104,13 +104,54 @@ describe("ad-hoc commands with Prosody "..harness.version.." and storage "..harn
 		assert.is_false(server:call("exists", "family"));
 	end);
 
-	it("say what is wrong", function ()
+	-- Form, what is filled in, and what the answer begins with.
+	local refused = {
+		{ "show", {}, "Group: " };
+		{ "create", {}, "Name: " };
+		{ "create", { name = "Crew", id = "crew" }, 'the id "crew" is taken on localhost' };
+		{ "create", { name = "Crew", id = "a b@c" }, "a name or an id is not valid: " };
+		{ "rename", { group = "crew" }, "Name: " };
+		{ "rename", { name = "Kin" }, "Group: " };
+		{ "delete", {}, "Group: " };
+		{ "delete", { group = "crew", sure = "0" }, "This would delete" };
+		{ "add_member", { group = "crew" }, "Users, by JID: " };
+		{ "add_member", { users = { "ann@localhost" } }, "Group: " };
+		{ "add_member", { group = "crew", users = { "ann@localhost", "eve@elsewhere.example" } },
+			"eve@elsewhere.example is not an account of localhost" };
+		{ "add_member", { group = "crew", users = { "@@" } }, "Users, by JID: " };
+		{ "remove_member", { group = "crew" }, "Users, by JID: " };
+		{ "remove_member", { users = { "bob@localhost" } }, "Group: " };
+		{ "remove_member", { group = "crew", users = { "eve@elsewhere.example" } },
+			"eve@elsewhere.example is not an account of localhost" };
+		{ "add_chat", { group = "crew" }, "Name: " };
+		{ "add_chat", { name = "Books" }, "Group: " };
+		{ "remove_chat", { group = "crew" }, "Chat, by name or JID: " };
+		{ "remove_chat", { chat = "Talk" }, "Group: " };
+		{ "remove_chat", { group = "crew", chat = "Books", sure = "1" }, 'no chat "Books" in "Crew"; there are: talk (Talk)' };
+		{ "remove_chat", { group = "crew", chat = "Talk" }, "This would destroy" };
+	};
+
+	it("say what is wrong, and change nothing then", function ()
 		assert.equal('error: no group "none" on localhost; there are none', as_admin("show", { group = "none" }).note);
 		server:call("create", { name = "Crew" }, false, "crew");
-		assert.matches("^error: Users, by JID: ", as_admin("add_member", { group = "crew" }).note);
-		assert.equal("error: eve@elsewhere.example is not an account of localhost",
-			as_admin("add_member", { group = "crew", users = { "ann@localhost", "eve@elsewhere.example" } }).note);
-		assert.same({}, world.members(server, "crew"));
+		server:call("add_group_chat", "crew", "Talk");
+		server:call("add_member", "crew", "bob");
+		local function state()
+			local info = server:call("get_info", "crew");
+			return { info, world.members(server, "crew"), server:call("status").groups };
+		end
+		local before = state();
+		for _, form in ipairs { "show", "rename", "delete", "add_member", "remove_member", "add_chat", "remove_chat" } do
+			local values = { group = "none", name = "Kin", users = { "ann@localhost" }, chat = "Talk", sure = "1" };
+			assert.equal('error: no group "none" on localhost; there are: crew', as_admin(form, values).note);
+		end
+		for _, case in ipairs(refused) do
+			local form, values, text = table.unpack(case);
+			local note = tostring(as_admin(form, values).note);
+			assert(note:sub(1, 7 + #text) == "error: "..text, form..": "..note);
+			assert.same(before, state());
+		end
+		server:call("delete", "crew");
 	end);
 
 	it("are for admins, also those of another server, and for nobody else", function ()

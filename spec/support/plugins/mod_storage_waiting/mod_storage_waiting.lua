@@ -91,8 +91,8 @@ function map:set(username, key, value)
 end
 
 local types = { keyval = keyval };
--- Without these, Prosody makes every map itself, out of two calls that wait. Of two changes at the same time, one may be
--- lost then.
+-- Without these, Prosody makes every map itself, out of two calls that wait. Of two changes at the same time, one may
+-- be lost then.
 if module:get_option_boolean("spec_waiting_maps") then types.map = map; end
 
 local driver = {};
