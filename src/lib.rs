@@ -33,6 +33,7 @@
 //! - `lua/mod_groups_internal`: options, hooks, timers, and one small function for each effect. Beside them are the
 //!   companions, which use the module as other modules do: the shell (`shell`, `commands`), forms, metrics, transfer.
 //! - `tests`: scenarios through the engine's interface, with a host that fails, dies and interleaves as they say.
+//!   `tests/bench` measures live servers, `tests/bench/scale` the engine alone.
 //! - `spec`: the built library in a real Prosody.
 //!
 //! # Contact lists

@@ -25,6 +25,7 @@ class Side:
 
 	def __init__(self, options, name, size, mode, fast=True):
 		self.users, self.mode = members(size), mode
+		self.pinger = self.swarm = None
 		self.server = prosody.Prosody(
 			options, name, options.module if name != "floor" else None,
 			{"groups_roster_mode": mode, "groups_fast_presence": fast} if name != "floor" else None,
@@ -93,8 +94,9 @@ class Side:
 		return took, self.pinger.stop(start)
 
 	def end(self):
-		self.pinger.close()
-		self.swarm.close()
+		for client in (self.pinger, self.swarm):
+			if client:
+				client.close()
 		self.server.kill()
 		shutil.rmtree(self.server.folder, ignore_errors=True)
 

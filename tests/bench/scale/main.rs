@@ -43,6 +43,13 @@ const KINDS: [(&str, f64); 9] = [
     ("start", 0.0),
     ("background", 0.0),
 ];
+const LOGIN: usize = 0;
+const LOGOUT: usize = 1;
+const JOIN: usize = 2;
+const LEAVE: usize = 3;
+const RENAME: usize = 4;
+const CREATE: usize = 5;
+const DELETE: usize = 6;
 const START: usize = 7;
 const BACKGROUND: usize = 8;
 
@@ -120,10 +127,10 @@ impl Day {
     fn login(&mut self, user: u32) {
         let name = self.host.accounts[user as usize].clone();
         if let Some(unsaved) = self.host.begin_session(user) {
-            self.run(0, |engine| engine.roster_loaded(name.clone(), unsaved));
-            self.tallies[self.hour][0].times -= 1;
+            self.run(LOGIN, |engine| engine.roster_loaded(name.clone(), unsaved));
+            self.tallies[self.hour][LOGIN].times -= 1;
         }
-        self.run(0, |engine| engine.user_appeared(name));
+        self.run(LOGIN, |engine| engine.user_appeared(name));
         self.host.online.insert(user);
     }
 
@@ -133,7 +140,7 @@ impl Day {
         };
         let name = self.host.accounts[user as usize].clone();
         self.host.end_session(user, self.engine.is_unsaved(&name));
-        self.run(1, |engine| engine.user_left(name));
+        self.run(LOGOUT, |engine| engine.user_left(name));
     }
 
     /// A random group that has members.
@@ -150,23 +157,24 @@ impl Day {
         let (group, user) = (self.group(), self.account());
         let id = Some(group.as_bytes());
         match kind {
-            0 => self.login(self.host.number(&user)),
-            1 => self.logout(),
-            2 => self.run(kind, |engine| engine.add_member(id, Some(user.as_bytes()), false)),
-            3 => {
+            LOGIN => self.login(self.host.number(&user)),
+            LOGOUT => self.logout(),
+            JOIN => self.run(kind, |engine| engine.add_member(id, Some(user.as_bytes()), false)),
+            LEAVE => {
                 let members = &self.host.members[&group];
-                let member = members[self.random.usize(..members.len())].clone();
-                self.run(kind, |engine| engine.remove_member(id, Some(member.as_bytes())));
+                let member = members.get_index(self.random.usize(..members.len().max(1))).cloned();
+                self.run(kind, |engine| engine.remove_member(id, member.as_ref().map(|member| member.as_bytes())));
             }
-            4 => {
+            RENAME => {
                 let name = format!("Renamed at {}", self.host.now);
                 self.run(kind, |engine| engine.set_info(id, Some(name.as_bytes())));
             }
-            5 => {
+            CREATE => {
                 let name = format!("Made at {}", self.host.now);
                 self.run(kind, |engine| engine.create(Some(name.as_bytes()), false, None));
             }
-            _ => self.run(kind, |engine| engine.delete(id)),
+            DELETE => self.run(kind, |engine| engine.delete(id)),
+            _ => {}
         }
     }
 
@@ -267,7 +275,12 @@ impl Day {
                 .label(*name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK)
+            .draw()?;
         Ok(())
     }
 }
