@@ -163,7 +163,8 @@ impl Day {
             LEAVE => {
                 let members = &self.host.members[&group];
                 let member = members.get_index(self.random.usize(..members.len().max(1))).cloned();
-                self.run(kind, |engine| engine.remove_member(id, member.as_ref().map(|member| member.as_bytes())));
+                let Some(member) = member else { return };
+                self.run(kind, |engine| engine.remove_member(id, Some(member.as_bytes())));
             }
             RENAME => {
                 let name = format!("Renamed at {}", self.host.now);
