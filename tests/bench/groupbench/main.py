@@ -24,7 +24,7 @@ SCENES = (
 	("Logins", login.rows, ("login",)),
 	("Presence", presence.stall_rows, ("presence",)),
 	("Presence", presence.storm_rows, ("storm", "storm-stall")),
-	("Virtual contact lists", virtual.login_rows, ("virtual-login",)),
+	("Virtual contact lists", virtual.login_rows, ("virtual-login", "virtual-memory")),
 	("Virtual contact lists", virtual.storage_rows, ("storage",)),
 	("Nothing to do", settled.rows, ("settled", "bind")),
 	("Many groups", scale.rows, ("lookups", "memory", "start")),

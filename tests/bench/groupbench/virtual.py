@@ -2,7 +2,7 @@
 
 import shutil
 
-from . import login, prosody, settings, stores
+from . import clients, login, prosody, settings, stores
 from .report import Row
 from .settings import GROUP, LABEL
 
@@ -10,6 +10,7 @@ SIZES = (1000, 5000)
 QUICK_SIZES = (100, 300)
 LOGINS = {1000: 50, 5000: 25}
 WARM = 5  # logins before those that count
+HELD = 20  # sessions at the same time, for what each takes
 LIMIT = 600.0  # seconds until all lists are to be in storage
 VIRTUAL = {"groups_roster_mode": "virtual"}
 
@@ -52,11 +53,34 @@ class Logins(login.Scene):
 				self.ejabberd.create_large_group(members(size), f"l{size}", f"Team of {size}")
 			self.servers["ejabberd"] = self.ejabberd
 
+	def held(self, size):
+		"""Returns by server what Lua holds for each session of a member, in kilobytes."""
+		return {name: [held_by(server, members(size)[:HELD])] for name, server in self.servers.items() if name != "ejabberd"}
+
 	def end(self):
 		super().end()
 		if "ejabberd" in self.servers:
 			for size in self.sizes:
 				self.ejabberd.delete_group(f"l{size}")
+
+
+def held_by(server, users):
+	def in_use():
+		server.tool("collect")
+		return server.lua("return collectgarbage('count')")
+
+	online = [clients.Client(server.c2s, user) for user in users]
+	try:
+		online[0].authenticate()
+		online[0].bind_and_get_roster()  # what all share
+		before = in_use()
+		for client in online[1:]:
+			client.authenticate()
+			client.bind_and_get_roster()
+		return (in_use() - before) / (len(online) - 1)
+	finally:
+		for client in online:
+			client.close()
 
 
 def login_rows(options, ejabberd, note):
@@ -69,6 +93,8 @@ def login_rows(options, ejabberd, note):
 			work = f"login into a virtual group of {size:,}: bind and contact list (floor: list in storage)"
 			samples = scene.run(size, scene.logins(size))
 			yield Row.of("virtual-login", work, "ms", samples, promise="≤ 0.6 × floor", size=size).at_most(0.6)
+			work = f"Lua's memory for a session in a virtual group of {size:,} (floor: list in storage)"
+			yield Row.of("virtual-memory", work, "kB", scene.held(size), promise="≤ 0.5 × floor", size=size).at_most(0.5)
 	finally:
 		scene.end()
 
