@@ -364,16 +364,14 @@ impl Roster {
         match (&step.cover, &self.layers, kind) {
             (Cover::Show { labels, groups, subscription, ask }, Some(layers), Some(kind)) => {
                 let lesser = Some(*subscription).filter(|&subscription| subscription != Subscription::Both);
-                let is_plain = name.is_none() && groups == labels && lesser.is_none() && !ask;
-                let item = lua.create_table_with_capacity(0, if is_plain { 0 } else { 2 })?;
-                if !is_plain {
-                    set_some(&item, "name", name)?;
-                    if groups != labels {
-                        item.raw_set("groups", set_of(lua, groups)?)?;
-                    }
-                    set_some(&item, "subscription", lesser.map(Subscription::as_str))?;
-                    set_some(&item, "ask", ask.then_some("subscribe"))?;
+                let is_empty = name.is_none() && groups == labels && lesser.is_none() && !ask;
+                let item = lua.create_table_with_capacity(0, if is_empty { 0 } else { 2 })?;
+                set_some(&item, "name", name)?;
+                if groups != labels {
+                    item.raw_set("groups", set_of(lua, groups)?)?;
                 }
+                set_some(&item, "subscription", lesser.map(Subscription::as_str))?;
+                set_some(&item, "ask", ask.then_some("subscribe"))?;
                 item.set_metatable(Some(kind.clone()))?;
                 layers.shown.raw_set(jid, &item)?;
                 if covering.is_some() || stored != LuaValue::Nil {
