@@ -315,6 +315,16 @@ end
 hook(host_session, "pre-presence/bare", on_outgoing_presence, 10);
 hook(host_session, "pre-presence/full", on_outgoing_presence, 10);
 
+-- Prosody would refuse whom a list does not have, and a request with that. One that waits for a sync says nothing.
+local function on_probe(event)
+	local kind, from = event.stanza.attr.type, event.stanza.attr.from;
+	local prober = kind == "probe" and local_user(from);
+	local username = prober and local_user(event.stanza.attr.to);
+	if username and handle:awaits_sync(username, prober) and not effects.is_seen(username, prober) then return true; end
+end
+hook(host_session, "presence/bare", on_probe, 10);
+hook(host_session, "presence/full", on_probe, 10);
+
 hook(host_session, "user-registered", function (event)
 	run_hook(handle:user_appeared(event.username));
 end);

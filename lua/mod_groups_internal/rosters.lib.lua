@@ -129,12 +129,12 @@ function effects.forget_edits(_, username)
 end
 
 -- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is loaded
--- again, clients show already what groups bring.
+-- again, clients show already what groups bring; where contacts are stored from now on, that is soon out of date.
 function effects.leave_rosters(handle)
 	leaving = not module.reloading;
 	for username, roster in pairs(loaded_rosters()) do
 		local digest, user = handle:leave_roster(username, roster), host_session.sessions[username];
-		if user then user.groups_shown = digest; end
+		if user then user.groups_shown = leaving and digest or nil; end
 	end
 	virtual.guard_storage(false);
 end
@@ -209,6 +209,12 @@ function effects.depart(_, username, jids)
 end
 
 effects.guard_storage = virtual.guard_storage;
+
+-- Whether a contact sees the presence of a user. An error counts as a yes.
+function effects.is_seen(username, contact)
+	local is_subscribed, err = rostermanager.is_contact_subscribed(username, host, contact.."@"..host);
+	return is_subscribed or err ~= nil;
+end
 
 -- Notes that a subscription between two users of this host is about to change: that of `username` to `contact`, or the
 -- other way round.

@@ -314,9 +314,7 @@ local function choose_whole(self, n)
 	return table.remove(self.turns, self.int(#self.turns));
 end
 
--- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of
--- operations), most (failures after which it is enough), shrink (seconds for each), report (how many are shrunk).
-function soak.run(settings)
+local function new_run(settings)
 	local self = setmetatable({
 		seed = settings.seed; mode = settings.mode; storage = settings.storage or harness.storage;
 		without = settings.without; kills = settings.kills ~= false; pace = thorough;
@@ -324,6 +322,13 @@ function soak.run(settings)
 	}, run_mt);
 	self.int = chooser(self.seed);
 	for name, value in pairs(modes[self.mode].rules) do self.rules[name] = value; end
+	return self;
+end
+
+-- Settings: seed, operations, mode; and optionally storage, worlds (at once), kills (false: none), without (kinds of
+-- operations), most (failures after which it is enough), shrink (seconds for each), report (how many are shrunk).
+function soak.run(settings)
+	local self = new_run(settings);
 	self.server = new_server(self);
 	local ok, outcome = xpcall(soak.drive, debug.traceback, self, settings);
 	local log = self.server:log_text();
@@ -381,6 +386,19 @@ function soak.drive(self, settings)
 	end
 	return { failures = told; failed = #failures; counts = counts.done; skipped = counts.skipped; changed = counts.changed;
 		operations = sum; checks = checks; seconds = seconds };
+end
+
+-- Plays one history, a list of operations such as { "add", "g", "ann" } and { "kill" }, in a few worlds. Settings: mode,
+-- and optionally rules, storage. Returns nil, or how it comes out otherwise than the reference says.
+function soak.replay(settings, history)
+	local self = new_run { seed = 1; mode = settings.mode; storage = settings.storage };
+	local rules = {};
+	for name, value in pairs(settings.rules or modes[self.mode].rules) do rules[name] = value; end
+	self.server = new_server(self);
+	local ok, failed = xpcall(try, debug.traceback, self, history, rules);
+	self.server:destroy();
+	if not ok then error(failed, 0); end
+	return failed and table.concat(failed.found, "\n");
 end
 
 -- What a run has done, in a few lines.

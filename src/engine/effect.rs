@@ -197,9 +197,9 @@ impl Reply {
 /// What a roster should hold, and what of it must go. What follows from that is said in `contacts/rules.rs`.
 ///
 /// Contacts are numbered from 1, through all sections; the owner of the roster may be among them, and is passed over. A
-/// contact of a section with [`Tie::Bring`] has the *usual form* if its item has subscription `both`, no request and
-/// exactly the labels of the section's groups, is virtual if contacts are, has the name that [`Plan::naming`] gives it,
-/// and if no request from the contact is pending.
+/// contact of a section that [has a usual form](Section::has_usual_form) has that if its item has subscription `both`,
+/// no request and exactly the labels of the section's groups, is virtual if contacts are, has the name that
+/// [`Plan::naming`] gives it, and if no request from the contact is pending.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The usernames of the contacts.
@@ -262,6 +262,14 @@ pub struct Section {
     pub left_labels: Vec<String>,
     /// With [`Naming::Nickname`], the contacts' names, as far as they are known.
     pub names: Vec<Option<String>>,
+}
+
+impl Section {
+    /// Whether there is a form of its contacts of which nothing need be told. One whose account was made again may look
+    /// like that and still be the former one's.
+    pub fn has_usual_form(&self) -> bool {
+        self.tie == Tie::Bring && !self.anew
+    }
 }
 
 /// Where a contact without a name gets one from (`groups_contact_name`).

@@ -173,7 +173,7 @@ impl Roster {
                     _ => section.names.get(at).cloned().flatten(),
                 };
                 let fact = self.fact(number, contact);
-                let usual = section.tie == Tie::Bring && fact.is_usual(plan, &labels, name.as_deref());
+                let usual = fact.is_usual(plan, section, &labels, name.as_deref());
                 if contact == owner || usual && !everything {
                     continue;
                 }

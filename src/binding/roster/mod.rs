@@ -184,7 +184,7 @@ impl Roster {
                     }
                 };
                 if let LuaValue::Table(item) = &item {
-                    let is_usual = brings
+                    let is_usual = section.has_usual_form()
                         && is_plain(item, &labels, kind.as_ref())?
                         && is_called(item, name)?
                         && !self.is_pending(&jid)?;

@@ -83,6 +83,15 @@ impl Engine {
         }
     }
 
+    /// Whether a user's list waits for a `sync` of a group that brings the contact.
+    pub fn awaits_sync(&self, username: &Name, contact: &Name) -> bool {
+        let State { directory, unsettled, .. } = &*self.0.state.lock();
+        let keys = (directory.find_user(username), directory.find_user(contact));
+        let (Some(user), Some(contact)) = keys else { return false };
+        let mut delayed = unsettled.groups.iter().filter(|&(_, &delayed)| delayed).map(|(&key, _)| key);
+        delayed.any(|key| directory.is_member(key, user) && directory.is_member(key, contact))
+    }
+
     /// Ends the sparing of a contact that was changed for the session: the change went with a reload.
     pub fn bring_back(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();

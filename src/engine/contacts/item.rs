@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::effect::{Naming, Plan};
+use crate::engine::effect::{Naming, Plan, Section};
 
 /// Whose presence is seen by whom (RFC 6121, section 2.1.2.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,10 +119,10 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// Whether a contact to be brought has the usual form: see [`Plan`](crate::engine::Plan). `name`: what it is called
-    /// if the user gives it no name, as far as it is known.
-    pub fn is_usual(&self, plan: &Plan, labels: &Labels, name: Option<&str>) -> bool {
-        let Some(item) = &self.item else { return false };
+    /// Whether a contact has the usual form: see [`Plan`](crate::engine::Plan). `labels`: those of the section's groups.
+    /// `name`: what it is called if the user gives it no name, as far as it is known.
+    pub fn is_usual(&self, plan: &Plan, section: &Section, labels: &Labels, name: Option<&str>) -> bool {
+        let Some(item) = self.item.as_ref().filter(|_| section.has_usual_form()) else { return false };
         let named = match plan.naming {
             Naming::None => true,
             _ => name.map_or(item.name.is_some(), |name| item.name.as_deref() == Some(name)),

@@ -82,6 +82,15 @@ pub(super) fn give_up(judge: &mut Judge, common: &Common, fact: &Fact, contact: 
     Outcome::plain(judge.give_up(&common.given, fact.item.as_ref(), contact), fact)
 }
 
+/// What was stored when contacts were stored, and has not been virtual since, loses the labels of groups that were left.
+pub(super) fn spare(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {
+    if fact.covered {
+        let (stored, shown, edit) = (fact.below.clone(), fact.item.clone(), fact.edit.clone());
+        return Outcome { stored, shown, cover: Cover::Keep, edit };
+    }
+    Outcome::plain(judge.spare(common, fact.stored(), contact), fact)
+}
+
 pub(super) fn withdraw(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {
     let stored = judge.withdraw(common.section, fact.stored(), contact);
     if fact.covered { lift(stored, None) } else { Outcome::stored(stored, None) }
@@ -125,9 +134,9 @@ pub(super) fn chosen_groups(groups: &Labels, labels: &Labels, before: &Labels) -
 
 /// Takes a change of a virtual contact into the user's layer. `digest`: the number for what was shown.
 ///
-/// A name that the item had before is no change. What somebody has ended of the subscription is ended below as well. It is shown so
-/// until the groups bring the contact again, with the user's next session. A contact that is taken off the list goes
-/// with all that the user had made of it.
+/// A name that the item had before is no change. What somebody has ended of the subscription is ended below as well. It
+/// is shown so until the groups bring the contact again, with the user's next session. A contact that is taken off the
+/// list goes with all that the user had made of it.
 pub fn take_in(contact: &str, digest: u32, replaced: &Replaced) -> TakenIn {
     let Replaced { labels, name: shown_name, item, below, edit } = replaced;
     let Some(item) = item else {

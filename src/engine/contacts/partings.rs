@@ -188,8 +188,9 @@ impl Partings {
             } else {
                 Vec::new()
             };
-            let have_missed = |contact| parting.has_missed(user, contact) || parting.has_missed(contact, user);
-            contacts.retain(|&contact| contact != user && !have_missed(contact));
+            // A leaver who is a member was noted and did not leave.
+            let has_missed = |leaver, other| !is_member(leaver) && parting.has_missed(leaver, other);
+            contacts.retain(|&c| c != user && !has_missed(user, c) && !has_missed(c, user));
             if !contacts.is_empty() {
                 all.push((id.clone(), contacts));
             }
@@ -267,6 +268,21 @@ mod tests {
         let lost =
             |user| partings.contacts(&directory, user).into_iter().flat_map(|(_, lost)| lost).collect::<Vec<_>>();
         assert_eq!([lost(ann), lost(bob), lost(carl)], [vec![bob, carl], vec![ann], vec![ann]]);
+    }
+
+    #[test]
+    fn who_was_noted_and_did_not_leave_is_lost_by_who_joined_and_left_since() {
+        let (mut directory, ids, users) = groups(1, 2);
+        let (g, [ann, bob]) = (&ids[0], [users[0], users[1]]);
+        let key = directory.groups_of(ann)[0];
+        directory.remove_member(key, bob);
+        let mut partings = Partings::default();
+        partings.note(g, [ann]);
+        partings.join(g, bob);
+        directory.add_member(key, bob, Value::empty());
+        leave(&mut partings, &mut directory, g, bob);
+        assert_eq!(partings.contacts(&directory, bob), [(g.clone(), vec![ann])]);
+        assert_eq!(partings.contacts(&directory, ann), [(g.clone(), vec![bob])]);
     }
 
     #[test]

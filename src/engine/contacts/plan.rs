@@ -115,7 +115,7 @@ impl State {
             contacts.retain(|contact| ties.shared.is_empty() || exists(contact));
             let (spared, contacts): (Vec<_>, Vec<_>) = contacts.into_iter().partition(is_spared);
             complete &= contacts.len() == all;
-            if !ties.left.is_empty() && !options.virtual_contacts {
+            if !ties.left.is_empty() {
                 let section = Section { tie: Tie::Spare, verified: true, ..Section::default() };
                 planner.add_section(section, &ties, spared);
             }

@@ -188,7 +188,8 @@ impl<'a> Judge<'a> {
             let contact = self.plan.contacts[number as usize - 1].to_string();
             let name = self.name_for(&common, number, &contact);
             if section.tie == Tie::Bring && !section.verified {
-                let usual = fact.is_some_and(|fact| fact.is_usual(self.plan, &common.labels, name.as_deref()));
+                let name = name.as_deref();
+                let usual = fact.is_some_and(|fact| fact.is_usual(self.plan, section, &common.labels, name));
                 self.decision.missing.extend((!usual).then_some(number));
                 continue;
             }
@@ -208,7 +209,8 @@ impl<'a> Judge<'a> {
             (false, Tie::Bring) => self.bring(common, fact, contact, name.as_deref()),
             (false, Tie::GiveUp) => Outcome::plain(self.give_up(&common.given, fact.stored(), contact), fact),
             (false, Tie::Withdraw) => Outcome::plain(self.withdraw(common.section, fact.stored(), contact), fact),
-            (_, Tie::Spare) => Outcome::plain(self.spare(common, fact.stored(), contact), fact),
+            (false, Tie::Spare) => Outcome::plain(self.spare(common, fact.stored(), contact), fact),
+            (true, Tie::Spare) => overlay::spare(self, common, fact, contact),
             (true, Tie::Bring) => overlay::bring(self, common, fact, contact, name.as_deref()),
             (true, Tie::GiveUp) => overlay::give_up(self, common, fact, contact),
             (true, Tie::Withdraw) => overlay::withdraw(self, common, fact, contact),
@@ -424,7 +426,7 @@ impl<'a> Judge<'a> {
 
     /// Takes the labels of groups that were left off a contact that is as its user has made it for the session. Where
     /// these are all that it bears, a note says that it was brought.
-    fn spare(&mut self, common: &Common, stored: Option<&Item>, contact: &str) -> Option<Item> {
+    pub(super) fn spare(&mut self, common: &Common, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let mut item = stored?.clone();
         let chosen = self.provenance.chosen(contact);
         let given = |id: &String, label: &String| self.provenance.given_for(id).contains(label);

@@ -73,18 +73,30 @@ impl Engine {
     }
 
     /// Reconciles the rosters of two users in memory, if they are queued: the one is about to subscribe to the other,
-    /// or the like. What groups have let go before is not to be taken for what the two make of it now.
+    /// or the like. What groups have let go before is not to be taken for what the two make of it now. If one of them
+    /// has still to withdraw the former account of the other, that is saved first, and struck off the marker: the next
+    /// start must not withdraw the new one.
     pub fn subscription_changing(&self, username: Name, contact: Name) -> Operation {
         self.start(move |call| async move {
-            for name in [username, contact] {
-                let queued = {
+            let mut is_withdrawn = false;
+            for (name, other) in [(&username, &contact), (&contact, &username)] {
+                let (user, queued, withdraws) = {
                     let mut state = call.state();
-                    let user = state.directory.find_user(&name);
-                    user.and_then(|user| Some((user, state.work.urgent.take(user)?)))
+                    let Some(user) = state.directory.find_user(name) else { continue };
+                    let other = state.directory.find_user(other);
+                    let withdraws = state.withdrawals.of(user).any(|gone| Some(gone) == other);
+                    (user, state.work.urgent.take(user), withdraws)
                 };
-                if let Some((user, scope)) = queued {
+                if let Some(scope) = queued {
                     call.reconcile_urgent(user, scope).await;
                 }
+                if withdraws {
+                    call.settle(user, Pace::Now).await;
+                    is_withdrawn = true;
+                }
+            }
+            if is_withdrawn {
+                call.clear_marker().await;
             }
             Ok(Answer::Done)
         })

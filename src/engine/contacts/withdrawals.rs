@@ -11,7 +11,8 @@ pub(crate) struct Withdrawals {
     open: BTreeMap<UserKey, BTreeSet<UserKey>>,
     /// Those of which the list in memory holds nothing any more: groups have brought the next account of that name.
     replaced: BTreeSet<(UserKey, UserKey)>,
-    /// Those of a process that was killed, until the list is compared: what Prosody did in it may be lost.
+    /// Those to which the list may still have subscriptions, until it is compared: what Prosody did in a process that was
+    /// killed may be lost, and it ends none for an account whose list had the owner through groups only.
     former: BTreeSet<(UserKey, UserKey)>,
 }
 
@@ -27,7 +28,14 @@ impl Withdrawals {
         self.former.insert((owner, gone));
     }
 
-    /// Whether the list may still hold what Prosody ended in a process that was killed. Nobody has seen it since.
+    /// Takes up that Prosody does not end the subscriptions between the two, if the list may hold the account.
+    pub(crate) fn note_unended(&mut self, owner: UserKey, gone: UserKey) {
+        if self.of(owner).any(|other| other == gone) {
+            self.former.insert((owner, gone));
+        }
+    }
+
+    /// Whether the list may still have subscriptions to the account. Nobody has seen it since.
     pub(crate) fn is_former(&self, owner: UserKey, gone: UserKey) -> bool {
         self.former.contains(&(owner, gone))
     }

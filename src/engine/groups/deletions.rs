@@ -102,8 +102,9 @@ impl Call {
             None if self.state().unsettled.adopting => (Vec::new(), self.state().directory.names(&members)),
             None => Default::default(),
         };
-        self.perform(Effect::Depart(username.clone(), brought)).await;
+        self.perform(Effect::Depart(username.clone(), brought.clone())).await;
         let others = self.withdraw_from(&username, others).await;
+        self.note_unended(&username, &brought);
         for id in groups {
             if self.take_deleted_out(&id, &username).await.is_err() {
                 let text = format!("Account {username} is deleted but still in group {id}, its removal is tried again");
@@ -236,6 +237,16 @@ impl Call {
         };
         self.store_withdrawals(username).await;
         others
+    }
+
+    /// Notes that Prosody is kept from ending the subscriptions to a deleted account in these users' contact lists.
+    fn note_unended(&self, username: &Name, owners: &[Name]) {
+        let mut state = self.state();
+        let user = state.directory.intern(username);
+        for owner in owners {
+            let owner = state.directory.intern(owner);
+            state.withdrawals.note_unended(owner, user);
+        }
     }
 
     async fn store_withdrawals(&self, username: &Name) {

@@ -96,8 +96,12 @@ function model:die()
 			if where == "memory" then group.reached[pair] = nil; end
 		end
 	end
-	for _, of_owner in pairs(self.pairs) do
-		for _, pair in pairs(of_owner) do
+	for owner, of_owner in pairs(self.pairs) do
+		for contact, pair in pairs(of_owner) do
+			if pair.released then
+				pair.released, pair.lapsed = nil, true;
+				if self:is_shared(owner, contact) then pair.maybe_gone, pair.lapsed = true, nil; end
+			end
 			if pair.fresh then
 				pair.vague = true;
 				for label in pairs(pair.kept) do pair.kept[label] = "may"; end

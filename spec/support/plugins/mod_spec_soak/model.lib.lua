@@ -24,6 +24,8 @@
 --   returned     it was taken off or changed in the session before, and is back in this one
 --   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
+--   released     groups have let go of it, and what the owner has made of it stays; that is perhaps not stored
+--   lapsed       the same before the server was killed: a group that brings it again may count as having had it all along
 --   unheard      what the owner hears of the contact's presence is left open, until the next session of either
 -- What is left open for good is in these:
 --   vague        what the item is when no group brings it:
@@ -101,7 +103,7 @@ function model:reach(everybody)
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
 		for _, pair in pairs(of_owner) do
 			pair.coming, pair.fresh, pair.returned, pair.converting = nil, nil, nil, nil;
-			pair.fading, pair.earlier = nil, nil;
+			pair.fading, pair.earlier, pair.released, pair.lapsed = nil, nil, nil, nil;
 		end
 	end
 	for _, group in pairs(self.groups) do
@@ -157,6 +159,7 @@ function model:bring(id, owner, contact)
 	if pair.spared and not pair.off then
 		pair.off, pair.loose = "any", true;
 	end
+	if pair.lapsed then pair.maybe_gone, pair.lapsed = true, nil; end
 	for label, from in pairs(pair.kept) do
 		if from == id then pair.kept[label] = "may"; end
 	end
@@ -191,7 +194,7 @@ function model:part(owner, contact, was)
 		elseif pair.sub then -- luacheck: ignore 542
 			-- It goes back to what it was.
 		elseif marked then
-			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
+			pair.sub, pair.ask, pair.maybe_gone, pair.released = "none", nil, marked == "may" or nil, true;
 		else
 			clear(pair);
 		end
@@ -204,7 +207,9 @@ function model:part(owner, contact, was)
 	else
 		pair.born = pair.born or not pair.sub or nil;
 		pair.sub, pair.ask, pair.kept_once, pair.fresh = "both", nil, true, true;
+		pair.earlier = pair.earlier or {};
 		for id, group in pairs(was) do
+			for name in pairs(group.names) do pair.earlier[name] = true; end
 			-- Where storage waits, the list may not have followed the name yet.
 			for name in pairs(self.slow and group.names or {}) do pair.kept[name] = pair.kept[name] or "may"; end
 			pair.kept[group.name] = group.sure and not pair.loose_labels and not self.slow and id or "may";

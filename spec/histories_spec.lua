@@ -1,0 +1,68 @@
+-- Histories that chance has found, each with what it had wrong once: see spec/support/soak.lua.
+
+local harness = require "spec.support.harness";
+local soak = require "spec.support.soak";
+
+local function comes_out_well(mode, history)
+	history[#history + 1] = { "check" };
+	assert.is_nil(soak.replay({ mode = mode }, history));
+end
+
+describe("histories with Prosody "..harness.version, function ()
+	it("leave two friends whose friendship began with a new account, over a kill", function ()
+		comes_out_well("permanent", {
+			{ "register", "bob" }, { "register", "dora" }, { "create", "g", "Family" }, { "add", "g", "dora" },
+			{ "add", "g", "bob" }, { "unregister", "dora" }, { "register", "dora" }, { "login", "dora", 2 },
+			{ "login", "bob", 1 }, { "befriend", "dora", "bob" }, { "kill" } });
+	end);
+
+	it("give a new account nothing of the former one's subscription, whatever the groups are called", function ()
+		comes_out_well("removing", {
+			{ "register", "ann" }, { "register", "bob" }, { "login", "bob", 2 }, { "login", "ann", 2 },
+			{ "request", "bob", "ann" }, { "approve", "ann", "bob" }, { "create", "h", "Family" },
+			{ "create", "k", "Work" },
+			{ "rename", "k", "Family" }, { "add_delayed", "h", "ann" }, { "add", "h", "bob" }, { "logout", "ann" },
+			{ "unregister", "bob" }, { "add", "k", "bob" }, { "register", "bob" }, { "kill" }, { "add", "k", "ann" },
+			{ "load", "ann" }, { "remove", "k", "ann" } });
+	end);
+
+	it("keep a request where a list waits for a sync", function ()
+		comes_out_well("removing", {
+			{ "enrol", "ann" }, { "create", "g", "Work" }, { "register", "erin" }, { "add", "g", "erin" },
+			{ "login", "ann", 1 }, { "request", "ann", "erin" }, { "logout", "ann" }, { "login", "erin", 1 },
+			{ "add_delayed", "g", "ann" }, { "login", "ann", 2 }, { "remove", "g", "ann" } });
+	end);
+
+	it("give up who has left a group since a kill, and had been noted as one who may leave", function ()
+		comes_out_well("removing", {
+			{ "register", "dora" }, { "create", "g", "Choir" }, { "add", "g", "carl" },
+			{ "create", "h", "Work" }, { "add", "h", "carl" }, { "login", "dora", 1 }, { "register", "erin" },
+			{ "add", "g", "erin" }, { "remove", "h", "carl" }, { "kill" }, { "login", "dora", 2 },
+			{ "add", "g", "dora" },
+			{ "remove", "g", "dora" } });
+	end);
+
+	it("give a new account no friend of the former one, whose list had that through groups only", function ()
+		comes_out_well("permanent", {
+			{ "enrol", "carl" }, { "enrol", "dora" }, { "create", "g", "Work" }, { "add", "g", "carl" },
+			{ "add", "g", "dora" }, { "login", "dora", 2 }, { "switch", { removes = false } }, { "login", "carl", 2 },
+			{ "remove", "g", "carl" }, { "take_off", "dora", "carl" }, { "befriend", "carl", "dora" },
+			{ "unregister", "carl" }, { "enrol", "carl" } });
+	end);
+
+	it("show a client who comes back when contacts are virtual again", function ()
+		comes_out_well("both", {
+			{ "register", "dora" }, { "create", "g", "Choir" }, { "add", "g", "erin" }, { "add_delayed", "g", "dora" },
+			{ "enrol", "erin" }, { "login", "dora", 1 }, { "switch", { mode = "permanent" } }, { "remove", "g", "erin" },
+			{ "switch", { mode = "virtual" } }, { "add", "g", "erin" } });
+	end);
+
+	it("take the label of a group off a contact that was left as it is for a session", function ()
+		comes_out_well("both", {
+			{ "register", "carl" }, { "enrol", "dora" }, { "create", "g", "Work" }, { "add", "g", "carl" },
+			{ "create", "h", "Choir" }, { "add", "h", "carl" }, { "login", "dora", 2 }, { "add_delayed", "g", "dora" },
+			{ "switch", { mode = "permanent" } }, { "register", "erin" }, { "add", "h", "dora" },
+			{ "cancel", "dora", "carl" }, { "add", "h", "erin" }, { "switch", { mode = "virtual" } },
+			{ "remove", "h", "carl" }, { "logout", "dora" }, { "login", "dora", 1 } });
+	end);
+end);
