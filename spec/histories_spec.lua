@@ -65,4 +65,20 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "cancel", "dora", "carl" }, { "add", "h", "erin" }, { "switch", { mode = "virtual" } },
 			{ "remove", "h", "carl" }, { "logout", "dora" }, { "login", "dora", 1 } });
 	end);
+
+	it("complete a list whose counterpart was completed in the background after a kill", function ()
+		comes_out_well("keeping", {
+			{ "enrol", "dora" }, { "enrol", "erin" }, { "create", "h", "Family" }, { "add", "h", "dora" },
+			{ "add", "h", "erin" }, { "login", "dora", 1 }, { "check" }, { "create", "g", "Work" }, { "add", "g", "dora" },
+			{ "cancel", "dora", "erin" }, { "kill" }, { "pause", 150 }, { "login", "dora", 1 } });
+	end);
+
+	it("take a roster group of the user's for the user's, whatever another group is called", function ()
+		comes_out_well("both", {
+			{ "switch", { mode = "permanent" } }, { "register", "bob" }, { "enrol", "carl" }, { "create", "h", "Choir" },
+			{ "add", "h", "carl" }, { "login", "bob", 1 }, { "login", "carl", 1 }, { "add", "h", "bob" },
+			{ "label", "bob", "carl", "Work" }, { "create", "k", "Work" }, { "add_delayed", "k", "bob" },
+			{ "remove", "h", "bob" }, { "add", "k", "carl" }, { "add_delayed", "k", "carl" }, { "add", "h", "bob" },
+			{ "switch", { mode = "virtual" } } });
+	end);
 end);

@@ -388,14 +388,12 @@ function soak.drive(self, settings)
 		operations = sum; checks = checks; seconds = seconds };
 end
 
--- Plays one history, a list of operations such as { "add", "g", "ann" } and { "kill" }, in a few worlds. Settings: mode,
--- and optionally rules, storage. Returns nil, or how it comes out otherwise than the reference says.
+-- Plays one history, a list of operations such as { "add", "g", "ann" } and { "kill" }, in a few worlds. Settings: mode
+-- and, optionally, storage. Returns nil, or how it comes out otherwise than the reference says.
 function soak.replay(settings, history)
 	local self = new_run { seed = 1; mode = settings.mode; storage = settings.storage };
-	local rules = {};
-	for name, value in pairs(settings.rules or modes[self.mode].rules) do rules[name] = value; end
 	self.server = new_server(self);
-	local ok, failed = xpcall(try, debug.traceback, self, history, rules);
+	local ok, failed = xpcall(try, debug.traceback, self, history, modes[self.mode].rules);
 	self.server:destroy();
 	if not ok then error(failed, 0); end
 	return failed and table.concat(failed.found, "\n");

@@ -223,9 +223,6 @@ impl State {
     /// too, which has to be reconciled as well. Of contacts that get back their subscription, one settled group is
     /// enough: it has brought them before.
     fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], regained: &[UserKey], now: f64) {
-        if self.work.is_in_hand(user) {
-            return;
-        }
         let State { directory, unsettled, .. } = &*self;
         let open = |group: &GroupKey| unsettled.groups.contains_key(group) && directory.is_member(*group, user);
         let closed = |group: &GroupKey| !unsettled.groups.contains_key(group) && directory.is_member(*group, user);

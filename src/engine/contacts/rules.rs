@@ -317,7 +317,8 @@ impl<'a> Judge<'a> {
         let mut item = match fact.stored() {
             Some(item) => {
                 let item = &common.section.as_ended(item);
-                let bears = item.bears_any(&common.given);
+                let chosen = self.provenance.chosen(contact);
+                let bears = item.groups.iter().any(|label| common.given.contains(label) && !chosen.contains(label));
                 self.provenance.reclaim(contact, bears, item.subscription == Subscription::Both);
                 self.note_own(item, contact);
                 item.clone()

@@ -352,6 +352,9 @@ fn a_contact_that_comes_back_before_the_save_is_as_it_was_brought() {
     assert!(stripped.text.contains(r#""bob":{"brought":true}"#), "{}", stripped.text);
     let ended = brought_by(&[G]).known(brought).with(item(To, &["Mine"])).decide();
     assert!(ended.text.contains(r#""bob":{"subscription":"to"}"#), "{}", ended.text);
+    let chosen = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"labels":{"G":true},"released":true}}}"#;
+    let own = brought_by(&[G]).known(chosen).with(item(Nothing, &["G"])).decide();
+    assert!(own.text.contains(r#""bob":{"subscription":"none","labels":{"G":true}}"#), "{}", own.text);
 }
 
 #[test]
@@ -648,6 +651,11 @@ fn a_contact_that_the_user_has_changed_for_the_session_loses_no_more_than_the_la
     let last: &'static str = last.text.leak();
     let gone = given_up_by(&["g"]).known(last).with(item(From, &[])).decide();
     assert_eq!(gone.stored, None, "only groups had put it there");
+    let virtual_now = Case { virtual_contacts: true, ..spared.clone() };
+    let outcome = virtual_now.clone().with(item(From, &["H", "Mine", "K"])).decide();
+    assert_eq!(outcome.stored, Some(item(From, &["K", "Mine"])), "the same before it becomes virtual");
+    let covered = Case { covered: true, below: Some(item(To, &["H"])), ..virtual_now }.with(item(From, &["G"]));
+    assert!(covered.decide().decision.change.edits.is_empty(), "what is below a virtual contact is the user's");
     assert_eq!(spared.decide().stored, None, "what is off the list stays off");
 }
 

@@ -121,6 +121,17 @@ mod tests {
     }
 
     #[test]
+    fn an_account_to_which_prosody_ends_nothing_is_one_that_a_killed_process_has_left() {
+        let [ann, bob, _] = users();
+        let mut withdrawals = Withdrawals::default();
+        withdrawals.note_unended(ann, bob);
+        assert!(!withdrawals.is_former(ann, bob), "the list does not hold it");
+        withdrawals.add(ann, bob);
+        withdrawals.note_unended(ann, bob);
+        assert!(withdrawals.is_former(ann, bob));
+    }
+
+    #[test]
     fn an_account_that_was_brought_anew_is_withdrawn_from_storage_and_from_what_is_read_of_it() {
         let [ann, bob, carl] = users();
         let mut withdrawals = Withdrawals::default();

@@ -106,6 +106,10 @@ function model:die()
 				pair.vague = true;
 				for label in pairs(pair.kept) do pair.kept[label] = "may"; end
 			end
+			-- Who was in a group of that name at the same time is not known any more.
+			for label in pairs(pair.kept) do
+				if self.leaving[label] then pair.vague = true; end
+			end
 			for label in pairs(pair.earlier or {}) do pair.kept[label] = pair.kept[label] or "may"; end
 			pair.earlier = nil;
 			-- It is back with the next session, whether or not it was stored in this one.

@@ -25,7 +25,7 @@
 --   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
 --   released     groups have let go of it, and what the owner has made of it stays; that is perhaps not stored
---   lapsed       the same before the server was killed: a group that brings it again may count as having had it all along
+--   lapsed       the same of a list that is not in memory: a group that brings it again may have had it all along
 --   unheard      what the owner hears of the contact's presence is left open, until the next session of either
 -- What is left open for good is in these:
 --   vague        what the item is when no group brings it:
@@ -46,7 +46,7 @@ end
 -- `rules`: removes, naming ("none" or "username"), mode ("permanent" or "virtual"). `slow`: storage waits.
 function model.new(users, rules, slow)
 	local self = model.wake({ order = users; users = {}; groups = {}; names = {}; pairs = {}; pending = {}; dirty = {};
-		unclear = {}; rules = {} });
+		unclear = {}; leaving = {}; rules = {} });
 	for name, value in pairs(rules) do self.rules[name] = value; end
 	self.slow = slow;
 	self.named = rules.naming ~= "none";
@@ -100,6 +100,7 @@ end
 
 -- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
 function model:reach(everybody)
+	if everybody then self.leaving = {}; end
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
 		for _, pair in pairs(of_owner) do
 			pair.coming, pair.fresh, pair.returned, pair.converting = nil, nil, nil, nil;
@@ -194,7 +195,8 @@ function model:part(owner, contact, was)
 		elseif pair.sub then -- luacheck: ignore 542
 			-- It goes back to what it was.
 		elseif marked then
-			pair.sub, pair.ask, pair.maybe_gone, pair.released = "none", nil, marked == "may" or nil, true;
+			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
+			pair.released, pair.lapsed = self:is_online(owner), not self:is_online(owner) or nil;
 		else
 			clear(pair);
 		end
@@ -326,6 +328,7 @@ end
 
 function model:delete(id)
 	if not self.groups[id] then return nil, "group-not-found"; end
+	for name in pairs(self.groups[id].names) do self.leaving[name] = true; end
 	self:change_sharing(function () self.groups[id] = nil; end);
 	return true;
 end
@@ -387,6 +390,7 @@ function model:remove(id, user)
 	local group = self.groups[id];
 	if not group then return nil, "group-not-found"; end
 	self:change_sharing(function () group.members[user], group.waiting[user] = nil, nil; end);
+	for name in pairs(group.names) do self.leaving[name] = true; end
 	-- Who was left behind for good in this group before it lets go by the other rule may go or stay.
 	for _, contact in ipairs(self.rules.mode == "permanent" and self.rules.removes and self.order or {}) do
 		for _, from in pairs(self:pair(user, contact).kept) do
