@@ -81,4 +81,11 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "remove", "h", "bob" }, { "add", "k", "carl" }, { "add_delayed", "k", "carl" }, { "add", "h", "bob" },
 			{ "switch", { mode = "virtual" } } });
 	end);
+
+	it("give a list another version when what its user had made of a virtual contact goes with the account", function ()
+		comes_out_well("virtual", {
+			{ "register", "ann" }, { "register", "carl" }, { "create", "g", "Work" }, { "add", "g", "ann" },
+			{ "login", "ann", 1 }, { "add", "g", "carl" }, { "name", "ann", "carl", "Chum" }, { "logout", "ann" },
+			{ "unregister", "carl" }, { "register", "carl" }, { "add_delayed", "g", "carl" }, { "login", "ann", 1 } });
+	end);
 end);

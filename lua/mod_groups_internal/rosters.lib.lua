@@ -124,8 +124,8 @@ local function loaded_rosters()
 	return rosters;
 end
 
-function effects.forget_edits(_, username)
-	return virtual.forget_edits(username.."@"..host, loaded_rosters());
+function effects.find_editors(_, username)
+	return virtual.find_editors(username.."@"..host, loaded_rosters());
 end
 
 -- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is loaded

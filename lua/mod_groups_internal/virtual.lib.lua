@@ -50,19 +50,17 @@ function virtual.store_edits(username, roster)
 end
 local store_edits = virtual.store_edits;
 
-function virtual.forget_edits(jid, rosters)
-	for _, roster in pairs(rosters) do
+function virtual.find_editors(jid, rosters)
+	local usernames = {};
+	for username, roster in pairs(rosters) do
 		local state = getmetatable(roster[false]);
-		if state and state.edits then state.edits[jid] = nil; end
+		if state and state.edits and state.edits[jid] then usernames[#usernames + 1] = username; end
 	end
 	for username in edits_store:users() do
 		local edits = edits_store:get(username);
-		if type(edits) == "table" and edits[jid] then
-			edits[jid] = nil;
-			edits_store:set(username, next(edits) and edits or nil);
-		end
+		if type(edits) == "table" and edits[jid] then usernames[#usernames + 1] = username; end
 	end
-	return true;
+	return usernames;
 end
 
 -- Returns a store of contact lists that virtual items do not get into.

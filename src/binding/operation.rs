@@ -240,9 +240,11 @@ fn result_values(lua: &Lua, result: Result<Answer, Error>) -> LuaResult<LuaMulti
 fn expected(effect: &Effect) -> Expected {
     match effect {
         Effect::NewId | Effect::CreateRoom(_) => Expected::Text,
-        Effect::ListGroups | Effect::ListAccounts | Effect::ListRosters(_) | Effect::SetAffiliations(..) => {
-            Expected::Names
-        }
+        Effect::ListGroups
+        | Effect::ListAccounts
+        | Effect::ListRosters(_)
+        | Effect::FindEditors(_)
+        | Effect::SetAffiliations(..) => Expected::Names,
         Effect::InspectRooms(..) | Effect::FindNicknames(_) => Expected::Texts,
         Effect::FindAccounts(_) | Effect::FindRosters(_) => Expected::Flags,
         Effect::ReadAffiliations(..) => Expected::Affiliations,
@@ -335,7 +337,7 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
             ("save_roster", name(user)?, only.transpose()?, provenance).into_lua_multi(lua)
         }
         Effect::ReadEdits(user) => ("read_edits", name(user)?).into_lua_multi(lua),
-        Effect::ForgetEdits(user) => ("forget_edits", name(user)?).into_lua_multi(lua),
+        Effect::FindEditors(user) => ("find_editors", name(user)?).into_lua_multi(lua),
         Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
         Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
         Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),

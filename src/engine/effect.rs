@@ -97,8 +97,8 @@ pub enum Effect {
     Change(Name, Change),
     /// Read what a user has made of virtual contacts, for the roster that was to be compared. `Done` or `Damaged`.
     ReadEdits(Name),
-    /// Forget what users have made of a virtual contact whose account is gone. `Done`.
-    ForgetEdits(Name),
+    /// Who has made something of this virtual contact? `Names`.
+    FindEditors(Name),
     /// Save a roster: all of it, or the one contact that changed; with this provenance, if it is to be another one in
     /// storage than in memory so far. `Saved`, `Unsaved`, `Broken`, or `Absent` if nobody knows the account.
     SaveRoster(Name, Option<Name>, Option<Option<String>>),

@@ -386,11 +386,13 @@ impl Host {
                 }
                 Reply::Done
             }
-            Effect::ForgetEdits(gone) => {
-                self.edits.values_mut().for_each(|edits| drop(edits.remove(gone)));
-                let tables = self.sessions.values().chain(self.cache.values());
-                tables.for_each(|table| drop(table.borrow_mut().edits.as_mut().map(|edits| edits.remove(gone))));
-                Reply::Done
+            Effect::FindEditors(contact) => {
+                let stored = self.edits.iter().filter(|(_, edits)| edits.contains_key(contact)).map(|(user, _)| user);
+                let tables = self.sessions.iter().chain(&self.cache);
+                let has =
+                    |table: &Table| table.borrow().edits.as_ref().is_some_and(|edits| edits.contains_key(contact));
+                let loaded = tables.filter(|(_, table)| has(table)).map(|(user, _)| user);
+                Reply::Names(stored.chain(loaded).cloned().collect())
             }
             Effect::ReleaseRoster(user) => {
                 self.cache.remove(user);

@@ -37,11 +37,11 @@ fn look(labels: &Labels, below: Option<&Item>, edit: Option<&OwnEdit>, name: Opt
 }
 
 pub(super) fn bring(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
+    // What was made of the contact goes with its account.
+    let edit = fact.edit.as_ref().filter(|_| !common.section.anew);
     let (below, edit) = match &fact.item {
-        Some(item) if !fact.covered => {
-            clear(judge, common, &common.section.as_ended(item), fact.edit.as_ref(), contact)
-        }
-        _ => (fact.below.clone(), fact.edit.clone()),
+        Some(item) if !fact.covered => clear(judge, common, &common.section.as_ended(item), edit, contact),
+        _ => (fact.below.clone(), edit.cloned()),
     };
     let shown = look(&common.labels, below.as_ref(), edit.as_ref(), name);
     let cover =

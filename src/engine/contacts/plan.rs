@@ -186,9 +186,11 @@ impl Planner<'_> {
             return;
         }
         let directory = &self.state.directory;
-        let groups = directory.groups_of(owner).iter().filter_map(|&key| directory.group(key));
-        let left_labels: Vec<_> = groups.map(|group| group.label()).collect();
-        let State { accounts, withdrawals, work, .. } = self.state;
+        let State { accounts, withdrawals, work, options, .. } = self.state;
+        // Where contacts are virtual, stored items bear none.
+        let groups = if options.virtual_contacts { &[] } else { directory.groups_of(owner) };
+        let left_labels: Vec<_> =
+            groups.iter().filter_map(|&key| directory.group(key)).map(|group| group.label()).collect();
         let settles = work.is_in_hand(owner);
         let mut sections: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for contact in contacts {

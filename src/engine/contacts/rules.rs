@@ -279,6 +279,8 @@ impl<'a> Judge<'a> {
             _ => None,
         };
         let edit = (edit != fact.edit).then_some(edit);
+        // A version stands for what the user has made of contacts as well, and that is stored apart.
+        decision.quiet |= edit.is_some();
         let step = Step { fate, cover, edit };
         if step == Step::default() {
             return None;

@@ -95,7 +95,6 @@ impl Call {
     pub(crate) async fn delete_account(&self, username: Name) {
         // An account that no group knows of may have been in groups before the last start.
         let Noted { groups, members, contacts } = self.note_deletion(&username).await.unwrap_or_default();
-        let virtual_contacts = self.state().options.virtual_contacts;
         // Prosody itself ends the subscriptions of all contacts that stay in the list, in the others' lists as well.
         let (others, brought) = match self.find_counterparts(&username).await {
             Some(found) => found,
@@ -103,7 +102,8 @@ impl Call {
             None => Default::default(),
         };
         self.perform(Effect::Depart(username.clone(), brought.clone())).await;
-        let others = self.withdraw_from(&username, others).await;
+        let editors = self.find_editors(&username).await;
+        let others = self.withdraw_from(&username, [others, editors].concat()).await;
         self.note_unended(&username, &brought);
         for id in groups {
             if self.take_deleted_out(&id, &username).await.is_err() {
@@ -120,8 +120,16 @@ impl Call {
         };
         self.queue_loaded([contacts, others].concat(), |_| Scope::Contact(user)).await;
         self.settle_urgent().await;
-        if virtual_contacts {
-            self.done(Effect::ForgetEdits(username)).await.ok();
+    }
+
+    /// Who has made something of a virtual contact: with the account, that goes as well.
+    async fn find_editors(&self, username: &Name) -> Vec<Name> {
+        if !self.state().options.virtual_contacts {
+            return Vec::new();
+        }
+        match self.perform(Effect::FindEditors(username.clone())).await {
+            Reply::Names(names) => names,
+            _ => Vec::new(),
         }
     }
 

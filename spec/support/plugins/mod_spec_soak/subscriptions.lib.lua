@@ -69,12 +69,17 @@ local function loosen(self, contact, pair)
 	if pair.off == "gone" and not self:is_online(contact) then pair.off = "any"; end
 end
 
+-- The owner has ended one direction of what groups bring. What is still being brought again may lack the other, too.
+local function cut_down(pair, sub)
+	pair.off, pair.off_sub = pair.coming and "any" or "part", sub;
+end
+
 -- The owner takes the contact off the list.
 function model:take_off(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	if pair.vague then other.vague = true; end
-	pair.spared = true;
+	pair.spared = self:is_shared(owner, contact) or nil;
 	if self:is_shared(owner, contact) then
 		if other.sub then other.sub = "none"; end
 		other.ask = other.ask and "may";
@@ -143,12 +148,12 @@ function model:unsubscribe(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	turn_vague(pair, other);
-	pair.spared = true;
+	pair.spared = self:is_shared(owner, contact) or nil;
 	lose(pair, "to");
 	lose(other, "from");
 	if self:is_shared(owner, contact) then
 		loosen(self, contact, other);
-		pair.off, pair.off_sub = "part", "from";
+		cut_down(pair, "from");
 		pair.ask = pair.ask and "may";
 	else
 		pair.ask, self.pending[contact][owner] = nil, nil;
@@ -160,14 +165,14 @@ function model:cancel(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	turn_vague(pair, other);
-	pair.spared = true;
+	pair.spared = self:is_shared(owner, contact) or nil;
 	local had_any = self.pending[owner][contact] or self:has_seen(owner, contact);
 	lose(pair, "from");
 	lose(other, "to");
 	if self:is_shared(owner, contact) then
 		other.ask = other.ask and "may";
 		loosen(self, contact, other);
-		pair.off, pair.off_sub = "part", "to";
+		cut_down(pair, "to");
 	else
 		self.pending[owner][contact] = nil;
 		if had_any then other.ask = nil; end
