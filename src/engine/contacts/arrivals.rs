@@ -69,8 +69,8 @@ impl Engine {
         })
     }
 
-    /// Spares a contact of a group that its user has taken off the list: it is left out of the plan until the user's next
-    /// session or the next load of the roster.
+    /// Spares a contact that groups bring and that its user has taken off the list: it is left out of the plan until the
+    /// user's next session or the next load of the roster.
     pub fn spare_contact(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));
@@ -79,6 +79,7 @@ impl Engine {
         if let (Some(user), Some(contact)) = keys
             && !state.accounts.is_deleted(user)
             && state.directory.share_a_group(user, contact)
+            && !state.accounts.awaiting.contains(&contact)
         {
             state.spared.spare(user, contact);
         }

@@ -447,8 +447,8 @@ impl<'a> Judge<'a> {
 
     /// Withdraws a contact whose account is gone. All labels that were ever given go, but for the user's choice. One of
     /// the user's own, or that the user has named or put into a roster group, stays with subscription `none`, as
-    /// Prosody would have it; any other goes. Without provenance, what bears a label of the user's groups counts as
-    /// brought.
+    /// Prosody would have it; any other goes. Without provenance, what bears a label of the user's groups and has
+    /// subscription `both` counts as brought.
     ///
     /// Where there is a new account of that name, the user's own contact goes back to the subscription that is noted:
     /// Prosody has ended that to the former one, and the two may have befriended each other since, unless nobody has
@@ -457,8 +457,9 @@ impl<'a> Judge<'a> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
         let chosen = self.provenance.chosen(contact);
+        let both = before.subscription == Subscription::Both;
         let given = |label: &String| {
-            if self.known { self.given.contains(label) } else { section.left_labels.contains(label) }
+            if self.known { self.given.contains(label) } else { both && section.left_labels.contains(label) }
         };
         let goes = |label: &&String| given(label) && !chosen.contains(*label);
         let bears = before.groups.iter().any(|label| goes(&label));

@@ -441,6 +441,7 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     // Without provenance, the labels of the user's groups tell.
     assert_eq!(withdrawn().with(item(Both, &["G"])).decide().stored, None);
     assert_eq!(withdrawn().with(item(Both, &["H"])).decide().stored, Some(item(Both, &["H"])));
+    assert_eq!(withdrawn().with(item(Nothing, &["G"])).decide().stored, Some(item(Nothing, &["G"])));
 }
 
 #[test]

@@ -27,7 +27,11 @@ function model:edit(owner, contact, change, shown)
 	local pair = self:pair(owner, contact);
 	if not shown then
 		-- Whatever it may have been: there is none, and the item is new.
-		if pair.vague then pair.sub = nil; end
+		if pair.vague then
+			pair.sub = nil;
+			-- What was kept of a virtual contact may come back with it.
+			if pair.name or next(pair.labels) then pair.fuzzy = true; end
+		end
 		make_own(self, pair);
 		if not pair.fuzzy then pair.name, pair.labels, pair.kept = nil, {}, {}; end
 		pair.ask, pair.vague, pair.kept_once = nil, nil, nil;
@@ -79,7 +83,7 @@ function model:take_off(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	if pair.vague then other.vague = true; end
-	pair.spared = self:is_shared(owner, contact) or nil;
+	pair.spared = pair.spared or self:is_shared(owner, contact) or nil;
 	if self:is_shared(owner, contact) then
 		if other.sub then other.sub = "none"; end
 		other.ask = other.ask and "may";
@@ -148,7 +152,7 @@ function model:unsubscribe(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	turn_vague(pair, other);
-	pair.spared = self:is_shared(owner, contact) or nil;
+	pair.spared = pair.spared or self:is_shared(owner, contact) or nil;
 	lose(pair, "to");
 	lose(other, "from");
 	if self:is_shared(owner, contact) then
@@ -165,7 +169,7 @@ function model:cancel(owner, contact)
 	local pair, other = self:pair(owner, contact), self:pair(contact, owner);
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	turn_vague(pair, other);
-	pair.spared = self:is_shared(owner, contact) or nil;
+	pair.spared = pair.spared or self:is_shared(owner, contact) or nil;
 	local had_any = self.pending[owner][contact] or self:has_seen(owner, contact);
 	lose(pair, "from");
 	lose(other, "to");
