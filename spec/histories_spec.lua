@@ -88,4 +88,11 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "login", "ann", 1 }, { "add", "g", "carl" }, { "name", "ann", "carl", "Chum" }, { "logout", "ann" },
 			{ "unregister", "carl" }, { "register", "carl" }, { "add_delayed", "g", "carl" }, { "login", "ann", 1 } });
 	end);
+
+	it("part a member who is back from one who has left since, whatever the option says by then", function ()
+		comes_out_well("permanent", {
+			{ "enrol", "dora" }, { "register", "erin" }, { "create", "g", "Work" }, { "add", "g", "erin" },
+			{ "add", "g", "dora" }, { "check" }, { "remove", "g", "dora" }, { "switch", { removes = false } },
+			{ "remove", "g", "erin" }, { "add", "g", "dora" } });
+	end);
 end);

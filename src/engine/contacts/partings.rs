@@ -132,12 +132,15 @@ impl Partings {
         }
     }
 
-    /// Notes that a user is a member now. Who has left before is taken out of the group's parting.
+    /// Notes that a user is a member now. Who has left before is taken out of the group's parting, unless others have left
+    /// since without one: they lose the user all the same.
     pub(crate) fn join(&mut self, group: &Name, user: UserKey) {
-        if let Some(parting) = self.open.get_mut(group)
-            && parting.leavers.remove(&user).is_none()
-            && !parting.stayed.remove(&user)
-        {
+        let Some(parting) = self.open.get_mut(group) else { return };
+        let is_back = parting.stayed.remove(&user) || parting.leavers.contains_key(&user);
+        if parting.stayed.is_empty() {
+            parting.leavers.remove(&user);
+        }
+        if !is_back {
             self.clock += 1;
             parting.joined.insert(user, self.clock);
         }
@@ -181,16 +184,17 @@ impl Partings {
         for (id, parting) in &self.open {
             let group = directory.find(id).map(|(key, _)| key);
             let is_member = |user| group.is_some_and(|key| directory.is_member(key, user));
-            let mut contacts: Vec<_> = if parting.leavers.contains_key(&user) && !is_member(user) {
+            let mut contacts: Vec<_> = if parting.leavers.contains_key(&user) {
                 self.concerned(directory, id).into_iter().collect()
             } else if is_member(user) || parting.stayed.contains(&user) {
-                parting.leavers.keys().copied().filter(|&contact| !is_member(contact)).collect()
+                parting.leavers.keys().copied().collect()
             } else {
                 Vec::new()
             };
-            // A leaver who is a member was noted and did not leave.
+            // A leaver who is a member was noted and did not leave, or is back.
             let has_missed = |leaver, other| !is_member(leaver) && parting.has_missed(leaver, other);
-            contacts.retain(|&c| c != user && !has_missed(user, c) && !has_missed(c, user));
+            let are_members = |other| is_member(user) && is_member(other);
+            contacts.retain(|&c| c != user && !are_members(c) && !has_missed(user, c) && !has_missed(c, user));
             if !contacts.is_empty() {
                 all.push((id.clone(), contacts));
             }
@@ -283,6 +287,27 @@ mod tests {
         leave(&mut partings, &mut directory, g, bob);
         assert_eq!(partings.contacts(&directory, bob), [(g.clone(), vec![ann])]);
         assert_eq!(partings.contacts(&directory, ann), [(g.clone(), vec![bob])]);
+    }
+
+    #[test]
+    fn who_is_back_is_still_lost_by_those_who_have_left_since_without_a_parting() {
+        let (mut directory, ids, users) = groups(1, 3);
+        let (g, [ann, bob, carl]) = (&ids[0], [users[0], users[1], users[2]]);
+        let key = directory.groups_of(ann)[0];
+        let all = |partings: &Partings, directory: &Directory| {
+            let lost = |user| partings.contacts(directory, user).into_iter().flat_map(|(_, lost)| lost);
+            [ann, bob, carl].map(|user| lost(user).collect::<Vec<_>>())
+        };
+        let mut partings = Partings::default();
+        leave(&mut partings, &mut directory, g, ann);
+        partings.note_stayed(g, [bob]);
+        directory.remove_member(key, bob);
+        partings.join(g, ann);
+        directory.add_member(key, ann, Value::empty());
+        assert_eq!(all(&partings, &directory), [vec![bob], vec![ann], vec![]]);
+        partings.join(g, bob);
+        directory.add_member(key, bob, Value::empty());
+        assert_eq!(all(&partings, &directory), [vec![], vec![], vec![]], "all are back");
     }
 
     #[test]
