@@ -17,7 +17,7 @@ use crate::engine::effect::{Effect, Event, Level, Reply};
 use crate::engine::{Error, Shared, State};
 
 /// How long a long operation keeps the turn of the event loop, in seconds.
-const LONG_TURN: f64 = 0.005;
+const LONG_TURN: f64 = 0.003;
 
 /// What an operation wants when it stops.
 #[derive(Debug, PartialEq)]

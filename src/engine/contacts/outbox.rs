@@ -10,7 +10,7 @@ use crate::engine::state::directory::{Directory, UserKey};
 use crate::engine::state::name::Name;
 
 /// How many announcements are made before the clock is read again.
-const BATCH: usize = 8;
+const BATCH: usize = 4;
 
 /// Announcements by whom (or what) they are about, first come, first served.
 #[derive(Debug)]
