@@ -315,7 +315,8 @@ end
 hook(host_session, "pre-presence/bare", on_outgoing_presence, 10);
 hook(host_session, "pre-presence/full", on_outgoing_presence, 10);
 
--- Prosody would refuse whom a list does not have, and a request with that. One that waits for a sync says nothing.
+-- Prosody answers a probe from somebody who is not in the list with a refusal, which takes back requests as well. A
+-- list that waits for a sync does not have the new member yet, and gives no answer.
 local function on_probe(event)
 	local kind, from = event.stanza.attr.type, event.stanza.attr.from;
 	local prober = kind == "probe" and local_user(from);

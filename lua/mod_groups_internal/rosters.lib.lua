@@ -128,8 +128,9 @@ function effects.find_editors(_, username)
 	return virtual.find_editors(username.."@"..host, loaded_rosters());
 end
 
--- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is loaded
--- again, clients show already what groups bring; where contacts are stored from now on, that is soon out of date.
+-- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is unloaded
+-- and loaded again, clients show already what groups bring. If it stores contacts from now on, clients are told of each
+-- change, and what they show now says nothing later.
 function effects.leave_rosters(handle)
 	leaving = not module.reloading;
 	for username, roster in pairs(loaded_rosters()) do

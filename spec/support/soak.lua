@@ -388,12 +388,12 @@ function soak.drive(self, settings)
 		operations = sum; checks = checks; seconds = seconds };
 end
 
--- Plays one history, a list of operations such as { "add", "g", "ann" } and { "kill" }, in a few worlds. Settings: mode
--- and, optionally, storage. Returns nil, or how it comes out otherwise than the reference says.
-function soak.replay(settings, history)
-	local self = new_run { seed = 1; mode = settings.mode; storage = settings.storage };
+-- Plays one history, a list of operations such as { "add", "g", "ann" } and { "kill" }, in a few worlds. Returns nil,
+-- or how it comes out otherwise than the reference says.
+function soak.replay(mode, history)
+	local self = new_run { seed = 1; mode = mode };
 	self.server = new_server(self);
-	local ok, failed = xpcall(try, debug.traceback, self, history, modes[self.mode].rules);
+	local ok, failed = xpcall(try, debug.traceback, self, history, modes[mode].rules);
 	self.server:destroy();
 	if not ok then error(failed, 0); end
 	return failed and table.concat(failed.found, "\n");

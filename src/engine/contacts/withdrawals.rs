@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_to_which_prosody_ends_nothing_is_one_that_a_killed_process_has_left() {
+    fn an_account_whose_subscriptions_prosody_does_not_end_counts_as_left_by_a_killed_process() {
         let [ann, bob, _] = users();
         let mut withdrawals = Withdrawals::default();
         withdrawals.note_unended(ann, bob);
