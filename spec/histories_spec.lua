@@ -94,4 +94,12 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "add", "g", "dora" }, { "check" }, { "remove", "g", "dora" }, { "switch", { removes = false } },
 			{ "remove", "g", "erin" }, { "add", "g", "dora" } });
 	end);
+
+	it("give a new account no friend of the former one whose list is read again before it is saved", function ()
+		comes_out_well("both", {
+			{ "enrol", "ann" }, { "enrol", "dora" }, { "create", "g", "Choir" }, { "login", "dora", 2 },
+			{ "login", "ann", 2 }, { "switch", { mode = "permanent" } }, { "add", "g", "ann" },
+			{ "befriend", "ann", "dora" }, { "add", "g", "dora" }, { "logout", "dora" }, { "unregister", "ann" },
+			{ "enrol", "ann" }, { "evict", "dora" } });
+	end);
 end);

@@ -178,10 +178,11 @@ impl State {
         for section in &planned.plan.sections {
             let (here, later) = contacts.split_at(section.contacts);
             let is_brought = section.tie == Tie::Bring && section.verified;
-            if section.anew && is_brought {
+            let is_replaced = section.anew && is_brought;
+            if is_replaced {
                 here.iter().for_each(|&contact| self.withdrawals.note_replaced(user, contact));
             }
-            if section.ended && (is_brought || section.tie == Tie::Withdraw) {
+            if is_replaced || section.tie == Tie::Withdraw {
                 here.iter().for_each(|&contact| self.withdrawals.note_compared(user, contact));
             }
             contacts = later;

@@ -14,12 +14,16 @@ pub(crate) struct Withdrawals {
     /// Those to which the list may still have subscriptions, until it is compared: what Prosody did in a process that was
     /// killed may be lost, and it ends none for an account whose list had the owner through groups only.
     former: BTreeSet<(UserKey, UserKey)>,
+    /// Those whose subscriptions were ended in the list in memory. What is read of storage has them again, and Prosody,
+    /// which found none to end, does not.
+    compared: BTreeSet<(UserKey, UserKey)>,
 }
 
 impl Withdrawals {
     pub(crate) fn add(&mut self, owner: UserKey, gone: UserKey) {
         self.open.entry(owner).or_default().insert(gone);
         self.replaced.remove(&(owner, gone));
+        self.compared.remove(&(owner, gone));
     }
 
     /// Takes up what a former process has left.
@@ -43,6 +47,7 @@ impl Withdrawals {
     /// Notes that the list in memory was compared: from now on it has what users make of it.
     pub(crate) fn note_compared(&mut self, owner: UserKey, gone: UserKey) {
         self.former.remove(&(owner, gone));
+        self.compared.insert((owner, gone));
     }
 
     /// The accounts that are gone and that a user's list may still hold in storage.
@@ -63,6 +68,8 @@ impl Withdrawals {
     /// Notes that a list was read from storage.
     pub(crate) fn note_read(&mut self, owner: UserKey) {
         self.replaced.retain(|&(other, _)| other != owner);
+        self.former.extend(self.compared.iter().filter(|&&(other, _)| other == owner));
+        self.compared.retain(|&(other, _)| other != owner);
     }
 
     /// Notes that a list without these accounts is in storage.
@@ -75,14 +82,17 @@ impl Withdrawals {
         }
         for &gone in withdrawn {
             self.replaced.remove(&(owner, gone));
+            self.former.remove(&(owner, gone));
+            self.compared.remove(&(owner, gone));
         }
     }
 
     /// Forgets a list that is gone.
     pub(crate) fn forget_roster(&mut self, owner: UserKey) {
         self.open.remove(&owner);
-        self.former.retain(|&(other, _)| other != owner);
-        self.note_read(owner);
+        for set in [&mut self.replaced, &mut self.former, &mut self.compared] {
+            set.retain(|&(other, _)| other != owner);
+        }
     }
 
     /// Whose lists may still hold whom.
@@ -116,8 +126,13 @@ mod tests {
         withdrawals.note_compared(ann, bob);
         assert_eq!(former(&withdrawals), [false, false, true]);
         assert_eq!(withdrawals.of(ann).collect::<Vec<_>>(), [bob, carl], "storage may hold both still");
+        withdrawals.note_read(bob);
+        assert_eq!(former(&withdrawals), [false, false, true]);
+        withdrawals.note_read(ann);
+        assert_eq!(former(&withdrawals), [true, false, true], "storage has the subscriptions still");
+        withdrawals.note_done(ann, &[bob].into());
         withdrawals.forget_roster(bob);
-        assert!(!withdrawals.is_former(bob, carl));
+        assert_eq!(former(&withdrawals), [false; 3]);
     }
 
     #[test]
