@@ -102,4 +102,12 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "befriend", "ann", "dora" }, { "add", "g", "dora" }, { "logout", "dora" }, { "unregister", "ann" },
 			{ "enrol", "ann" }, { "evict", "dora" } });
 	end);
+
+	it("keep a label that a user has put on a virtual contact, and a group that is deleted gave others", function ()
+		comes_out_well("both", {
+			{ "register", "bob" }, { "register", "dora" }, { "enrol", "erin" }, { "create", "h", "Family" },
+			{ "add", "h", "bob" }, { "add", "h", "erin" }, { "login", "erin", 1 }, { "label", "erin", "bob", "Work" },
+			{ "create", "g", "Work" }, { "add", "g", "dora" }, { "add", "g", "erin" },
+			{ "switch", { mode = "permanent" } }, { "delete", "g" } });
+	end);
 end);

@@ -339,7 +339,7 @@ impl<'a> Judge<'a> {
             // It was virtual before: what the user made of it goes with it into storage.
             item.name = item.name.or_else(|| edit.name.clone());
             item.groups.extend(edit.groups.iter().cloned());
-            for label in edit.groups.intersection(&common.labels) {
+            for label in edit.groups.intersection(&self.provenance.given()) {
                 self.provenance.note_choice(contact, Some(&item), label, &common.labels);
             }
         }

@@ -711,6 +711,14 @@ fn a_virtual_contact_is_laid_over_the_users_own() {
     let known: &'static str = stored.text.leak();
     let left = given_up_by(&["g"]).known(known).with(stored.stored.unwrap()).decide();
     assert_eq!(left.stored, Some(item(Nothing, &["G"])));
+    // And one that another group gives others.
+    let elsewhere = Some(OwnEdit { name: None, groups: labels(&["H"]) });
+    let stored = Case { edit: elsewhere, ..brought_by(&[G]) }.known(r#"{"labels":{"g":"G","h":"H"}}"#).decide();
+    let known: &'static str = stored.text.leak();
+    let left = given_up_by(&["h"]).known(known).with(stored.stored.unwrap()).decide();
+    assert_eq!(left.stored, Some(item(Both, &["G", "H"])));
+    let left = given_up_by(&["g"]).known(known).with(left.stored.unwrap()).decide();
+    assert_eq!(left.stored, Some(item(Nothing, &["H"])), "brought it was all the same");
 }
 
 #[test]
