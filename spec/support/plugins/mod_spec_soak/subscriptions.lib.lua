@@ -88,7 +88,8 @@ function model:take_off(owner, contact)
 		if other.sub then other.sub = "none"; end
 		other.ask = other.ask and "may";
 		loosen(self, contact, other);
-		pair.off = "gone";
+		-- One that groups have still to bring was the owner's own, and they bring it.
+		pair.off = self:is_surely_shared(owner, contact) and "gone" or "any";
 		pair.loose = nil;
 		if other.off == "part" then other.off = "any"; end
 	else

@@ -167,7 +167,14 @@ function perform.take_off(self, user, contact)
 	local client, jid = self.clients[user], self:jid(contact);
 	if not client.device.items[jid] then return "skipped"; end
 	local ok, err = clients.take_off(client, jid);
-	if not ok then fail("%s may not take %s off: %s", user, contact, err); end
+	if not ok then
+		-- A group has just let go of it, and the client is about to hear of that.
+		for _ = 1, 20 do
+			if not client.device.items[jid] then return "skipped"; end
+			perform.pause(self, 50);
+		end
+		fail("%s may not take %s off: %s", user, contact, err);
+	end
 	self.model:take_off(user, contact);
 end
 
