@@ -110,4 +110,21 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "create", "g", "Work" }, { "add", "g", "dora" }, { "add", "g", "erin" },
 			{ "switch", { mode = "permanent" } }, { "delete", "g" } });
 	end);
+
+	it("keep a request where a list waits for its turn in the background", function ()
+		comes_out_well("removing", {
+			{ "register", "ann" }, { "register", "dora" }, { "register", "erin" }, { "create", "k", "Choir" },
+			{ "add", "k", "erin" }, { "login", "ann", 1 }, { "login", "erin", 1 }, { "request", "erin", "ann" },
+			{ "add_delayed", "k", "ann" }, { "add", "k", "dora" }, { "logout", "erin" }, { "login", "erin", 1 },
+			{ "logout", "erin" }, { "remove", "k", "erin" } });
+	end);
+
+	it("leave nothing in storage of a contact that was changed for a session in which contacts became virtual", function ()
+		comes_out_well("both", {
+			{ "switch", { mode = "permanent" } }, { "register", "carl" }, { "register", "dora" },
+			{ "create", "h", "Family" }, { "add", "h", "carl" }, { "add", "h", "dora" }, { "create", "g", "Work" },
+			{ "add", "g", "carl" }, { "login", "dora", 2 }, { "cancel", "dora", "carl" },
+			{ "switch", { mode = "virtual" } }, { "add", "g", "dora" }, { "check" }, { "logout", "dora" },
+			{ "delete", "h" }, { "login", "dora", 2 } });
+	end);
 end);

@@ -316,12 +316,12 @@ hook(host_session, "pre-presence/bare", on_outgoing_presence, 10);
 hook(host_session, "pre-presence/full", on_outgoing_presence, 10);
 
 -- Prosody answers a probe from somebody who is not in the list with a refusal, which takes back requests as well. A
--- list that waits for a sync does not have the new member yet, and gives no answer.
+-- list that is still to get this contact gives no answer.
 local function on_probe(event)
 	local kind, from = event.stanza.attr.type, event.stanza.attr.from;
 	local prober = kind == "probe" and local_user(from);
 	local username = prober and local_user(event.stanza.attr.to);
-	if username and handle:awaits_sync(username, prober) and not effects.is_seen(username, prober) then return true; end
+	if username and handle:may_lack(username, prober) and not effects.is_seen(username, prober) then return true; end
 end
 hook(host_session, "presence/bare", on_probe, 10);
 hook(host_session, "presence/full", on_probe, 10);

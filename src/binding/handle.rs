@@ -181,8 +181,8 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     methods.add_method("subscription_changing", |_, this, (user, contact): (LuaString, LuaString)| {
         this.run(this.engine.subscription_changing(username(&user), username(&contact)))
     });
-    methods.add_method("awaits_sync", |_, this, (user, contact): (LuaString, LuaString)| {
-        Ok(this.engine.awaits_sync(&username(&user), &username(&contact)))
+    methods.add_method("may_lack", |_, this, (user, contact): (LuaString, LuaString)| {
+        Ok(this.engine.may_lack(&username(&user), &username(&contact)))
     });
     methods.add_method("spare_contact", |_, this, (user, contact): (LuaString, LuaString)| {
         this.engine.spare_contact(&username(&user), &username(&contact));

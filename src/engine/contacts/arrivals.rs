@@ -85,13 +85,13 @@ impl Engine {
         }
     }
 
-    /// Whether a user's list waits for a `sync` of a group that brings the contact.
-    pub fn awaits_sync(&self, username: &Name, contact: &Name) -> bool {
+    /// Whether a user's list may still lack a contact that groups bring: it waits for a `sync`, or for its turn.
+    pub fn may_lack(&self, username: &Name, contact: &Name) -> bool {
         let State { directory, unsettled, .. } = &*self.0.state.lock();
         let keys = (directory.find_user(username), directory.find_user(contact));
         let (Some(user), Some(contact)) = keys else { return false };
-        let mut delayed = unsettled.groups.iter().filter(|&(_, &delayed)| delayed).map(|(&key, _)| key);
-        delayed.any(|key| directory.is_member(key, user) && directory.is_member(key, contact))
+        let lacking = |&key: &GroupKey| directory.is_member(key, user) && directory.is_member(key, contact);
+        unsettled.everything && directory.share_a_group(user, contact) || unsettled.groups.keys().any(lacking)
     }
 
     /// Ends the sparing of a contact that was changed for the session: the change went with a reload.

@@ -223,6 +223,13 @@ pub enum Cover {
     Lift,
 }
 
+impl Cover {
+    /// Whether a virtual item is shown that has nothing but its groups' labels, and perhaps a name.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Cover::Show { labels, groups, subscription: Subscription::Both, ask: false } if labels == groups)
+    }
+}
+
 /// The same change of several contacts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Step {

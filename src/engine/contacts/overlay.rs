@@ -82,13 +82,16 @@ pub(super) fn give_up(judge: &mut Judge, common: &Common, fact: &Fact, contact: 
     Outcome::plain(judge.give_up(&common.given, fact.item.as_ref(), contact), fact)
 }
 
-/// What was stored when contacts were stored, and has not been virtual since, loses the labels of groups that were left.
+/// A stored contact that its user has changed for the session becomes virtual, and keeps the subscription until then.
 pub(super) fn spare(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {
-    if fact.covered {
-        let (stored, shown, edit) = (fact.below.clone(), fact.item.clone(), fact.edit.clone());
+    let Some(item) = fact.item.as_ref().filter(|_| !fact.covered) else {
+        let (stored, shown, edit) = (fact.stored().cloned(), fact.item.clone(), fact.edit.clone());
         return Outcome { stored, shown, cover: Cover::Keep, edit };
-    }
-    Outcome::plain(judge.spare(common, fact.stored(), contact), fact)
+    };
+    let (below, edit) = clear(judge, common, item, fact.edit.as_ref(), contact);
+    let look = look(&common.labels, below.as_ref(), edit.as_ref(), item.name.as_deref());
+    let shown = Item { subscription: item.subscription, ask: item.ask, ..look };
+    Outcome { stored: below, cover: show(&common.labels, &shown), shown: Some(shown), edit }
 }
 
 pub(super) fn withdraw(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str) -> Outcome {

@@ -115,7 +115,8 @@ impl State {
             contacts.retain(|contact| ties.shared.is_empty() || exists(contact));
             let (spared, contacts): (Vec<_>, Vec<_>) = contacts.into_iter().partition(is_spared);
             complete &= contacts.len() == all;
-            if !ties.left.is_empty() {
+            // Stored ones become virtual, too.
+            if !ties.left.is_empty() || options.virtual_contacts {
                 let section = Section { tie: Tie::Spare, verified: true, ..Section::default() };
                 planner.add_section(section, &ties, spared);
             }

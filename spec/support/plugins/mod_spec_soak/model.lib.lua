@@ -100,7 +100,10 @@ end
 
 -- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
 function model:reach(everybody)
-	if everybody then self.leaving = {}; end
+	if everybody then
+		self.leaving = {};
+		self:settle_pending(true);
+	end
 	for _, of_owner in pairs(everybody and self.pairs or {}) do
 		for _, pair in pairs(of_owner) do
 			pair.coming, pair.fresh, pair.returned, pair.converting = nil, nil, nil, nil;
@@ -151,12 +154,10 @@ local function is_marked(pair, slow)
 end
 model.is_marked = is_marked;
 
--- Another group has begun to bring this contact. Requests between the two are settled.
+-- Another group has begun to bring this contact. Requests between the two are settled as soon as the lists have it.
 function model:bring(id, owner, contact)
-	local pair, sure = self:pair(owner, contact), self:is_sure(id, owner, contact);
-	if self.pending[owner][contact] then
-		self.pending[owner][contact] = not sure and "may" or nil;
-	end
+	local pair = self:pair(owner, contact);
+	if self.pending[owner][contact] then self.pending[owner][contact] = "may"; end
 	if pair.spared and not pair.off then
 		pair.off, pair.loose = "any", true;
 	end
@@ -358,11 +359,12 @@ function model:be_sure(id, user)
 	end
 end
 
-function model:settle_pending()
+-- Requests between users whom groups surely bring to each other are settled: with `everybody` in all lists.
+function model:settle_pending(everybody)
 	for _, owner in ipairs(self.order) do
 		for _, contact in ipairs(self.order) do
 			if self.pending[owner][contact] and self:is_surely_shared(owner, contact) then
-				self.pending[owner][contact] = nil;
+				self.pending[owner][contact] = not everybody and "may" or nil;
 			end
 		end
 	end

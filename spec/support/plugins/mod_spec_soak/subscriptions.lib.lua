@@ -96,7 +96,7 @@ function model:take_off(owner, contact)
 		local hears = pair.sub == "both" or pair.sub == "from" or self.pending[owner][contact];
 		if hears then
 			lose(other, "to");
-			other.ask = nil;
+			other.ask = hears == "may" and other.ask and "may" or nil;
 		end
 		if pair.sub == "both" or pair.sub == "to" or pair.ask then
 			self.pending[contact][owner] = nil;
@@ -171,7 +171,7 @@ function model:cancel(owner, contact)
 	self.dirty[owner][contact], self.dirty[contact][owner] = true, true;
 	turn_vague(pair, other);
 	pair.spared = pair.spared or self:is_shared(owner, contact) or nil;
-	local had_any = self.pending[owner][contact] or self:has_seen(owner, contact);
+	local had_any = self:has_seen(owner, contact) or self.pending[owner][contact];
 	lose(pair, "from");
 	lose(other, "to");
 	if self:is_shared(owner, contact) then
@@ -180,7 +180,7 @@ function model:cancel(owner, contact)
 		cut_down(pair, "to");
 	else
 		self.pending[owner][contact] = nil;
-		if had_any then other.ask = nil; end
+		if had_any then other.ask = had_any == "may" and other.ask and "may" or nil; end
 	end
 end
 
