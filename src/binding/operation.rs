@@ -139,7 +139,7 @@ impl Running {
                 Some(roster.find_bearers(host, labels).map(Reply::Items))
             }
             (Effect::Change(of, change), Some(Compared { user, roster, plan, get_kind })) if of == user => {
-                Some(roster.change(lua, host, plan, change, get_kind).map(|()| Reply::Done))
+                Some(roster.change(lua, host, user, plan, change, get_kind).map(|()| Reply::Done))
             }
             (Effect::FindBearers(..) | Effect::Change(..), _) => {
                 Some(Ok(Reply::Failed("the contact list was not compared".to_owned())))

@@ -102,10 +102,10 @@ fn to_store(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<Opti
         let (jid, mut item) = pair?;
         let is_removed = removed != LuaValue::Nil && item == removed;
         if let Some(jid) = jid.as_string()
-            && let Some(shown) = layers.shown.raw_get::<Option<LuaTable>>(jid)?
+            && let Some(kind) = layers.kind(jid)?
             && !is_removed
         {
-            if !roster.is_untouched(layers, jid, &shown)? {
+            if !roster.is_untouched(layers, jid, &kind)? {
                 roster.take_in(lua, layers, jid)?;
             }
             item = layers.below.raw_get(jid)?;

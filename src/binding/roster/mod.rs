@@ -7,11 +7,11 @@
 //! - `changed`: it was changed since it was read from storage;
 //! - `edits`, once they are read: `{ [jid] = { name =, groups = } }`, what the user has made of virtual contacts;
 //!   `edits_changed`;
-//! - where contacts are virtual, `roster`: the roster; `shown`: `{ [jid] = the virtual item }`;
-//!   `names`: `{ [jid] = its name }`; `below`: `{ [jid] = the stored item }`; `stored_version`; `digest`.
+//! - where contacts are virtual, `roster`: the roster; `stored_version`; `digest`; and what [`Layers`] have.
 
 mod exports;
 mod item;
+mod layers;
 
 use mlua::prelude::*;
 
@@ -22,6 +22,7 @@ use crate::engine::{
 };
 pub(super) use exports::add_functions;
 use item::{alter, is_called, is_passing, is_plain, kind_labels, kind_of, own_edit, read_item, set_of, set_some};
+use layers::{Base, Layers};
 
 /// A roster, with what is read of it again and again.
 pub(super) struct Roster {
@@ -31,13 +32,6 @@ pub(super) struct Roster {
     layers: Option<Layers>,
     edits: Option<LuaTable>,
     pending: Option<LuaTable>,
-}
-
-/// What is shown instead of stored items.
-struct Layers {
-    shown: LuaTable,
-    below: LuaTable,
-    names: LuaTable,
 }
 
 /// Makes the JIDs of contacts.
@@ -91,10 +85,7 @@ impl Roster {
     }
 
     fn with_state(items: LuaTable, metadata: LuaTable, state: LuaTable) -> LuaResult<Roster> {
-        let layers = match state.raw_get("shown")? {
-            Some(shown) => Some(Layers { shown, below: state.raw_get("below")?, names: state.raw_get("names")? }),
-            None => None,
-        };
+        let layers = Layers::of(&state)?;
         let (edits, pending) = (state.raw_get("edits")?, metadata.raw_get::<LuaValue>("pending")?);
         Ok(Roster { items, state, layers, edits, pending: pending.as_table().cloned(), metadata })
     }
@@ -217,7 +208,7 @@ impl Roster {
 
     fn covers(&self, jid: &LuaString) -> LuaResult<bool> {
         match &self.layers {
-            Some(layers) => Ok(convert::truth(&layers.shown.raw_get(jid)?)),
+            Some(layers) => Ok(layers.kind(jid)?.is_some()),
             None => Ok(false),
         }
     }
@@ -277,30 +268,40 @@ impl Roster {
         &mut self,
         lua: &Lua,
         host: &str,
+        owner: &Name,
         plan: &Plan,
         change: &Change,
         get_kind: &LuaFunction,
     ) -> LuaResult<()> {
-        if change.digest.is_some() && self.layers.is_none() {
-            let layers = Layers { shown: lua.create_table()?, below: lua.create_table()?, names: lua.create_table()? };
-            self.state.raw_set("roster", &self.items)?;
-            self.state.raw_set("shown", &layers.shown)?;
-            self.state.raw_set("below", &layers.below)?;
-            self.state.raw_set("names", &layers.names)?;
-            self.state.raw_set("stored_version", self.metadata.raw_get::<LuaValue>("version")?)?;
-            self.layers = Some(layers);
-        }
         let mut jids = Jids { lua, host, buffer: Vec::new() };
         let contact = |number: u32| plan.contacts.get((number as usize).wrapping_sub(1));
+        let mut common = None;
+        if change.digest.is_some() && self.layers.is_none() {
+            self.state.raw_set("roster", &self.items)?;
+            self.state.raw_set("stored_version", self.metadata.raw_get::<LuaValue>("version")?)?;
+            self.layers = Some(Layers::begin(lua, &self.state)?);
+            let plain = change.edits.iter().filter(|edit| edit.names.is_empty() && edit.step.cover.is_plain());
+            if let Some(edit) = plain.max_by_key(|edit| edit.contacts.len())
+                && let Cover::Show { labels, .. } = &edit.step.cover
+            {
+                let contacts: Vec<_> = edit.contacts.iter().filter_map(|&number| contact(number)).collect();
+                let kind = kind_of(lua, get_kind, labels)?;
+                common = Base::find(lua, &mut jids, &kind, &contacts, owner)?.map(|base| (edit, base));
+            }
+        }
         for edit in &change.edits {
+            let base = common.as_ref().filter(|(common, _)| std::ptr::eq(*common, edit)).map(|(_, base)| base);
             let kind = match &edit.step.cover {
                 Cover::Show { labels, .. } => Some(kind_of(lua, get_kind, labels)?),
                 _ => None,
             };
             let names = edit.names.iter().map(Option::as_deref).chain(std::iter::repeat(None));
             for (contact, name) in edit.contacts.iter().filter_map(|&number| contact(number)).zip(names) {
-                self.take_step(lua, &jids.of(contact)?, &edit.step, kind.as_ref(), name)?;
+                self.take_step(lua, &jids.of(contact)?, &edit.step, (kind.as_ref(), base), name)?;
             }
+        }
+        if let (Some((_, base)), Some(layers)) = (common, &mut self.layers) {
+            layers.take_base(&self.state, &self.items, &jids.of(owner)?, base)?;
         }
         if let Some(pending) = &self.pending {
             for contact in change.answered.iter().filter_map(|&number| contact(number)) {
@@ -342,13 +343,14 @@ impl Roster {
         self.metadata.raw_set("version", version_value(lua, self.stored_version()?.shown(digest))?)
     }
 
-    /// Does what a step says for one contact. `kind`: that of the virtual item, if one is shown.
+    /// Does what a step says for one contact. `kind`: that of the virtual item, if one is shown, with the base that the
+    /// roster is about to have for such.
     fn take_step(
         &self,
         lua: &Lua,
         jid: &LuaString,
         step: &ItemStep,
-        kind: Option<&LuaTable>,
+        (kind, base): (Option<&LuaTable>, Option<&Base>),
         name: Option<&str>,
     ) -> LuaResult<()> {
         let covering = match &self.layers {
@@ -364,7 +366,7 @@ impl Roster {
         match (&step.cover, &self.layers, kind) {
             (Cover::Show { labels, groups, subscription, ask }, Some(layers), Some(kind)) => {
                 let lesser = Some(*subscription).filter(|&subscription| subscription != Subscription::Both);
-                let is_empty = name.is_none() && groups == labels && lesser.is_none() && !ask;
+                let is_empty = name.is_none() && step.cover.is_plain();
                 let item = lua.create_table_with_capacity(0, if is_empty { 0 } else { 2 })?;
                 set_some(&item, "name", name)?;
                 if groups != labels {
@@ -373,7 +375,7 @@ impl Roster {
                 set_some(&item, "subscription", lesser.map(Subscription::as_str))?;
                 set_some(&item, "ask", ask.then_some("subscribe"))?;
                 item.set_metatable(Some(kind.clone()))?;
-                layers.shown.raw_set(jid, &item)?;
+                layers.show(jid, &item, base)?;
                 if covering.is_some() || stored != LuaValue::Nil {
                     layers.below.raw_set(jid, stored)?;
                 }
@@ -385,9 +387,7 @@ impl Roster {
             (Cover::Keep, _, _) => covering.map_or(&self.items, |layers| &layers.below).raw_set(jid, stored)?,
             _ => {
                 if let Some(layers) = covering {
-                    for table in [&layers.shown, &layers.below, &layers.names] {
-                        table.raw_set(jid, LuaValue::Nil)?;
-                    }
+                    layers.lift(jid)?;
                 }
                 self.items.raw_set(jid, stored)?;
             }
@@ -417,27 +417,25 @@ impl Roster {
 
     /// Takes in what somebody has made of a virtual item: replaced it, changed it in place, or removed it.
     fn take_in(&self, lua: &Lua, layers: &Layers, jid: &LuaString) -> LuaResult<()> {
-        let Some(kind) = layers.shown.raw_get::<Option<LuaTable>>(jid)?.and_then(|item| item.metatable()) else {
-            return Ok(());
-        };
+        let Some(kind) = layers.kind(jid)? else { return Ok(()) };
         let item: LuaValue = self.items.raw_get(jid)?;
         let Fact { item, below, edit, .. } = self.fact(0, jid, item.as_table())?;
         let name = layers.names.raw_get::<Option<LuaString>>(jid)?.map(|name| name.to_string_lossy());
         let replaced = Replaced { labels: kind_labels(&kind)?, name, item, below, edit };
         let digest = self.digest()?;
         let TakenIn { step, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
-        self.take_step(lua, jid, &step, Some(&kind), name.as_deref())?;
+        self.take_step(lua, jid, &step, (Some(&kind), None), name.as_deref())?;
         self.state.raw_set("digest", digest)
     }
 
-    /// Whether a virtual item is as it was made.
-    fn is_untouched(&self, layers: &Layers, jid: &LuaString, item: &LuaTable) -> LuaResult<bool> {
-        let Some(kind) = item.metatable() else { return Ok(false) };
+    /// Whether a contact is still shown with the virtual item of this kind as it was made.
+    fn is_untouched(&self, layers: &Layers, jid: &LuaString, kind: &LuaTable) -> LuaResult<bool> {
+        let LuaValue::Table(item) = self.items.raw_get(jid)? else { return Ok(false) };
         let has_groups = item.raw_get::<LuaValue>("groups")? != LuaValue::Nil;
-        let labels = if has_groups { kind_labels(&kind)? } else { Labels::new() };
-        Ok(self.items.raw_get::<LuaValue>(jid)? == LuaValue::Table(item.clone())
+        let labels = if has_groups { kind_labels(kind)? } else { Labels::new() };
+        Ok(layers.has(jid, &item)?
             && item.raw_get::<LuaValue>("name")? == layers.names.raw_get::<LuaValue>(jid)?
-            && is_plain(item, &labels, Some(&kind))?)
+            && is_plain(&item, &labels, Some(kind))?)
     }
 
     /// Takes virtual items out: the roster is then as storage has it. Returns the contacts that were shown, with whether
@@ -445,9 +443,13 @@ impl Roster {
     pub(super) fn leave(&mut self, lua: &Lua) -> LuaResult<Vec<(LuaString, bool)>> {
         let Some(layers) = self.layers.take() else { return Ok(Vec::new()) };
         let mut shown = Vec::new();
-        for pair in layers.shown.pairs::<LuaString, LuaTable>() {
-            let (jid, item) = pair?;
-            let is_changed = convert::truth(&item.raw_get("subscription")?) || convert::truth(&item.raw_get("ask")?);
+        for jid in layers.all()? {
+            let is_changed = match self.items.raw_get(&jid)? {
+                LuaValue::Table(item) if layers.has(&jid, &item)? => {
+                    convert::truth(&item.raw_get("subscription")?) || convert::truth(&item.raw_get("ask")?)
+                }
+                _ => false,
+            };
             self.items.raw_set(&jid, layers.below.raw_get::<LuaValue>(&jid)?)?;
             shown.push((jid, is_changed));
         }
