@@ -151,8 +151,9 @@ impl Layers {
         base: Base,
     ) -> LuaResult<()> {
         let Base { kind, base, used } = base;
+        let others = base.raw_get::<i64>(1)? - used.get() - i64::from(base.contains_key(owner)?);
         self.shown.raw_set(owner, false)?;
-        if base.raw_get::<i64>(1)? != used.get() + 1 {
+        if others > 0 {
             base.for_each(|jid: LuaValue, _: LuaValue| {
                 let Some(jid) = jid.as_string() else { return Ok(()) };
                 let item: LuaValue = items.raw_get(jid)?;

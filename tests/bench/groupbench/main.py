@@ -9,8 +9,8 @@ import time
 import traceback
 
 from . import (
-	add, bulk, change, chats, ejabberd, growth, login, many, presence, processes, report, scale, settings, settled, sync,
-	virtual,
+	add, bulk, calls, change, chats, databases, ejabberd, growth, login, many, presence, processes, report, scale, settings,
+	settled, sync, virtual,
 )
 
 SCENES = (
@@ -26,6 +26,7 @@ SCENES = (
 	("Presence", presence.storm_rows, ("storm", "storm-stall")),
 	("Virtual contact lists", virtual.login_rows, ("virtual-login", "virtual-memory")),
 	("Virtual contact lists", virtual.storage_rows, ("storage",)),
+	("Calls into storage", calls.rows, ("calls",)),
 	("Nothing to do", settled.rows, ("settled", "bind")),
 	("Many groups", scale.rows, ("lookups", "memory", "start")),
 )
@@ -41,11 +42,12 @@ def options_from(arguments):
 	parser.add_argument("--only", action="append", default=[], choices=keys, metavar="ROW", help=", ".join(keys))
 	parser.add_argument("--runs", type=int, help="measurements a side and row (5)")
 	parser.add_argument("--prosody", default="13", help="0.12, 13 (default) or the path of a start script")
+	parser.add_argument("--storage", choices=databases.NAMES, default="internal", help="internal: files")
 	parser.add_argument("--quick", action="store_true", help="small sizes, 2 runs: does it work at all?")
 	given = parser.parse_args(arguments)
 	start_script, version = settings.find_prosody(given.prosody)
 	return settings.Settings(
-		prosody=start_script, prosody_version=version, runs=given.runs or (2 if given.quick else 5), quick=given.quick,
+		prosody=start_script, prosody_version=version, storage=given.storage, runs=given.runs or (2 if given.quick else 5), quick=given.quick,
 		only=set(given.only), module=settings.find_module(), peer=settings.find_peer(os.environ.get("PEER")),
 	)
 
@@ -96,7 +98,8 @@ def guarded(measure, keys, options, server, note):
 
 def hand_out(options, rows, seconds, why, busy, early):
 	about = (
-		f"Prosody {options.prosody_version}, file storage {'in memory' if settings.in_memory() else 'on disk'}, "
+		f"Prosody {options.prosody_version}, {databases.NAMES[options.storage]} "
+		f"{'in memory' if settings.in_memory() else 'on disk'}, "
 		+ (f"ejabberd not measured: {why}, " if why else f"ejabberd {settings.ejabberd_version()}, ")
 		+ f"{os.cpu_count()} cores ({platform.machine()}), clients over loopback TCP with quick acknowledgements, "
 		f"medians of {options.runs}, {seconds / 60:.1f} minutes in all"

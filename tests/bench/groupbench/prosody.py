@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from . import control, processes, settings, sockets, stores
+from . import control, databases, processes, settings, sockets
 from .settings import BENCH, HOST, MODULE, TOP
 
 CONFIG = """
@@ -20,7 +20,7 @@ c2s_direct_tls_ports = {{}}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
-storage = "internal"
+{storage}
 modules_enabled = {{ "roster", "saslauth", "ping" }}
 modules_disabled = {{ "s2s", "s2s_auth_certs", "tls" }}
 VirtualHost "{host}"
@@ -46,18 +46,22 @@ class Prosody:
 		self.modules, self.components = list(modules), components
 		self.load = plugins is not None
 		self.process = None
+		self.options = options
 
 	def fill(self, template):
+		databases.prepare(self.options, template)
 		shutil.rmtree(self.data)
 		shutil.copytree(template, self.data)
+		databases.take_over(self.options, self.data)
 
 	def start(self):
+		databases.prepare(self.options, self.data)
 		self.c2s, port = sockets.free_ports(2)
 		folders = [TOP / "spec" / "support" / "plugins", BENCH / "plugins"] + ([self.plugins] if self.plugins else [])
 		modules = ["spec_control", "bench_tools"] + self.modules + ([MODULE] if self.load else [])
 		config = self.folder / "prosody.cfg.lua"
 		config.write_text(CONFIG.format(
-			folder=self.folder, host=HOST, c2s=self.c2s, control=port,
+			folder=self.folder, storage=databases.config(self.options, self.data), host=HOST, c2s=self.c2s, control=port,
 			plugins=", ".join(f'"{folder}"' for folder in folders), modules=", ".join(f'"{name}"' for name in modules),
 			host_options="".join(f"\t{name} = {control.quote(value)}\n" for name, value in self.host_options.items()),
 			components=self.components,
@@ -113,11 +117,15 @@ class Prosody:
 		raise TimeoutError(f"{self.name} was still at work after {timeout} s")
 
 	def quiet_for(self, seconds):
-		return time.time() - stores.last_write(self.data) >= seconds
+		return self.tool("quiet") >= seconds
 
 	def unsettled(self):
 		"""Does our module's record name work that is still open?"""
-		return stores.open_work(self.data)
+		return self.tool("open_work")
+
+	def calls(self):
+		"""Returns the calls into storage since the last time, by "store read" and "store write"."""
+		return {what: int(times) for what, times in (self.tool("take_calls") or {}).items()}
 
 	def stop(self, sig=signal.SIGTERM):
 		if self.process:

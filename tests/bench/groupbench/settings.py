@@ -25,6 +25,7 @@ MODULE = "groups_internal"
 class Settings:
 	prosody: str
 	prosody_version: str
+	storage: str
 	runs: int
 	quick: bool
 	only: set = field(default_factory=set)

@@ -40,13 +40,12 @@ class Scene:
 		for user in (HUB, "p7"):
 			self.swarm.login(user)
 		self.server.settle(self.swarm.pump)
-		self.server.tool("watch_storage")
 
 	def times(self, tool, *arguments):
 		"""Returns medians in microseconds, one for each run, and the number of calls into storage."""
-		before = self.server.tool("count_storage_calls")
+		self.server.tool("take_calls")
 		values = [self.server.tool(tool, *arguments, timeout=LIMIT) for _ in range(self.options.runs)]
-		return values, int(self.server.tool("count_storage_calls") - before)
+		return values, sum(self.server.calls().values())
 
 	def bind(self, user):
 		full, calls = self.times("time_event", "resource-bind", user, ROUNDS)

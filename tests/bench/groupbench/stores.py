@@ -54,10 +54,6 @@ def item(user, labels):
 	return f'\t["{user}@{HOST}"] = {{\n\t\t["subscription"] = "both";\n\t\t["groups"] = {{ {groups}}};\n\t}};\n'
 
 
-def roster_files(data):
-	return pathlib.Path(data) / encode(HOST) / "roster"
-
-
 def contact_bytes(data):
 	"""Returns what contact lists take in storage: all stores but those of accounts and groups."""
 	root = pathlib.Path(data) / encode(HOST)
@@ -66,22 +62,3 @@ def contact_bytes(data):
 
 
 NO_CONTACTS = ("accounts", "groups", "group_info")
-
-
-def last_write(data):
-	"""Returns the time of the last write for the host, since the epoch: each write renames a file into a folder."""
-	root = pathlib.Path(data) / encode(HOST)
-	latest = root.stat().st_mtime_ns
-	for entry in root.iterdir():
-		if entry.is_dir():
-			latest = max(latest, entry.stat().st_mtime_ns)
-	return latest / 1e9
-
-
-OPEN_WORK = (b'"unsettled"', b'"everything"', b'"withdrawals"')
-
-
-def open_work(data):
-	"""Does a record under the host's own key name contact lists that are not settled yet?"""
-	root = pathlib.Path(data) / encode(HOST)
-	return any(word in path.read_bytes() for path in root.glob("*.dat") for word in OPEN_WORK)

@@ -11,32 +11,6 @@ SIZES = (40, PROMISED)
 LIMIT = 20.0
 
 
-class Watcher:
-	"""Watches the files until the contact lists of some users are complete."""
-
-	def __init__(self, data, users):
-		self.folder = stores.roster_files(data)
-		self.open = {user: None for user in users}
-		self.wanted = len(users) - 1
-
-	def complete(self):
-		if self.folder.exists():
-			for user in list(self.open):
-				self._look(user)
-		return not self.open
-
-	def _look(self, user):
-		path = self.folder / f"{user}.dat"
-		try:
-			stamp = path.stat().st_mtime_ns
-			if stamp != self.open[user]:
-				self.open[user] = stamp
-				if path.read_bytes().count(b'"both"') >= self.wanted:
-					del self.open[user]
-		except FileNotFoundError:
-			pass
-
-
 class Scene:
 	def __init__(self, options):
 		self.options = options
@@ -71,14 +45,18 @@ class Scene:
 			request = prosody.tool("time_sync", group)
 		server.tool("forget_rosters")
 		server.settle(marked=False)  # delayed additions stay open until the sync
-		return self._timed(server, "return " + request, Watcher(server.data, users))
-
-	def _timed(self, server, request, watcher):
+		server.calls()
 		before, start = server.cpu(), time.perf_counter()
-		server.control.send(request)
-		processes.wait_until(watcher.complete, "all contact lists to be in storage", LIMIT, 0.002)
+		call = server.lua("return " + request)
+		saved = 0
+
+		def all_are_saved():
+			nonlocal saved
+			saved += server.calls().get("roster write", 0)
+			return saved >= size
+
+		processes.wait_until(all_are_saved, "all contact lists to be in storage", LIMIT)
 		wall = time.perf_counter() - start
-		call = server.control.receive()[0]
 		server.settle()
 		return {"cpu": (server.cpu() - before) * 1000, "wall": wall * 1000, "call": call}
 

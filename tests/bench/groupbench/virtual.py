@@ -100,6 +100,8 @@ def login_rows(options, ejabberd, note):
 
 
 def storage_rows(options, _ejabberd, note):
+	if options.storage != "internal":
+		return note("what contact lists take in storage is measured with files")
 	size = 100 if options.quick else 1000
 	for mode, host_options in (("permanent", {}), ("virtual", VIRTUAL)):
 		if options.module:

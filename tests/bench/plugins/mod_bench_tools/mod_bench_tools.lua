@@ -4,11 +4,13 @@
 
 local rostermanager = require "core.rostermanager";
 local usermanager = require "core.usermanager";
-local datamanager = require "core.storagemanager".olddm;
+local storagemanager = require "core.storagemanager";
 local modulemanager = require "core.modulemanager";
 local monotonic = require "util.time".monotonic;
 local add_task = require "util.timer".add_task;
 local st = require "util.stanza";
+local envload = require "util.envload";
+local lfs = require "lfs";
 
 local host = module.host;
 local sessions = prosody.hosts[host].sessions;
@@ -357,22 +359,86 @@ function collect()
 	return collectgarbage("count");
 end
 
-local storage_calls;
+-- Storage ------------------------------------------------------------------------------------------------------------
 
--- Counts every call into file storage from now on, also on stores that are open already.
-function watch_storage()
-	storage_calls = 0;
-	for name, f in pairs(datamanager) do
-		if type(f) == "function" then
-			datamanager[name] = function (...)
-				storage_calls = storage_calls + 1;
-				return f(...);
+local READS = { get = true; get_all = true; find = true; users = true; dates = true; summary = true };
+
+-- Calls so far by "store read" and "store write", and when the last write was. What the bench itself reads is left out.
+local calls, last_write, is_ours = {}, 0, false;
+
+-- Counts calls into these kinds of stores from now on, also into stores that are open already.
+local function watch(typ)
+	local store = storagemanager.open(host, "bench_tools", typ);
+	-- File storage has no maps: what stands for them calls the other kind.
+	local methods = store and not store.keyval_store and getmetatable(store).__index;
+	for name, method in pairs(type(methods) == "table" and methods or {}) do
+		if type(method) == "function" then
+			methods[name] = function (self, ...)
+				if not is_ours then
+					local what = self.store..(READS[name] and " read" or " write");
+					calls[what] = (calls[what] or 0) + 1;
+					if not READS[name] then last_write = monotonic(); end
+				end
+				return method(self, ...);
 			end
 		end
 	end
-	return true;
 end
 
-function count_storage_calls()
-	return storage_calls;
+watch("keyval");
+watch("map");
+
+local function read(store, key)
+	is_ours = true;
+	local data = storagemanager.open(host, store):get(key);
+	is_ours = false;
+	return data;
+end
+
+-- Returns calls since the last time, by "store read" and "store write".
+function take_calls()
+	local taken = calls;
+	calls = {};
+	return next(taken) and taken;
+end
+
+-- Returns what `f` calls in this turn, as `take_calls`.
+function calls_of(f, ...)
+	take_calls();
+	assert(f(...));
+	return take_calls();
+end
+
+-- Returns seconds since the last write.
+function quiet()
+	return monotonic() - last_write;
+end
+
+-- Does the module's record name contact lists that are not settled yet?
+function open_work()
+	local marker = read("groups_internal") or {};
+	return marker.unsettled ~= nil or marker.everything ~= nil or marker.withdrawals ~= nil;
+end
+
+-- Stores what a folder holds in the layout of Prosody's file storage.
+function take_files(folder)
+	local function entries(path)
+		return coroutine.wrap(function ()
+			for name in lfs.dir(path) do
+				if name ~= "." and name ~= ".." then coroutine.yield(name); end
+			end
+		end);
+	end
+	local function decode(name)
+		return (name:gsub("%%(%x%x)", function (code) return string.char(tonumber(code, 16)); end));
+	end
+	for store_name in entries(folder) do
+		local path = folder.."/"..store_name;
+		local store = storagemanager.open(host, decode(store_name));
+		for file in lfs.attributes(path, "mode") == "directory" and entries(path) or function () end do
+			local data = assert(envload.envloadfile(path.."/"..file, {}))();
+			assert(store:set(decode(file:match("^(.*)%.dat$")), data));
+		end
+	end
+	return true;
 end
