@@ -127,4 +127,12 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "switch", { mode = "virtual" } }, { "add", "g", "dora" }, { "check" }, { "logout", "dora" },
 			{ "delete", "h" }, { "login", "dora", 2 } });
 	end);
+
+	it("take a group's label off a friend whose account is gone, and who had taken the user off", function ()
+		comes_out_well("keeping", {
+			{ "enrol", "bob" }, { "enrol", "dora" }, { "register", "erin" }, { "login", "bob", 1 },
+			{ "login", "dora", 1 }, { "create", "k", "Family" }, { "add", "k", "erin" }, { "add", "k", "bob" },
+			{ "befriend", "bob", "dora" }, { "add", "k", "dora" }, { "remove", "k", "bob" },
+			{ "take_off", "dora", "bob" }, { "check" }, { "unregister", "dora" } });
+	end);
 end);

@@ -5,7 +5,8 @@
 //! - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first;
 //! - *notes* on contacts that are exceptions from the rule below;
 //! - the *names* that contacts were given;
-//! - contacts that groups had brought and that the user has *removed*: they may still have the user in their lists.
+//! - contacts that groups had brought or labelled and that the user has *removed*: they may still have the user in their
+//!   lists.
 //!
 //! The rule: an item that bears a label that was given for a group was *brought*; any other is the user's *own*. So a
 //! large group costs one label, and not a mark on each contact.
@@ -196,7 +197,7 @@ impl Provenance {
         self.notes.keys().chain(&self.removed).map(String::as_str)
     }
 
-    /// Notes that the user removes a contact that groups had brought.
+    /// Notes that the user removes a contact that groups had brought or labelled.
     pub(crate) fn note_removed(&mut self, contact: &str) {
         self.removed.insert(contact.to_owned());
     }
