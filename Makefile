@@ -42,10 +42,10 @@ lint: ## formatting, clippy, luacheck
 	cargo clippy --all-targets --no-default-features -- -D warnings
 	luacheck -q lua spec tests
 
-bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder: target/bench/speed.md
-	@spec/support/provision prosody
+bench: build ## speed, beside the floor, ejabberd and, with PEER=DIR, another plugin folder: target/bench/speed.md; PROSODY=, STORAGE=internal|sqlite|postgres
+	@spec/support/provision prosody $(if $(filter postgres,$(STORAGE)),postgresql)
 	@tests/bench/provision
-	@PEER='$(PEER)' tests/bench/run
+	@PEER='$(PEER)' tests/bench/run $(addprefix --prosody ,$(PROSODY)) $(addprefix --storage ,$(STORAGE))
 
 install: $(MODULE)/groups_internal_native.so ## copy it to $(DESTDIR)$(PREFIX)/lib/prosody/modules
 	@spec/support/place '$(DESTDIR)$(PREFIX)/lib/prosody/modules/mod_groups_internal'

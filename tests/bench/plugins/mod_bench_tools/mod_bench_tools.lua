@@ -363,8 +363,14 @@ end
 
 local READS = { get = true; get_all = true; find = true; users = true; dates = true; summary = true };
 
--- Calls so far by "store read" and "store write", and when the last write was. What the bench itself reads is left out.
-local calls, last_write, is_ours = {}, 0, false;
+-- Calls so far by "store read" and "store write", and when the last write was. Left out is what the bench itself reads,
+-- and what a call is made of.
+local calls, last_write, is_counted = {}, 0, true;
+
+local function count_again(...)
+	is_counted = true;
+	return ...;
+end
 
 -- Counts calls into these kinds of stores from now on, also into stores that are open already.
 local function watch(typ)
@@ -374,12 +380,12 @@ local function watch(typ)
 	for name, method in pairs(type(methods) == "table" and methods or {}) do
 		if type(method) == "function" then
 			methods[name] = function (self, ...)
-				if not is_ours then
-					local what = self.store..(READS[name] and " read" or " write");
-					calls[what] = (calls[what] or 0) + 1;
-					if not READS[name] then last_write = monotonic(); end
-				end
-				return method(self, ...);
+				if not is_counted then return method(self, ...); end
+				local what = self.store..(READS[name] and " read" or " write");
+				calls[what] = (calls[what] or 0) + 1;
+				if not READS[name] then last_write = monotonic(); end
+				is_counted = false;
+				return count_again(method(self, ...));
 			end
 		end
 	end
@@ -389,10 +395,8 @@ watch("keyval");
 watch("map");
 
 local function read(store, key)
-	is_ours = true;
-	local data = storagemanager.open(host, store):get(key);
-	is_ours = false;
-	return data;
+	is_counted = false;
+	return count_again(storagemanager.open(host, store):get(key));
 end
 
 -- Returns calls since the last time, by "store read" and "store write".
