@@ -165,7 +165,7 @@ fn a_long_list_lets_others_have_a_turn_meanwhile() {
     let users: Vec<_> = users.iter().map(String::as_str).collect();
     let mut world = World::new(&users);
     world.create_with_chat("g", "G").unwrap();
-    world.host.tick = 5e-5;
+    world.host.tick = 2e-4;
     world.host.forget();
     let operation = world.engine.add_members(given("g"), Some(&list(&users)), true);
     world.run(operation).unwrap();

@@ -177,7 +177,7 @@ fn events_are_told_for_each_member_again_on_demand() {
     let mut world = chatting();
     assert_eq!(world.run(world.engine.emit_member_events(given("g"))), Ok(Answer::Done));
     assert_eq!(world.host.told(), ["+ann", "+bob"]);
-    assert_eq!(world.host.trace.len(), 2);
+    assert!(world.host.trace.iter().all(|effect| matches!(effect, Effect::FireSome(_))));
 }
 
 #[test]

@@ -7,6 +7,7 @@ local array = require "util.array";
 local jid_node = require "util.jid".node;
 local st = require "util.stanza";
 local add_task = require "util.timer".add_task;
+local monotonic = require "util.time".monotonic;
 
 local host = module.host;
 local collectgarbage = collectgarbage;
@@ -25,12 +26,15 @@ local effects = {};
 local collector = native.collector();
 
 -- Puts Lua's collector off, as src/engine/collector.rs says.
-local function put_off_collector(is_serving)
-	local action, seconds, period = collector:put_off(is_serving, collectgarbage("count"), collectgarbage("isrunning"));
+local function put_off_collector(is_serving, again)
+	local action, seconds, period = collector:put_off(is_serving, again or false, collectgarbage("count"),
+		collectgarbage("isrunning"), monotonic());
 	if action then collectgarbage(action); end
 	if not period then return; end
 	add_task(seconds, function ()
-		if collector:end_period(period) then collectgarbage("restart"); end
+		local over, more = collector:end_period(period, monotonic());
+		if over then collectgarbage(over); end
+		return more;
 	end);
 end
 effects.put_off_collector = put_off_collector;

@@ -13,7 +13,8 @@ local marker_store = assert(module:open_store("groups_internal"));
 
 local concat, find = table.concat, string.find;
 -- Locals, for they are called for each of a million members at a start.
-local next, pairs, type = next, pairs, type;
+local next, pairs, type, xpcall = next, pairs, type, xpcall;
+local traceback = debug.traceback;
 
 local effects = {};
 
@@ -59,8 +60,12 @@ end
 
 effects.new_id = new_id;
 
-function effects.fire(_, event, payload)
-	module:fire_event(event, payload);
+-- `events`: array of names and payloads in turns.
+function effects.fire(_, events)
+	for i = 1, #events, 2 do
+		local ok, err = xpcall(module.fire_event, traceback, module, events[i], events[i + 1]);
+		if not ok then module:log("error", "Error in a handler of %s: %s", events[i], err); end
+	end
 	return true;
 end
 

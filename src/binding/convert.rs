@@ -310,8 +310,18 @@ pub(super) fn chats(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(list)
 }
 
-/// An event's name and payload.
-pub(super) fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTable)> {
+/// The names and payloads of events, in turns.
+pub(super) fn events(lua: &Lua, events: &[Event], host: &str) -> LuaResult<LuaTable> {
+    let list = lua.create_table_with_capacity(2 * events.len(), 0)?;
+    for one in events {
+        let (event_name, payload) = event(lua, one, host)?;
+        list.raw_push(event_name)?;
+        list.raw_push(payload)?;
+    }
+    Ok(list)
+}
+
+fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTable)> {
     let payload = lua.create_table()?;
     let event_name = match event {
         Event::UserAdded { id, user, info: record } | Event::UserRemoved { id, user, info: record } => {

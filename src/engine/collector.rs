@@ -13,6 +13,9 @@ const IN_BACKGROUND: f64 = 0.02;
 /// with it, or an add's two.
 const WHILE_SERVING: f64 = 0.01;
 
+/// For how long it may be put off again and again: what is left by then, it collects almost in one go.
+const LONGEST: f64 = 0.04;
+
 /// What is known of Lua's collector.
 #[derive(Debug)]
 pub struct Collector {
@@ -21,6 +24,8 @@ pub struct Collector {
     /// The period for which it is put off.
     period: Option<Period>,
     periods: u64,
+    /// Much garbage was left: it is not put off again before that is collected.
+    is_behind: bool,
 }
 
 #[derive(Debug)]
@@ -28,8 +33,9 @@ struct Period {
     number: u64,
     /// The most memory that may be in use until it ends, in kilobytes.
     most: f64,
-    /// How long it was last said to be, in seconds.
-    seconds: f64,
+    /// When it ends, unless it is put off again, and when at the latest, in seconds.
+    until: f64,
+    at_the_latest: f64,
 }
 
 /// What to do about the collector.
@@ -37,44 +43,54 @@ struct Period {
 pub struct Pause {
     /// Whether it is to run from now on, if that changes.
     pub runs: Option<bool>,
-    /// In how many seconds to end which period.
+    /// In how many seconds to ask whether which period is over.
     pub ends: Option<(f64, u64)>,
 }
 
 impl Default for Collector {
     fn default() -> Self {
-        Collector { in_use: f64::INFINITY, period: None, periods: 0 }
+        Collector { in_use: f64::INFINITY, period: None, periods: 0, is_behind: false }
     }
 }
 
 impl Collector {
-    /// Puts the collector off, where clients are served or where nobody waits. `memory`: what is in use, in kilobytes.
-    pub fn put_off(&mut self, serving: bool, memory: f64, runs: bool) -> Pause {
-        let mut pause = Pause::default();
-        match &self.period {
-            Some(period) => pause.runs = (memory > period.most).then_some(true),
-            None => {
-                self.in_use = memory.min(self.in_use * 1.01);
-                if memory >= self.in_use * 1.5 + MOST_GARBAGE || !runs {
-                    return pause;
-                }
-                pause.runs = Some(false);
-                self.periods += 1;
-                let most = memory + MOST_GARBAGE;
-                self.period = Some(Period { number: self.periods, most, seconds: f64::INFINITY });
-            }
-        }
+    /// Puts the collector off, where clients are served or where nobody waits. `again`: also if it is put off already.
+    /// `memory`: what is in use, in kilobytes. `now`: in seconds.
+    pub fn put_off(&mut self, serving: bool, again: bool, memory: f64, runs: bool, now: f64) -> Pause {
         let seconds = if serving { WHILE_SERVING } else { IN_BACKGROUND };
-        if let Some(period) = self.period.as_mut().filter(|period| seconds < period.seconds) {
-            period.seconds = seconds;
-            pause.ends = Some((seconds, period.number));
+        if let Some(period) = &mut self.period {
+            if again {
+                period.until = (now + seconds).min(period.at_the_latest);
+            }
+            if memory <= period.most {
+                return Pause::default();
+            }
+            (self.period, self.is_behind) = (None, true);
+            return Pause { runs: Some(true), ends: None };
         }
-        pause
+        self.in_use = memory.min(self.in_use * 1.01);
+        let spare = if self.is_behind { 0.0 } else { MOST_GARBAGE };
+        if memory >= self.in_use * 1.5 + spare || !runs {
+            return Pause::default();
+        }
+        self.is_behind = false;
+        self.periods += 1;
+        let number = self.periods;
+        let (most, until, at_the_latest) = (memory + MOST_GARBAGE, now + seconds, now + LONGEST);
+        self.period = Some(Period { number, most, until, at_the_latest });
+        Pause { runs: Some(false), ends: Some((seconds, number)) }
     }
 
-    /// Ends a period, unless it is over. Returns whether the collector is to run again.
-    pub fn end(&mut self, number: u64) -> bool {
-        self.period.take_if(|period| period.number == number).is_some()
+    /// Ends a period whose time is over: the collector is to run again. Otherwise in how many seconds to ask again;
+    /// nothing for a period that has ended already.
+    pub fn end(&mut self, number: u64, now: f64) -> Pause {
+        match self.period.take_if(|period| period.number == number && period.until <= now) {
+            Some(_) => Pause { runs: Some(true), ends: None },
+            None => {
+                let period = self.period.as_ref().filter(|period| period.number == number);
+                Pause { runs: None, ends: period.map(|period| (period.until - now, number)) }
+            }
+        }
     }
 }
 
@@ -83,39 +99,46 @@ mod tests {
     use super::*;
 
     const STOP: Option<bool> = Some(false);
-    const GO_ON: Option<bool> = Some(true);
+    const GO_ON: Pause = Pause { runs: Some(true), ends: None };
 
     #[test]
     fn the_collector_stops_once_and_goes_on_when_the_period_ends() {
         let mut collector = Collector::default();
-        let pause = collector.put_off(false, 1000.0, true);
+        let pause = collector.put_off(false, false, 1000.0, true, 7.0);
         assert_eq!(pause, Pause { runs: STOP, ends: Some((IN_BACKGROUND, 1)) });
-        assert_eq!(collector.put_off(false, 1100.0, false), Pause::default());
-        assert!(collector.end(1) && !collector.end(1));
-        assert_eq!(collector.put_off(false, 1000.0, true).ends, Some((IN_BACKGROUND, 2)));
-        assert!(!collector.end(1), "that one is over");
+        assert_eq!(collector.put_off(false, false, 1100.0, false, 7.0), Pause::default());
+        assert_eq!(collector.end(1, 7.0 + IN_BACKGROUND), GO_ON);
+        assert_eq!(collector.end(1, 8.0), Pause::default());
+        assert_eq!(collector.put_off(false, false, 1000.0, true, 8.0).ends, Some((IN_BACKGROUND, 2)));
+        assert_eq!(collector.end(1, 9.0), Pause::default(), "that one is over");
     }
 
     #[test]
-    fn clients_that_are_served_shorten_a_period() {
+    fn a_period_lasts_as_long_as_the_collector_is_put_off_again() {
         let mut collector = Collector::default();
-        collector.put_off(false, 1000.0, true);
-        assert_eq!(collector.put_off(true, 1000.0, false), Pause { runs: None, ends: Some((WHILE_SERVING, 1)) });
-        assert_eq!(collector.put_off(false, 1000.0, false), Pause::default());
+        collector.put_off(true, true, 1000.0, true, 7.0);
+        assert_eq!(collector.put_off(true, true, 1100.0, false, 7.006), Pause::default());
+        assert_eq!(collector.put_off(true, false, 1100.0, false, 7.009), Pause::default());
+        let pause = collector.end(1, 7.01);
+        assert!(pause.runs.is_none() && pause.ends.is_some_and(|(seconds, _)| (seconds - 0.006).abs() < 1e-6));
+        assert_eq!(collector.end(1, 7.016 + 1e-6), GO_ON);
+        collector.put_off(true, true, 1000.0, true, 8.0);
+        assert_eq!(collector.put_off(true, true, 1000.0, false, 8.0 + LONGEST - 0.001), Pause::default());
+        assert_eq!(collector.end(2, 8.0 + LONGEST), GO_ON, "but not for ever");
     }
 
     #[test]
-    fn the_collector_goes_on_when_much_garbage_is_left() {
+    fn the_collector_goes_on_when_much_garbage_is_left_and_is_put_off_again_once_that_is_collected() {
         let mut collector = Collector::default();
-        collector.put_off(true, 1000.0, true);
-        assert_eq!(collector.put_off(true, 1000.0 + MOST_GARBAGE + 1.0, false).runs, GO_ON);
-        assert!(collector.end(1));
-        assert_eq!(collector.put_off(true, 2000.0 + MOST_GARBAGE, true), Pause::default(), "it is to work now");
-        assert_eq!(collector.put_off(true, 1200.0, true).runs, STOP);
+        collector.put_off(true, true, 1000.0, true, 7.0);
+        assert_eq!(collector.put_off(true, true, 1000.0 + MOST_GARBAGE + 1.0, false, 7.0), GO_ON);
+        assert_eq!(collector.end(1, 8.0), Pause::default());
+        assert_eq!(collector.put_off(true, true, 1600.0, true, 8.0), Pause::default(), "it is to work now");
+        assert_eq!(collector.put_off(true, true, 1400.0, true, 8.0).runs, STOP);
     }
 
     #[test]
     fn a_collector_that_somebody_else_has_stopped_is_left_alone() {
-        assert_eq!(Collector::default().put_off(true, 1000.0, false), Pause::default());
+        assert_eq!(Collector::default().put_off(true, true, 1000.0, false, 7.0), Pause::default());
     }
 }

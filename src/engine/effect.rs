@@ -71,6 +71,8 @@ pub enum Effect {
 
     /// Tell other modules. `Done`.
     Fire(Event),
+    /// The same of several events. `Done`.
+    FireSome(Vec<Event>),
 
     /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
     FindAccounts(Vec<Name>),

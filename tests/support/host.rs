@@ -159,6 +159,10 @@ impl Host {
                 self.events.push(event.clone());
                 Reply::Done
             }
+            Effect::FireSome(events) => {
+                self.events.extend(events.iter().cloned());
+                Reply::Done
+            }
             Effect::Wake | Effect::Invite(..) | Effect::SendPresence(..) | Effect::SendUnavailable(..) => Reply::Done,
             _ => self
                 .perform_store(effect)

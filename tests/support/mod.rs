@@ -304,7 +304,8 @@ pub fn sets(effect: &Effect) -> Vec<String> {
 /// An effect that changes what other calls, or the next start, will see.
 pub fn is_store(effect: &Effect) -> bool {
     use Effect::{
-        ConfigureRoom, CreateRoom, DestroyRoom, Fire, SaveRoster, StoreInfo, StoreMarker, StoreMember, StoreMembers,
+        ConfigureRoom, CreateRoom, DestroyRoom, Fire, FireSome, SaveRoster, StoreInfo, StoreMarker, StoreMember,
+        StoreMembers,
     };
     matches!(
         effect,
@@ -317,5 +318,6 @@ pub fn is_store(effect: &Effect) -> bool {
             | ConfigureRoom(..)
             | SaveRoster(..)
             | Fire(_)
+            | FireSome(_)
     )
 }

@@ -6,12 +6,12 @@ use std::collections::HashSet;
 
 use rustc_hash::FxHashSet;
 
-use crate::engine::effect::{Effect, Event, Level};
+use crate::engine::effect::{Effect, Level};
 use crate::engine::groups::members::given_id;
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Error, Given, GroupKey, Info, Name, Operation, Value};
+use crate::engine::{Answer, Engine, Error, Given, GroupKey, Name, Operation, Value};
 
 /// How many accounts are asked for before others have a turn of the event loop.
 const ACCOUNTS_AT_ONCE: usize = 8;
@@ -274,6 +274,7 @@ impl Call {
                 }
                 self.breathe().await;
             }
+            self.state().room_saves.note_put_out(id, &left_names);
         }
         self.fire_for_each(id, &info, let_in_names, true).await;
         self.fire_for_each(id, &info, left_names, false).await;
@@ -292,15 +293,6 @@ impl Call {
         let slice = if self.put_save_off(id, room) { AFFILIATIONS_AT_ONCE } else { users.len() };
         for users in users.chunks(slice.max(1)) {
             self.align_affiliations(id, room, users.to_vec()).await;
-            self.breathe().await;
-        }
-    }
-
-    async fn fire_for_each(&self, id: &Name, info: &Info, users: Vec<Name>, added: bool) {
-        for user in users {
-            let (id, info) = (id.clone(), info.clone());
-            let event = if added { Event::UserAdded { id, user, info } } else { Event::UserRemoved { id, user, info } };
-            self.fire(event).await;
             self.breathe().await;
         }
     }

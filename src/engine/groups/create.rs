@@ -99,10 +99,7 @@ impl Call {
         let deleted = self.delete(&id).await;
         self.end(turn).await;
         let (mut info, members) = deleted?;
-        for (user, _) in members {
-            let event = Event::UserRemoved { id: id.clone(), user, info: info.clone() };
-            self.fire(event).await;
-        }
+        self.fire_for_each(&id, &info, members.into_iter().map(|(user, _)| user).collect(), false).await;
         for jid in info.rooms() {
             info = info.without_rooms(|other| *other == *jid);
             self.close_room(&id, jid, info.clone()).await;

@@ -64,13 +64,14 @@ impl Engine {
             let id = given_id(id)?;
             let (key, info) = call.find_given(&id)?;
             let members = call.state().directory.record(key);
-            for (user, _) in members {
-                call.fire(Event::UserAdded { id: id.clone(), user, info: info.clone() }).await;
-            }
+            call.fire_for_each(&id, &info, members.into_iter().map(|(user, _)| user).collect(), true).await;
             Ok(Answer::Done)
         })
     }
 }
+
+/// How many events are fired before others have a turn of the event loop: what their handlers do may take long.
+const EVENTS_AT_ONCE: usize = 4;
 
 /// The outcome of [`Call::store_joining`].
 struct Joining {
@@ -84,6 +85,18 @@ pub(crate) fn given_id(id: Option<Name>) -> Result<Name, Error> {
 }
 
 impl Call {
+    /// Tells other modules that each of these users is a member now, or is none any more.
+    pub(crate) async fn fire_for_each(&self, id: &Name, info: &Info, users: Vec<Name>, added: bool) {
+        for users in users.chunks(EVENTS_AT_ONCE) {
+            let event = |user: &Name| {
+                let (id, user, info) = (id.clone(), user.clone(), info.clone());
+                if added { Event::UserAdded { id, user, info } } else { Event::UserRemoved { id, user, info } }
+            };
+            self.done(Effect::FireSome(users.iter().map(event).collect())).await.ok();
+            self.breathe().await;
+        }
+    }
+
     /// The group of an id that a caller gave. What cannot be an id is a bad request, unless storage has it all the
     /// same.
     pub(crate) fn find_given(&self, id: &Name) -> Result<(GroupKey, Info), Error> {

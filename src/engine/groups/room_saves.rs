@@ -37,6 +37,8 @@ struct Open {
     rooms: BTreeMap<Box<[u8]>, Stage>,
     /// Users who have left, and who may still have their affiliations in storage.
     leavers: BTreeSet<Name>,
+    /// Those of them who may still have them in memory.
+    unsure: BTreeSet<Name>,
     /// How long it rested after it failed last, in seconds.
     pause: Option<f64>,
     retry_at: f64,
@@ -50,7 +52,8 @@ impl RoomSaves {
     /// Takes up what the marker of the last start says.
     pub(crate) fn take_up(&mut self, id: &Name, rooms: Vec<Box<[u8]>>, leavers: &BTreeSet<Name>) {
         let rooms = rooms.into_iter().map(|jid| (jid, Stage::Unknown)).collect();
-        self.0.insert(id.clone(), Open { rooms, leavers: leavers.clone(), ..Open::default() });
+        let leavers = leavers.clone();
+        self.0.insert(id.clone(), Open { rooms, unsure: leavers.clone(), leavers, ..Open::default() });
     }
 
     /// Notes which rooms a group has that could not be read when its work was taken up.
@@ -67,8 +70,18 @@ impl RoomSaves {
         }
         let open = self.0.entry(id.clone()).or_default();
         open.leavers.extend(leavers.iter().cloned());
+        open.unsure.extend(leavers.iter().cloned());
         rooms.into_iter().for_each(|jid| open.note_change(jid));
         true
+    }
+
+    /// Notes that users have lost their affiliations in all of a group's rooms.
+    pub(crate) fn note_put_out(&mut self, id: &Name, leavers: &[Name]) {
+        if let Some(open) = self.0.get_mut(id) {
+            for name in leavers {
+                open.unsure.remove(name);
+            }
+        }
     }
 
     /// For the marker: the groups, and who has left them.
@@ -94,10 +107,10 @@ impl RoomSaves {
             .map(|(id, jid)| (id.clone(), jid.clone()))
     }
 
-    /// Whether nobody knows what a room has, and who has left its group.
+    /// Whether nobody knows what a room has, and who may have to be put out of it.
     fn look_up(&self, id: &Name, jid: &[u8]) -> (bool, Vec<Name>) {
         let Some(open) = self.0.get(id) else { return Default::default() };
-        (open.rooms.get(jid) == Some(&Stage::Unknown), open.leavers.iter().cloned().collect())
+        (open.rooms.get(jid) == Some(&Stage::Unknown), open.unsure.iter().cloned().collect())
     }
 
     /// Notes that a room is being saved as it is now.

@@ -27,29 +27,25 @@ def rows(options, _ejabberd, note):
 
 
 def measured(options, size):
-	"""Returns samples of processor time and of stalls, each by what was done and by side. Each round has its own users:
-	where an invitation is stored already, the next one cannot be seen to be. The first round does not count."""
+	"""Returns samples of processor time and of stalls, each by what was done and by side. The sides take turns. Each round
+	has its own users: where an invitation is stored already, the next one cannot be seen to be. The first round does not
+	count."""
 	rounds = [[f"bulk{number}x{i}" for i in range(size)] for number in range(2 * (options.runs + 1))]
 	template = settings.fresh_folder("template")
 	stores.Stores(template).accounts(sum(rounds, [PINGING]))
-	sides = [("floor", Floor, None)]
-	if options.module:
-		sides.insert(0, ("ours", Ours, options.module))
 	samples = {work: {} for work, _ in CHANGES}, {work: {} for work, _ in CHANGES}
-	for name, side, plugins in sides:
-		server = chats.new_server(options, name, plugins)
-		server.fill(template)
-		server.start()
-		client = pinger.Pinger(server.c2s, PINGING)
-		try:
-			for number, users in enumerate(rounds):
+	with chats.servers(options, template, Ours, Floor) as sides:
+		clients = {name: pinger.Pinger(server.c2s, PINGING) for name, _, server in sides}
+		for number, users in enumerate(rounds):
+			for name, side, server in sides:
 				scene = side(server, f"{GROUP}{number}")
-				by_work, values = (samples[1], scene.stalls(users, client)) if number % 2 else (samples[0], scene.costs(users))
+				by_work, values = (
+					(samples[1], scene.stalls(users, clients[name])) if number % 2 else (samples[0], scene.costs(users))
+				)
 				for work, value in values if number > 1 else ():
 					by_work[work].setdefault(name, []).append(value)
-		finally:
+		for client in clients.values():
 			client.close()
-			server.kill()
 	return samples
 
 

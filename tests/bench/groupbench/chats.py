@@ -1,6 +1,7 @@
 """Rows: groups with chats. Costs are the server's processor time until the rooms are in storage: a room is saved after
 the call that changes it. Contact lists are virtual and nobody is online, so that nothing else is at work."""
 
+import contextlib
 import statistics
 
 from . import control, prosody, settings, stores
@@ -34,26 +35,35 @@ def rows(options, _ejabberd, note):
 
 
 def measured(options, size, chats):
-	"""Returns samples by what was done, and by side. The first round does not count."""
+	"""Returns samples by what was done, and by side. The sides take turns. The first round does not count."""
 	users = [f"chat{i}" for i in range(size)]
 	template = settings.fresh_folder("template")
 	stores.Stores(template).accounts([*users, ONE])
-	sides = [("floor", Floor, None)]
-	if options.module:
-		sides.insert(0, ("ours", Ours, options.module))
 	samples = {}
-	for name, side, plugins in sides:
-		server = new_server(options, name, plugins)
-		server.fill(template)
-		server.start()
-		try:
-			for number in range(options.runs + 1):
+	with servers(options, template, Ours, Floor) as sides:
+		for number in range(options.runs + 1):
+			for name, side, server in sides:
 				for work, cost in side(server, f"{GROUP}{number}", chats).round(users):
 					if number > 0:
 						samples.setdefault(work, {}).setdefault(name, []).append(cost)
-		finally:
-			server.kill()
 	return samples
+
+
+@contextlib.contextmanager
+def servers(options, template, ours, floor):
+	"""Runs a server for each side, from the same files. Yields names, sides and servers: the sides take turns, for a
+	machine that others use is not equally fast all the time."""
+	started = []
+	try:
+		for name, side, plugins in (("ours", ours, options.module), ("floor", floor, None)):
+			if plugins or name == "floor":
+				server = new_server(options, name, plugins)
+				server.fill(template)
+				started.append((name, side, server.start()))
+		yield started
+	finally:
+		for _, _, server in started:
+			server.kill()
 
 
 def new_server(options, name, plugins):
