@@ -135,4 +135,12 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "befriend", "bob", "dora" }, { "add", "k", "dora" }, { "remove", "k", "bob" },
 			{ "take_off", "dora", "bob" }, { "check" }, { "unregister", "dora" } });
 	end);
+
+	it("show a client what is there when contacts are stored again, and a friend was cancelled and made anew", function ()
+		comes_out_well("both", {
+			{ "enrol", "bob" }, { "register", "carl" }, { "create", "h", "Work" }, { "add", "h", "carl" },
+			{ "login", "bob", 1 }, { "login", "carl", 1 }, { "add", "h", "bob" }, { "cancel", "carl", "bob" },
+			{ "remove", "h", "carl" }, { "befriend", "carl", "bob" }, { "add", "h", "carl" },
+			{ "switch", { mode = "permanent" } } });
+	end);
 end);

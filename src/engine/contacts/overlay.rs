@@ -89,6 +89,9 @@ pub(super) fn spare(judge: &mut Judge, common: &Common, fact: &Fact, contact: &s
         return Outcome { stored, shown, cover: Cover::Keep, edit };
     };
     let (below, edit) = clear(judge, common, item, fact.edit.as_ref(), contact);
+    if below.as_ref() == Some(item) {
+        return Outcome::plain(below, fact); // one of the user's own
+    }
     let look = look(&common.labels, below.as_ref(), edit.as_ref(), item.name.as_deref());
     let shown = Item { subscription: item.subscription, ask: item.ask, ..look };
     Outcome { stored: below, cover: show(&common.labels, &shown), shown: Some(shown), edit }

@@ -656,6 +656,8 @@ fn a_contact_that_the_user_has_changed_for_the_session_loses_no_more_than_the_la
     let outcome = virtual_now.clone().with(item(From, &["H", "Mine", "K"])).decide();
     assert_eq!((outcome.stored, outcome.shown), (None, Some(item(From, &["G", "K", "Mine"]))), "it becomes virtual");
     assert_eq!(outcome.edit, Some(OwnEdit { name: None, groups: labels(&["K", "Mine"]) }));
+    let outcome = virtual_now.clone().with(item(Both, &["Mine"])).decide();
+    assert!(outcome.decision.change.edits.is_empty(), "one of the user's own does not");
     let covered = Case { covered: true, below: Some(item(To, &["H"])), ..virtual_now }.with(item(From, &["G"]));
     assert!(covered.decide().decision.change.edits.is_empty(), "what is below a virtual contact is the user's");
     assert_eq!(spared.decide().stored, None, "what is off the list stays off");

@@ -201,7 +201,8 @@ function model:part(owner, contact, was)
 		else
 			clear(pair);
 		end
-	elseif pair.off or pair.loose or pair.coming or not sure or self:has_fading_label(pair, was) then
+	elseif pair.off or pair.loose or pair.coming or not sure or self:has_fading_label(pair, was)
+		or pair.fading and pair.loose_labels then
 		pair.vague, pair.kept_once = true, true;
 		for _, group in pairs(was) do
 			for name in pairs(group.names) do pair.kept[name] = pair.kept[name] or "may"; end
