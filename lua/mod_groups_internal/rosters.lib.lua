@@ -32,8 +32,9 @@ local function put_off_collector(is_serving, again)
 	if action then collectgarbage(action); end
 	if not period then return; end
 	add_task(seconds, function ()
-		local over, more = collector:end_period(period, monotonic());
+		local over, more, _, rest = collector:end_period(period, collectgarbage("count"), monotonic());
 		if over then collectgarbage(over); end
+		if rest then collectgarbage("step", -rest); end -- a debt of that size, below zero
 		return more;
 	end);
 end
