@@ -46,6 +46,7 @@ function model:delete_account(user)
 			pair.maybe_gone = pair.maybe_gone or pair.born == "may" or nil;
 		elseif self.rules.mode ~= "virtual" and marked and (brought[owner] or pair.sub) or pair.sub and marked then
 			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
+			pair.released, pair.lapsed = self:is_online(owner), not self:is_online(owner) or nil;
 		else
 			clear(pair);
 		end

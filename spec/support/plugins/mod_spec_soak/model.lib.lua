@@ -323,8 +323,9 @@ function model:rename(id, name)
 	for _, owner in ipairs(self.order) do
 		for _, contact in ipairs(self.order) do
 			-- A list that is not saved yet may have it that a group of this name lets go of the contact.
-			local is_fading = self:pair(owner, contact).fading;
-			if is_fading or group.members[owner] and group.members[contact] then self:loosen_labels(id, owner, contact); end
+			local fading = self:pair(owner, contact).fading;
+			if fading then fading[name] = true; end
+			if fading or group.members[owner] and group.members[contact] then self:loosen_labels(id, owner, contact); end
 		end
 	end
 	return true;
