@@ -77,6 +77,22 @@ fn a_list_of_leavers_takes_one_write_too() {
 }
 
 #[test]
+fn leavers_who_cannot_be_put_out_of_a_chat_at_once_are_put_out_when_it_is_saved() {
+    let mut world = World::new(&FIVE);
+    world.create_with_chat("g", "G").unwrap();
+    world.add_all(&FIVE).unwrap();
+    world.settle();
+    let affiliated = |world: &World| world.host.rooms.values().map(|room| room.members.len()).sum::<usize>();
+    world.host.down.insert("chats");
+    assert_eq!(world.remove_all(&["bob", "dora"]), Ok(Answer::Done));
+    world.host.down.clear();
+    assert_eq!(affiliated(&world), 5);
+    world.settle();
+    assert_eq!(affiliated(&world), 3);
+    world.check_agreement();
+}
+
+#[test]
 fn members_are_set_by_difference_and_nothing_happens_to_those_who_stay() {
     let mut world = World::with_group(&["ann", "bob", "carl"]);
     world.host.accounts.insert(n("dora"));

@@ -267,14 +267,17 @@ impl Call {
         if !let_in.is_empty() || !left.is_empty() {
             let concerned = [&let_in_names[..], &left_names].concat();
             let _turn = self.try_turn(Place::Rooms(id.clone()));
+            let mut all_set = true;
             for room in info.rooms() {
-                self.align_in_slices(id, &room, &concerned).await;
+                all_set &= self.align_in_slices(id, &room, &concerned).await;
                 if !info.chats_apart && !let_in.is_empty() {
                     self.state().outbox.invites.add((id.clone(), room), let_in.iter().copied());
                 }
                 self.breathe().await;
             }
-            self.state().room_saves.note_put_out(id, &left_names);
+            if all_set {
+                self.state().room_saves.note_put_out(id, &left_names);
+            }
         }
         self.fire_for_each(id, &info, let_in_names, true).await;
         self.fire_for_each(id, &info, left_names, false).await;
@@ -288,13 +291,16 @@ impl Call {
         Ok(())
     }
 
-    /// Sets affiliations in several turns of the event loop, where the room need not be saved in each.
-    async fn align_in_slices(&self, id: &Name, room: &[u8], users: &[Name]) {
+    /// Sets affiliations in several turns of the event loop, where the room need not be saved in each. False if some could
+    /// not be set.
+    async fn align_in_slices(&self, id: &Name, room: &[u8], users: &[Name]) -> bool {
+        let mut all_set = true;
         let slice = if self.put_save_off(id, room) { AFFILIATIONS_AT_ONCE } else { users.len() };
         for users in users.chunks(slice.max(1)) {
-            self.align_affiliations(id, room, users.to_vec()).await;
+            all_set &= self.align_affiliations(id, room, users.to_vec()).await;
             self.breathe().await;
         }
+        all_set
     }
 
     /// Queues the rosters in memory that new members concern, and looks again for the accounts of those added again.

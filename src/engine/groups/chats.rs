@@ -167,22 +167,25 @@ impl Call {
         self.align_affiliations(id, room, vec![user.clone()]).await;
     }
 
-    /// The same for several users.
-    pub(crate) async fn align_affiliations(&self, id: &Name, room: &[u8], mut users: Vec<Name>) {
+    /// The same for several users. False if some affiliations could not be set.
+    pub(crate) async fn align_affiliations(&self, id: &Name, room: &[u8], mut users: Vec<Name>) -> bool {
+        let mut all_set = true;
         for _ in 0..ALIGN_TRIES {
             if users.is_empty() {
-                return;
+                break;
             }
             let (members, others): (Vec<_>, Vec<_>) = {
                 let state = self.state();
                 users.into_iter().partition(|user| state.is_member(id, user))
             };
-            self.shift_users(id, room, if self.lets_members_in(id) { &members } else { &[] }, &others).await;
+            let let_in = if self.lets_members_in(id) { &members[..] } else { &[] };
+            all_set &= self.shift_users(id, room, let_in, &others).await;
             let state = self.state();
             let left = members.into_iter().filter(|user| !state.is_member(id, user));
             let joined = others.into_iter().filter(|user| state.is_member(id, user));
             users = left.chain(joined).collect();
         }
+        all_set
     }
 
     /// Whether the members of a group are put into its chats.
@@ -190,10 +193,11 @@ impl Call {
         self.find(id).is_ok_and(|(_, info)| !info.chats_apart)
     }
 
-    /// Lets members into a room, and puts others out. A refusal is logged; the next sync tries again.
-    async fn shift_users(&self, id: &Name, room: &[u8], members: &[Name], others: &[Name]) {
+    /// Lets members into a room, and puts others out. A refusal is logged; the next sync tries again. False if there was
+    /// one.
+    async fn shift_users(&self, id: &Name, room: &[u8], members: &[Name], others: &[Name]) -> bool {
         if members.is_empty() && others.is_empty() {
-            return;
+            return true;
         }
         let jids = self.state().jids(members.iter().chain(others));
         let set = match self.read_affiliations(room, jids, false).await {
@@ -202,17 +206,18 @@ impl Call {
                 self.set_affiliations(id, room, [let_in(members), put_out(others)].concat()).await
             }
             // Nobody has to leave a room that is gone.
-            Err(Reply::Absent) if members.is_empty() => return,
+            Err(Reply::Absent) if members.is_empty() => return true,
             Err(other) => Err(other.reason().to_owned()),
         };
         let room_name = String::from_utf8_lossy(room);
         let text = match set {
-            Ok(refused) if refused.is_empty() => return,
+            Ok(refused) if refused.is_empty() => return true,
             Ok(refused) => format!("could not be set, its rules forbid it: {}", list(&refused)),
             Err(reason) => format!("could not be set: {reason}"),
         };
         self.state().aligned.remove(room);
         self.log(Level::Warn, format!("Affiliations to room {room_name} of group {id} {text}")).await;
+        false
     }
 
     pub(crate) async fn invite(&self, id: &Name, room: &[u8], users: Vec<Name>) {

@@ -250,7 +250,7 @@ impl Call {
         self.state().work.news = true;
     }
 
-    /// Who has left is put out, should the operation have died that was about to do it.
+    /// Who has left is put out, should the operation that was about to do it have died or failed.
     async fn align_and_save(&self, id: &Name, jid: &[u8], unknown: bool, leavers: Vec<Name>) -> Result<(), String> {
         if self.find_rooms(&[jid.into()]).await? != [true] {
             self.state().room_saves.begin(id, jid);
