@@ -115,9 +115,7 @@ fn a_record_that_cannot_be_written_fails_the_operation_and_nothing_is_changed() 
     assert_eq!(world.add("g", "carl"), Err(Error::Internal));
     assert_eq!(world.add_delayed("g", "carl"), Err(Error::Internal));
     assert_eq!(world.rename("g", "Better"), Err(Error::Internal));
-    let stored = |e: &Effect| {
-        matches!(e, Effect::StoreInfo(..) | Effect::StoreMembers(..) | Effect::Fire(_) | Effect::FireSome(_))
-    };
+    let stored = |e: &Effect| matches!(e, Effect::StoreInfo(..) | Effect::StoreMembers(..) | Effect::Fire(_));
     assert_eq!(world.host.count(stored), 0);
     assert_eq!(world.members("g"), ["ann", "bob"]);
     assert_eq!(world.host.complaints().len(), 3);

@@ -98,7 +98,7 @@ fn it_is_noted_then_stored_then_told_then_taken_back() {
     let order = [
         first(|e| matches!(e, Effect::StoreMarker(marker) if marker.partings[&n("g")].contains(&n("bob")))),
         first(|e| matches!(e, Effect::StoreMembers(..))),
-        first(|e| matches!(e, Effect::Fire(_) | Effect::FireSome(_))),
+        first(|e| matches!(e, Effect::Fire(_))),
         first(|e| matches!(e, Effect::Compare(..))),
     ];
     assert!(order.is_sorted(), "{order:?}");

@@ -75,11 +75,7 @@ fn a_change_takes_one_write_of_the_group_and_no_other() {
     world.remove("g", "bob").unwrap();
     world.rename("g", "H").unwrap();
     world.settle();
-    let stores = world
-        .host
-        .trace
-        .iter()
-        .filter(|effect| is_store(effect) && !matches!(effect, Effect::Fire(_) | Effect::FireSome(_)));
+    let stores = world.host.trace.iter().filter(|effect| is_store(effect) && !matches!(effect, Effect::Fire(_)));
     assert_eq!(stores.count(), 3, "{:?}", world.host.trace);
     assert_eq!(world.host.count(|effect| matches!(effect, Effect::LoadRoster(_))), 0, "nobody's list is read");
     world.check_devices();

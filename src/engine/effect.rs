@@ -69,10 +69,8 @@ pub enum Effect {
     /// Invite users to a room: its JID, what its group is called, and the users. `Done`.
     Invite(Box<[u8]>, String, Vec<Name>),
 
-    /// Tell other modules. `Done`.
-    Fire(Event),
-    /// The same of several events. `Done`.
-    FireSome(Vec<Event>),
+    /// Tell other modules of one event after the other. `Done`.
+    Fire(Vec<Event>),
 
     /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
     FindAccounts(Vec<Name>),

@@ -157,7 +157,7 @@ impl Call {
 
     /// Fires an event. The shim logs a handler that throws; the operation goes on.
     pub(crate) async fn fire(&self, event: Event) {
-        self.done(Effect::Fire(event)).await.ok();
+        self.done(Effect::Fire(vec![event])).await.ok();
     }
 
     /// Writes a line to Prosody's log.

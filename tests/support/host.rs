@@ -155,11 +155,7 @@ impl Host {
                 self.next_id += 1;
                 Reply::Text(format!("id{}", self.next_id).into_bytes().into())
             }
-            Effect::Fire(event) => {
-                self.events.push(event.clone());
-                Reply::Done
-            }
-            Effect::FireSome(events) => {
+            Effect::Fire(events) => {
                 self.events.extend(events.iter().cloned());
                 Reply::Done
             }

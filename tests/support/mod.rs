@@ -304,8 +304,7 @@ pub fn sets(effect: &Effect) -> Vec<String> {
 /// An effect that changes what other calls, or the next start, will see.
 pub fn is_store(effect: &Effect) -> bool {
     use Effect::{
-        ConfigureRoom, CreateRoom, DestroyRoom, Fire, FireSome, SaveRoster, StoreInfo, StoreMarker, StoreMember,
-        StoreMembers,
+        ConfigureRoom, CreateRoom, DestroyRoom, Fire, SaveRoster, StoreInfo, StoreMarker, StoreMember, StoreMembers,
     };
     matches!(
         effect,
@@ -318,6 +317,5 @@ pub fn is_store(effect: &Effect) -> bool {
             | ConfigureRoom(..)
             | SaveRoster(..)
             | Fire(_)
-            | FireSome(_)
     )
 }

@@ -92,7 +92,7 @@ impl Call {
                 let (id, user, info) = (id.clone(), user.clone(), info.clone());
                 if added { Event::UserAdded { id, user, info } } else { Event::UserRemoved { id, user, info } }
             };
-            self.done(Effect::FireSome(users.iter().map(event).collect())).await.ok();
+            self.done(Effect::Fire(users.iter().map(event).collect())).await.ok();
             self.breathe().await;
         }
     }
