@@ -103,6 +103,15 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "enrol", "ann" }, { "evict", "dora" } });
 	end);
 
+	it("leave a friend alone whom a group of the same name brings others", function ()
+		comes_out_well("virtual", {
+			{ "register", "ann" }, { "register", "bob" }, { "register", "carl" }, { "register", "dora" },
+			{ "enrol", "erin" }, { "create", "g", "Work" }, { "add", "g", "ann" }, { "add", "g", "bob" },
+			{ "add", "g", "carl" }, { "add", "g", "dora" }, { "create", "h", "Work" }, { "add", "h", "bob" },
+			{ "add", "h", "carl" }, { "add", "h", "dora" }, { "add", "h", "erin" }, { "login", "ann", 1 },
+			{ "login", "erin", 2 }, { "befriend", "erin", "ann" } });
+	end);
+
 	it("keep a label that a user has put on a virtual contact, and a group that is deleted gave others", function ()
 		comes_out_well("both", {
 			{ "register", "bob" }, { "register", "dora" }, { "enrol", "erin" }, { "create", "h", "Family" },
