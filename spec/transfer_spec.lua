@@ -213,7 +213,11 @@ OK: 2 changes made]], (shell(other, "import", "localhost", path, "--yes")));
 				local name, arguments = ...;
 				local turns = 0;
 				local ticker = module:add_timer(0, function () turns = turns + 1; return 0; end);
-				local ok = groups.shell[name]({ print = function () end }, groups, host, table.unpack(arguments));
+				-- So much work that it takes several turns on any machine.
+				local enough, ok = os.clock() + 0.1;
+				repeat
+					ok = groups.shell[name]({ print = function () end }, groups, host, table.unpack(arguments));
+				until not ok or os.clock() > enough;
 				ticker:stop();
 				return turns, ok]], name, arguments);
 			assert.is_true(ok, name);
