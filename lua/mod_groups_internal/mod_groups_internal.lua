@@ -99,13 +99,13 @@ local function finish(name, ok, ...)
 	return nil, "an error was thrown, see the log";
 end
 
--- Effects that leave garbage and come in great numbers. Invitations leave so much that collecting it would take long.
+-- Effects that leave garbage and come in great numbers.
 local makes_garbage = { find_accounts = true; fire = true; invite = true; save_room = true; set_affiliations = true;
 	store_info = true; store_marker = true; store_members = true; destroy_room = true };
 
 -- Carries out an effect. `context` is what a hook knows and no effect says.
 local function perform(context, name, ...)
-	if makes_garbage[name] then effects.put_off_collector(true, name ~= "invite"); end
+	if makes_garbage[name] then effects.put_off_collector(); end
 	return finish(name, xpcall(effects[name], traceback, context, ...));
 end
 
@@ -436,7 +436,7 @@ if roster_mode == "virtual" then
 	module:require("requests")(hook, effects.put_off_collector);
 end
 if module:get_option_boolean("groups_fast_presence", true) then
-	finish_presence = module:require("presence")(handle, spawn, hook);
+	finish_presence = module:require("presence")(handle, spawn, hook, effects.put_off_collector);
 end
 if require "core.statsmanager".get_metric_registry() then
 	module:require("metrics")(effects);

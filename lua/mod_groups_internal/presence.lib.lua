@@ -48,8 +48,9 @@ local function without(roster, absent)
 	});
 end
 
--- `hook`: as module:hook, for an object with events, and what throws keeps nothing from Prosody.
-return function (handle, spawn, hook)
+-- `hook`: as module:hook, for an object with events, and what throws keeps nothing from Prosody. `put_off_collector`:
+-- that of rosters.lib.lua.
+return function (handle, spawn, hook, put_off_collector)
 	-- Returns the contacts to pass over: a set of JIDs, and the same as an array.
 	local function find_absent(username, roster)
 		local jids, set, list = handle:contacts_of(username), {}, {};
@@ -165,6 +166,7 @@ return function (handle, spawn, hook)
 
 	local function broadcast(fire, name, event)
 		local session, stanza = event.origin, event.stanza;
+		put_off_collector();
 		local roster = whole(session.roster);
 		local ok, set, list = pcall(find_absent, session.username, roster);
 		if not ok then module:log("error", "Could not tell who is offline: %s", set); end

@@ -63,7 +63,7 @@ return function (hook, put_off_collector)
 		if stanza.attr.type ~= "get" or not (state and state.shown) then return; end
 		local version = tonumber(roster[false].version or 1);
 		if not version or tonumber(stanza.tags[1].attr.ver) == version then return; end
-		put_off_collector(true);
+		put_off_collector();
 		local answer, used = st.reply(stanza):query("jabber:iq:roster"), {};
 		local query, n = answer.tags[1], 0;
 		local elements = query.tags;

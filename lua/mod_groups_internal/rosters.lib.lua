@@ -25,17 +25,28 @@ local effects = {};
 
 local collector = native.collector();
 
+-- Collects for 1 ms. Returns whether a collection has ended.
+local function collect_slice()
+	local ends, speed, is_done = monotonic() + 0.001, collectgarbage("setstepmul", 25), nil;
+	repeat is_done = collectgarbage("step", 0); until is_done or monotonic() >= ends;
+	collectgarbage("setstepmul", speed);
+	return is_done;
+end
+
 -- Puts Lua's collector off, as src/engine/collector.rs says.
-local function put_off_collector(is_serving, again)
-	local action, seconds, period = collector:put_off(is_serving, again or false, collectgarbage("count"),
-		collectgarbage("isrunning"), monotonic());
+local function put_off_collector()
+	local action = collector:put_off(collectgarbage("count"), collectgarbage("isrunning"));
 	if action then collectgarbage(action); end
-	if not period then return; end
-	add_task(seconds, function ()
-		local over, more, _, rest = collector:end_period(period, collectgarbage("count"), monotonic());
-		if over then collectgarbage(over); end
-		if rest then collectgarbage("step", -rest); end -- a debt of that size, below zero
-		return more;
+	if action == "collect" then collector:note_collection(collectgarbage("count")); end
+	if action ~= "stop" then return; end
+	add_task(0.01, function ()
+		local rest = collector:step(collectgarbage("count"));
+		if not rest then
+			if collect_slice() then collector:note_collection(collectgarbage("count")); end
+			return 0;
+		end
+		collectgarbage("restart");
+		collectgarbage("step", -rest); -- a debt of that size, below zero
 	end);
 end
 effects.put_off_collector = put_off_collector;
@@ -112,11 +123,9 @@ function effects.compare(context, username)
 	-- For who comes after an unload, a list that virtual contacts have left is as one that is not in memory.
 	local roster = not leaving and (context and context.roster or get_loaded(username));
 	if not roster then return "absent"; end
-	local user, online = host_session.sessions[username], is_online(username);
-	if not context then
-		put_off_collector(online);
-	end
-	return roster, online, user and user.groups_shown, virtual.get_kind;
+	if not context then put_off_collector(); end
+	local user = host_session.sessions[username];
+	return roster, is_online(username), user and user.groups_shown, virtual.get_kind;
 end
 
 effects.read_edits = virtual.read_edits;
@@ -150,7 +159,7 @@ function effects.save_roster(_, username, contact_jid, provenance)
 	if err then return "broken"; end
 	local save, items = native.begin_save(roster, provenance);
 	if not save then return "broken"; end
-	put_off_collector(false);
+	put_off_collector();
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, items, contact_jid);
 	if called and ok then
 		-- If this fails, the edits are read again; items that have taken them in already do so once more.
@@ -182,7 +191,7 @@ function effects.push(_, username, jids, is_last)
 	local roster = get_loaded(username);
 	local metadata = roster and roster[false];
 	if not metadata then return "absent"; end
-	put_off_collector(true);
+	put_off_collector();
 	local version, number = native.begin_push(roster, is_last);
 	for_each(jids, "push the contact", function (jid)
 		if is_last and jid == jids[#jids] then metadata.version = version; end

@@ -2,7 +2,7 @@
 
 use mlua::prelude::*;
 
-use crate::engine::{Collector, Pause};
+use crate::engine::{Collector, CollectorStep, PutOff};
 
 /// `native.collector()`
 #[derive(Default)]
@@ -10,21 +10,24 @@ pub(super) struct Handle(Collector);
 
 impl LuaUserData for Handle {
     fn add_methods<M: LuaUserDataMethods<Self>>(methods: &mut M) {
-        // Both return what to tell collectgarbage(), in how many seconds to end a period, and which, and for how many
-        // kilobytes the collector rests; nil for nothing.
-        methods.add_method_mut(
-            "put_off",
-            |_, this, (serving, again, memory, runs, now): (bool, bool, f64, bool, f64)| {
-                Ok(told(this.0.put_off(serving, again, memory, runs, now)))
-            },
-        );
-        methods.add_method_mut("end_period", |_, this, (period, memory, now): (u64, f64, f64)| {
-            Ok(told(this.0.end(period, memory, now)))
+        // Returns what to tell collectgarbage(), nil for nothing.
+        methods.add_method_mut("put_off", |_, this, (memory, runs): (f64, bool)| {
+            Ok(match this.0.put_off(memory, runs) {
+                PutOff::Nothing => None,
+                PutOff::Stop => Some("stop"),
+                PutOff::Collect => Some("collect"),
+            })
+        });
+        methods.add_method_mut("note_collection", |_, this, memory: f64| {
+            this.0.note_collection(memory);
+            Ok(())
+        });
+        // Returns for how many kilobytes the collector is to rest once it runs again, nil if it is to collect a slice.
+        methods.add_method_mut("step", |_, this, memory: f64| {
+            Ok(match this.0.step(memory) {
+                CollectorStep::Collect => None,
+                CollectorStep::Restart(rest) => Some(rest),
+            })
         });
     }
-}
-
-fn told(pause: Pause) -> (Option<&'static str>, Option<f64>, Option<u64>, Option<u32>) {
-    let (seconds, period) = pause.ends.unzip();
-    (pause.runs.map(|runs| if runs { "restart" } else { "stop" }), seconds, period, pause.rests)
 }

@@ -1,106 +1,103 @@
-//! When Lua's collector is put off.
+//! When Lua's collector works.
 //!
-//! In the midst of a save or of pushes it would visit all memory, which takes as long as they do, and nobody is served
-//! meanwhile. When much garbage is left, it goes on.
+//! As Prosody sets it, it visits 4 MB of memory at a time, and begins anew when memory has grown by a twentieth. In the
+//! midst of a save or of pushes it would visit all memory, which takes as long as they do, and nobody is served
+//! meanwhile. So it is put off, and afterwards collects in short slices between turns of the event loop. Where much
+//! garbage is left because there are no such turns, as when hundreds log in at once, it collects that in one go.
 //!
 //! Lua forgets, when its collector goes on, that it was to rest until there is more garbage: it would begin at once, and
 //! visit all memory after each change and each login. So it is told to rest as long as there is little.
 
-/// How much garbage may be left because the collector was put off, in kilobytes, beside half of what is in use.
+/// How much garbage may be left because the collector is put off, in kilobytes, beside half of what is in use.
 const MOST_GARBAGE: f64 = 8192.0;
 
 /// From how much garbage on it need not rest, in kilobytes, beside the twentieth of what is in use that Prosody has it
 /// wait for.
-const LITTLE_GARBAGE: f64 = 512.0;
+const LITTLE_GARBAGE: f64 = 2048.0;
 
-/// For how long it is put off where nobody waits, in seconds: it collects the garbage of several rosters in one go.
-const IN_BACKGROUND: f64 = 0.02;
+/// How much of the memory in use a slice visits at the least, in kilobytes. Where slices come to no end, for Lua's
+/// collector works by generations, this tells when to stop.
+const LEAST_SLICE: f64 = 64.0;
 
-/// For how long it is put off where clients are served, in seconds: it waits for the turn of the event loop that begins
-/// with it, or an add's two.
-const WHILE_SERVING: f64 = 0.01;
-
-/// For how long it may be put off again and again: what is left by then, it collects almost in one go.
-const LONGEST: f64 = 0.03;
-
-/// What is known of Lua's collector.
+/// Decides when Lua's collector works. All memory is in kilobytes.
 #[derive(Debug)]
 pub struct Collector {
-    /// A measure of what is in use without garbage, in kilobytes.
+    /// What is in use without garbage, as far as is known.
     in_use: f64,
-    /// The period for which it is put off.
+    /// The period in which Lua's collector is stopped.
     period: Option<Period>,
-    periods: u64,
-    /// Much garbage was left: it is not put off again before that is collected.
-    is_behind: bool,
 }
 
 #[derive(Debug)]
 struct Period {
-    number: u64,
-    /// The most memory that may be in use until it ends, in kilobytes.
+    /// The most memory that may be in use meanwhile.
     most: f64,
-    /// When it ends, unless it is put off again, and when at the latest, in seconds.
-    until: f64,
-    at_the_latest: f64,
+    /// How many slices are left, once it collects.
+    slices: Option<u32>,
 }
 
-/// What to do about the collector.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pause {
-    /// Whether it is to run from now on, if that changes.
-    pub runs: Option<bool>,
-    /// In how many seconds to ask whether which period is over.
-    pub ends: Option<(f64, u64)>,
-    /// For how much more garbage it rests once it runs, in kilobytes.
-    pub rests: Option<u32>,
+/// What to do about Lua's collector while Prosody is busy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PutOff {
+    /// Nothing: it is stopped already, or somebody else has stopped it.
+    Nothing,
+    /// Stop it, and ask [`Collector::step`] in a later turn of the event loop.
+    Stop,
+    /// Collect all garbage now, and note what is left.
+    Collect,
+}
+
+/// What to do about it between turns of the event loop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Collect for a slice, note what is left if that has ended a collection, and ask again in the next turn.
+    Collect,
+    /// Let it work as it likes, after it has rested for so many kilobytes of garbage.
+    Restart(u32),
 }
 
 impl Default for Collector {
     fn default() -> Self {
-        Collector { in_use: f64::INFINITY, period: None, periods: 0, is_behind: false }
+        Collector { in_use: f64::INFINITY, period: None }
     }
 }
 
 impl Collector {
-    /// Puts the collector off, where clients are served or where nobody waits. `again`: also if it is put off already.
-    /// `memory`: what is in use, in kilobytes. `now`: in seconds.
-    pub fn put_off(&mut self, serving: bool, again: bool, memory: f64, runs: bool, now: f64) -> Pause {
-        let seconds = if serving { WHILE_SERVING } else { IN_BACKGROUND };
-        if let Some(period) = &mut self.period {
-            if again {
-                period.until = (now + seconds).min(period.at_the_latest);
+    /// Puts the collector off. `memory`: what is in use. `runs`: whether Lua's collector runs.
+    pub fn put_off(&mut self, memory: f64, runs: bool) -> PutOff {
+        self.in_use = self.in_use.min(memory);
+        match &self.period {
+            Some(period) if memory > period.most => PutOff::Collect,
+            None if runs => {
+                let most = memory.max(self.in_use * 1.5) + MOST_GARBAGE;
+                self.period = Some(Period { most, slices: None });
+                PutOff::Stop
             }
-            if memory <= period.most {
-                return Pause::default();
-            }
-            (self.period, self.is_behind) = (None, true);
-            return Pause { runs: Some(true), ..Pause::default() };
+            _ => PutOff::Nothing,
         }
-        self.in_use = memory.min(self.in_use * 1.01);
-        let spare = if self.is_behind { 0.0 } else { MOST_GARBAGE };
-        if memory >= self.in_use * 1.5 + spare || !runs {
-            return Pause::default();
-        }
-        self.is_behind = false;
-        self.periods += 1;
-        let number = self.periods;
-        let (most, until, at_the_latest) = (memory + MOST_GARBAGE, now + seconds, now + LONGEST);
-        self.period = Some(Period { number, most, until, at_the_latest });
-        Pause { runs: Some(false), ends: Some((seconds, number)), rests: None }
     }
 
-    /// Ends a period whose time is over: the collector is to run again. Otherwise in how many seconds to ask again;
-    /// nothing for a period that has ended already. `memory`: what is in use, in kilobytes.
-    pub fn end(&mut self, number: u64, memory: f64, now: f64) -> Pause {
-        let Some(period) = self.period.take_if(|period| period.number == number) else { return Pause::default() };
-        if period.until > now {
-            let ends = Some((period.until - now, number));
-            self.period = Some(period);
-            return Pause { ends, ..Pause::default() };
+    /// Notes what is in use after a collection.
+    pub fn note_collection(&mut self, memory: f64) {
+        self.in_use = memory;
+        if let Some(period) = &mut self.period {
+            *period = Period { most: memory * 1.5 + MOST_GARBAGE, slices: Some(0) };
         }
-        let rest = self.in_use * 1.05 + LITTLE_GARBAGE - memory;
-        Pause { runs: Some(true), ends: None, rests: (rest >= 1.0).then_some(rest as u32) }
+    }
+
+    /// Says what to do next after [`PutOff::Stop`], or the last step. `memory`: what is in use.
+    pub fn step(&mut self, memory: f64) -> Step {
+        let little = self.in_use * 1.05 + LITTLE_GARBAGE;
+        if let Some(period) = &mut self.period {
+            let left = period.slices.unwrap_or(if memory < little { 0 } else { (memory / LEAST_SLICE) as u32 });
+            period.slices = left.checked_sub(1);
+            // Slices may be too short for what else makes garbage.
+            if left > 0 && memory <= period.most {
+                return Step::Collect;
+            }
+        }
+        self.period = None;
+        Step::Restart((little - memory).max(1.0) as u32)
     }
 }
 
@@ -108,60 +105,63 @@ impl Collector {
 mod tests {
     use super::*;
 
-    const STOP: Option<bool> = Some(false);
-    const GO_ON: Pause = Pause { runs: Some(true), ends: None, rests: None };
-    const MUCH: f64 = 2000.0;
-
-    #[test]
-    fn the_collector_stops_once_and_goes_on_when_the_period_ends() {
+    /// A collector that is put off for the first time.
+    fn stopped(memory: f64) -> Collector {
         let mut collector = Collector::default();
-        let pause = collector.put_off(false, false, 1000.0, true, 7.0);
-        assert_eq!(pause, Pause { runs: STOP, ends: Some((IN_BACKGROUND, 1)), rests: None });
-        assert_eq!(collector.put_off(false, false, 1100.0, false, 7.0), Pause::default());
-        assert_eq!(collector.end(1, MUCH, 7.0 + IN_BACKGROUND), GO_ON);
-        assert_eq!(collector.end(1, MUCH, 8.0), Pause::default());
-        assert_eq!(collector.put_off(false, false, 1000.0, true, 8.0).ends, Some((IN_BACKGROUND, 2)));
-        assert_eq!(collector.end(1, MUCH, 9.0), Pause::default(), "that one is over");
+        assert_eq!(collector.put_off(memory, true), PutOff::Stop);
+        collector
     }
 
     #[test]
-    fn a_period_lasts_as_long_as_the_collector_is_put_off_again() {
-        let mut collector = Collector::default();
-        collector.put_off(true, true, 1000.0, true, 7.0);
-        assert_eq!(collector.put_off(true, true, 1100.0, false, 7.006), Pause::default());
-        assert_eq!(collector.put_off(true, false, 1100.0, false, 7.009), Pause::default());
-        let pause = collector.end(1, MUCH, 7.01);
-        assert!(pause.runs.is_none() && pause.ends.is_some_and(|(seconds, _)| (seconds - 0.006).abs() < 1e-6));
-        assert_eq!(collector.end(1, MUCH, 7.016 + 1e-6), GO_ON);
-        collector.put_off(true, true, 1000.0, true, 8.0);
-        assert_eq!(collector.put_off(true, true, 1000.0, false, 8.0 + LONGEST - 0.001), Pause::default());
-        assert_eq!(collector.end(2, MUCH, 8.0 + LONGEST), GO_ON, "but not for ever");
+    fn the_collector_stops_once_and_rests_where_there_is_little_garbage() {
+        let mut collector = stopped(10_000.0);
+        assert_eq!(collector.put_off(10_100.0, false), PutOff::Nothing);
+        assert_eq!(collector.step(10_500.0), Step::Restart(LITTLE_GARBAGE as u32));
+        assert_eq!(collector.put_off(10_500.0, true), PutOff::Stop);
+        assert_eq!(collector.step(11_000.0), Step::Restart(LITTLE_GARBAGE as u32 - 500), "it has rested already");
     }
 
     #[test]
-    fn the_collector_rests_while_there_is_little_garbage() {
-        let mut collector = Collector::default();
-        let mut rest_after = |before, after| {
-            let number = collector.put_off(true, true, before, true, 7.0).ends.map_or(0, |(_, number)| number);
-            collector.end(number, after, 8.0).rests
-        };
-        assert_eq!(rest_after(10_000.0, 10_500.0), Some(512));
-        assert_eq!(rest_after(10_500.0, 11_000.0), Some(117), "it is a hundredth more that may be in use now");
-        assert_eq!(rest_after(11_000.0, 11_500.0), None);
+    fn what_garbage_there_is_is_collected_in_slices() {
+        let mut collector = stopped(10_000.0);
+        assert_eq!(collector.step(20_000.0), Step::Collect);
+        assert_eq!(collector.put_off(18_000.0, false), PutOff::Nothing, "it is stopped, but for the slices");
+        assert_eq!(collector.step(18_000.0), Step::Collect);
+        collector.note_collection(12_000.0);
+        assert_eq!(collector.step(12_000.0), Step::Restart(600 + LITTLE_GARBAGE as u32));
+        assert_eq!(collector.put_off(12_000.0, true), PutOff::Stop);
     }
 
     #[test]
-    fn the_collector_goes_on_when_much_garbage_is_left_and_is_put_off_again_once_that_is_collected() {
-        let mut collector = Collector::default();
-        collector.put_off(true, true, 1000.0, true, 7.0);
-        assert_eq!(collector.put_off(true, true, 1000.0 + MOST_GARBAGE + 1.0, false, 7.0), GO_ON);
-        assert_eq!(collector.end(1, MUCH, 8.0), Pause::default());
-        assert_eq!(collector.put_off(true, true, 1600.0, true, 8.0), Pause::default(), "it is to work now");
-        assert_eq!(collector.put_off(true, true, 1400.0, true, 8.0).runs, STOP);
+    fn slices_are_given_up_where_there_is_more_garbage_all_the_same() {
+        let mut collector = stopped(10_000.0);
+        assert_eq!(collector.step(15_000.0 + MOST_GARBAGE), Step::Collect);
+        assert_eq!(collector.step(15_001.0 + MOST_GARBAGE), Step::Restart(1));
+        assert_eq!(collector.put_off(20_000.0, true), PutOff::Stop);
+    }
+
+    #[test]
+    fn slices_that_come_to_no_end_are_given_up() {
+        let mut collector = stopped(1_000.0);
+        let slices = (0..).take_while(|_| collector.step(6_400.0) == Step::Collect).count();
+        assert_eq!(slices, 100, "6,400 kB of at least 64");
+        assert_eq!(collector.put_off(6_400.0, true), PutOff::Stop);
+    }
+
+    #[test]
+    fn much_garbage_is_collected_at_once_and_more_is_left_where_more_is_in_use() {
+        let mut collector = stopped(1_000.0);
+        assert_eq!(collector.put_off(1_500.0 + MOST_GARBAGE, false), PutOff::Nothing);
+        assert_eq!(collector.put_off(1_501.0 + MOST_GARBAGE, false), PutOff::Collect);
+        collector.note_collection(8_000.0);
+        assert_eq!(collector.put_off(12_000.0 + MOST_GARBAGE, false), PutOff::Nothing);
+        assert_eq!(collector.put_off(12_001.0 + MOST_GARBAGE, false), PutOff::Collect);
+        collector.note_collection(8_000.0);
+        assert_eq!(collector.step(9_000.0), Step::Restart(LITTLE_GARBAGE as u32 - 600), "there is no need of slices");
     }
 
     #[test]
     fn a_collector_that_somebody_else_has_stopped_is_left_alone() {
-        assert_eq!(Collector::default().put_off(true, true, 1000.0, false, 7.0), Pause::default());
+        assert_eq!(Collector::default().put_off(1_000.0, false), PutOff::Nothing);
     }
 }

@@ -70,7 +70,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-pub use collector::{Collector, Pause};
+pub use collector::{Collector, PutOff, Step as CollectorStep};
 pub use contacts::item::{Cover, Edit, Fact, Fate, Item, Labels, OwnEdit, Rename, Step as ItemStep, Subscription};
 pub use contacts::overlay::{Replaced, TakenIn, read_edits, take_in, virtual_version};
 pub use contacts::provenance::Provenance;

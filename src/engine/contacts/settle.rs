@@ -10,8 +10,8 @@ use crate::engine::turns::Place;
 use crate::engine::{Answer, Engine, Name, Operation, Phase, State};
 
 /// How long one turn of the event loop is used for what clients wait for, in seconds, with all that the operation did
-/// before. It is what the save of a large roster takes; between two turns the event loop is idle for a millisecond.
-const URGENT_BUDGET: f64 = 0.008;
+/// before. A client's request may wait for two turns; between two the event loop is idle for a millisecond.
+const URGENT_BUDGET: f64 = 0.005;
 
 /// The least of that time, in seconds: an operation that has waited for storage does not know when its turn began.
 const LEAST_BUDGET: f64 = 0.003;
