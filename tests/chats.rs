@@ -35,7 +35,7 @@ fn a_chat_is_made_stored_opened_to_all_members_at_once_and_told() {
             Effect::StoreInfo(..) => "store",
             Effect::ReadAffiliations(_, jids, false) if jids.len() == 3 => "look",
             effect if sets(effect).len() == 3 => "let in",
-            Effect::Fire(events) if matches!(events[..], [Event::ChatAdded { .. }]) => "tell",
+            Effect::Fire(Event::ChatAdded { .. }) => "tell",
             Effect::Invite(_, _, users) if users.len() == 3 => "invite",
             _ => "other",
         })

@@ -238,13 +238,13 @@ fn a_deleted_group_leaves_nothing_but_contacts_and_tells_everybody() {
         .events
         .iter()
         .map(|event| match event {
-            Event::UserRemoved { info, .. } | Event::ChatRemoved { info, .. } | Event::Deleted { info, .. } => {
+            Event::UsersRemoved { info, .. } | Event::ChatRemoved { info, .. } | Event::Deleted { info, .. } => {
                 info.rooms().len()
             }
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(left, [2, 2, 1, 0, 0], "the record names the chats that are left");
+    assert_eq!(left, [2, 1, 0, 0], "the record names the chats that are left");
     assert!(rooms.iter().all(|room| world.host.rooms[&**room].destroyed));
     assert!(world.host.infos.is_empty() && world.host.members.is_empty());
     assert_eq!(world.engine.groups_of(b"ann"), []);

@@ -27,8 +27,9 @@ local collector = native.collector();
 
 -- Collects for 1 ms. Returns whether a collection has ended.
 local function collect_slice()
-	local ends, speed, is_done = monotonic() + 0.001, collectgarbage("setstepmul", 25), nil;
-	repeat is_done = collectgarbage("step", 0); until is_done or monotonic() >= ends;
+	local ends, speed = monotonic() + 0.001, collectgarbage("setstepmul", 25);
+	local is_done = collectgarbage("step", 0);
+	while not is_done and monotonic() < ends do is_done = collectgarbage("step", 0); end
 	collectgarbage("setstepmul", speed);
 	return is_done;
 end

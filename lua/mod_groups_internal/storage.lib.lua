@@ -60,11 +60,12 @@ end
 
 effects.new_id = new_id;
 
--- `events`: array of names and payloads in turns.
-function effects.fire(_, events)
-	for i = 1, #events, 2 do
-		local ok, err = xpcall(module.fire_event, traceback, module, events[i], events[i + 1]);
-		if not ok then module:log("error", "Error in a handler of %s: %s", events[i], err); end
+-- With `users`: an event for each of them, and `payload` has the group's record for each.
+function effects.fire(_, name, payload, id, users)
+	for i = 1, users and #users or 1 do
+		local event = users and { id = id, user = users[i], host = module.host, group_info = payload[i] } or payload;
+		local ok, err = xpcall(module.fire_event, traceback, module, name, event);
+		if not ok then module:log("error", "Error in a handler of %s: %s", name, err); end
 	end
 	return true;
 end

@@ -310,26 +310,18 @@ pub(super) fn chats(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(list)
 }
 
-/// The names and payloads of events, in turns.
-pub(super) fn events(lua: &Lua, events: &[Event], host: &str) -> LuaResult<LuaTable> {
-    let list = lua.create_table_with_capacity(2 * events.len(), 0)?;
-    for one in events {
-        let (event_name, payload) = event(lua, one, host)?;
-        list.raw_push(event_name)?;
-        list.raw_push(payload)?;
-    }
-    Ok(list)
-}
-
-fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTable)> {
-    let payload = lua.create_table()?;
+/// An event as the shim fires it: the name and the payload. One for several users: the name, the group's record for each
+/// of them, the group's id and the users. Lua makes tables of one form faster.
+pub(super) fn event(lua: &Lua, event: &Event) -> LuaResult<LuaMultiValue> {
+    let payload = lua.create_table_with_capacity(0, 4)?;
     let event_name = match event {
-        Event::UserAdded { id, user, info: record } | Event::UserRemoved { id, user, info: record } => {
-            payload.raw_set("id", name(lua, id)?)?;
-            payload.raw_set("user", name(lua, user)?)?;
-            payload.raw_set("host", host)?;
-            payload.raw_set("group_info", info(lua, record)?)?;
-            if matches!(event, Event::UserAdded { .. }) { "group-user-added" } else { "group-user-removed" }
+        Event::UsersAdded { id, users, info: record } | Event::UsersRemoved { id, users, info: record } => {
+            for _ in users {
+                payload.raw_push(info(lua, record)?)?;
+            }
+            let added = matches!(event, Event::UsersAdded { .. });
+            let event_name = if added { "group-user-added" } else { "group-user-removed" };
+            return (event_name, payload, name(lua, id)?, names(lua, users)?).into_lua_multi(lua);
         }
         Event::Created { id, info: record } | Event::Deleted { id, info: record } => {
             put_group(lua, &payload, id, record)?;
@@ -360,5 +352,5 @@ fn event(lua: &Lua, event: &Event, host: &str) -> LuaResult<(&'static str, LuaTa
             "group-chat-removed"
         }
     };
-    Ok((event_name, payload))
+    (event_name, payload).into_lua_multi(lua)
 }

@@ -314,7 +314,11 @@ fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiV
         }
         Effect::SaveRoom(room) => ("save_room", text(room)?).into_lua_multi(lua),
         Effect::Invite(room, group, users) => ("invite", text(room)?, jids(users)?, group.as_str()).into_lua_multi(lua),
-        Effect::Fire(events) => ("fire", convert::events(lua, events, &host.name)?).into_lua_multi(lua),
+        Effect::Fire(event) => {
+            let mut values = convert::event(lua, event)?;
+            values.push_front("fire".into_lua(lua)?);
+            Ok(values)
+        }
         Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
         Effect::FindNicknames(users) => ("find_nicknames", names(users)?).into_lua_multi(lua),
         Effect::ListAccounts => "list_accounts".into_lua_multi(lua),

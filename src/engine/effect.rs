@@ -69,8 +69,8 @@ pub enum Effect {
     /// Invite users to a room: its JID, what its group is called, and the users. `Done`.
     Invite(Box<[u8]>, String, Vec<Name>),
 
-    /// Tell other modules of one event after the other. `Done`.
-    Fire(Vec<Event>),
+    /// Tell other modules. `Done`.
+    Fire(Event),
 
     /// Which of these users have an account? `Flags`; "no" may as well mean that nobody knows.
     FindAccounts(Vec<Name>),
@@ -351,21 +351,21 @@ pub struct Change {
 /// An event on the module's host. The group's record is the state after the change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// `group-user-added`
-    UserAdded {
+    /// `group-user-added`, for one user after the other
+    UsersAdded {
         /// The group.
         id: Name,
-        /// The username.
-        user: Name,
+        /// The usernames.
+        users: Vec<Name>,
         /// The group's record.
         info: Info,
     },
-    /// `group-user-removed`
-    UserRemoved {
+    /// `group-user-removed`, for one user after the other
+    UsersRemoved {
         /// The group.
         id: Name,
-        /// The username.
-        user: Name,
+        /// The usernames.
+        users: Vec<Name>,
         /// The group's record.
         info: Info,
     },

@@ -155,9 +155,9 @@ impl Call {
         outcome
     }
 
-    /// Fires an event. The shim logs a handler that throws; the operation goes on.
+    /// Tells other modules. The shim logs a handler that throws; the operation goes on.
     pub(crate) async fn fire(&self, event: Event) {
-        self.done(Effect::Fire(vec![event])).await.ok();
+        self.done(Effect::Fire(event)).await.ok();
     }
 
     /// Writes a line to Prosody's log.

@@ -155,8 +155,8 @@ impl Host {
                 self.next_id += 1;
                 Reply::Text(format!("id{}", self.next_id).into_bytes().into())
             }
-            Effect::Fire(events) => {
-                self.events.extend(events.iter().cloned());
+            Effect::Fire(event) => {
+                self.events.push(event.clone());
                 Reply::Done
             }
             Effect::Wake | Effect::Invite(..) | Effect::SendPresence(..) | Effect::SendUnavailable(..) => Reply::Done,

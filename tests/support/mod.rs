@@ -277,17 +277,17 @@ impl Host {
 
     /// The events as `+group`, `=group`, `-group`, `+user`, `-user`, `+chat`, `=chat`, `-chat`; `=` is for a change.
     pub fn told(&self) -> Vec<String> {
-        let word = |event: &Event| match event {
-            Event::Created { .. } => "+group".to_owned(),
-            Event::Updated { .. } => "=group".to_owned(),
-            Event::Deleted { .. } => "-group".to_owned(),
-            Event::ChatRenamed { .. } => "=chat".to_owned(),
-            Event::UserAdded { user, .. } => format!("+{user}"),
-            Event::UserRemoved { user, .. } => format!("-{user}"),
-            Event::ChatAdded { .. } => "+chat".to_owned(),
-            Event::ChatRemoved { .. } => "-chat".to_owned(),
+        let words = |event: &Event| match event {
+            Event::Created { .. } => vec!["+group".to_owned()],
+            Event::Updated { .. } => vec!["=group".to_owned()],
+            Event::Deleted { .. } => vec!["-group".to_owned()],
+            Event::ChatRenamed { .. } => vec!["=chat".to_owned()],
+            Event::UsersAdded { users, .. } => users.iter().map(|user| format!("+{user}")).collect(),
+            Event::UsersRemoved { users, .. } => users.iter().map(|user| format!("-{user}")).collect(),
+            Event::ChatAdded { .. } => vec!["+chat".to_owned()],
+            Event::ChatRemoved { .. } => vec!["-chat".to_owned()],
         };
-        self.events.iter().map(word).collect()
+        self.events.iter().flat_map(words).collect()
     }
 
     pub fn stores_nothing(&self) -> bool {

@@ -30,7 +30,7 @@ impl Engine {
                     call.invite(&id, &room, vec![name.clone()]).await;
                 }
             }
-            call.fire(Event::UserAdded { id, user: name, info }).await;
+            call.fire(Event::UsersAdded { id, users: vec![name], info }).await;
             if !delayed {
                 call.welcome(joining).await;
             }
@@ -71,7 +71,7 @@ impl Engine {
 }
 
 /// How many events are fired before others have a turn of the event loop: what their handlers do may take long.
-const EVENTS_AT_ONCE: usize = 4;
+const EVENTS_AT_ONCE: usize = 8;
 
 /// The outcome of [`Call::store_joining`].
 struct Joining {
@@ -88,11 +88,10 @@ impl Call {
     /// Tells other modules that each of these users is a member now, or is none any more.
     pub(crate) async fn fire_for_each(&self, id: &Name, info: &Info, users: Vec<Name>, added: bool) {
         for users in users.chunks(EVENTS_AT_ONCE) {
-            let event = |user: &Name| {
-                let (id, user, info) = (id.clone(), user.clone(), info.clone());
-                if added { Event::UserAdded { id, user, info } } else { Event::UserRemoved { id, user, info } }
-            };
-            self.done(Effect::Fire(users.iter().map(event).collect())).await.ok();
+            let (id, users, info) = (id.clone(), users.to_vec(), info.clone());
+            let event =
+                if added { Event::UsersAdded { id, users, info } } else { Event::UsersRemoved { id, users, info } };
+            self.fire(event).await;
             self.breathe().await;
         }
     }
@@ -203,10 +202,10 @@ impl Call {
             }
         }
         if let Some((user, info)) = left? {
-            self.fire(Event::UserRemoved { id: id.clone(), user: stored_as.clone(), info }).await;
+            self.fire(Event::UsersRemoved { id: id.clone(), users: vec![stored_as.clone()], info }).await;
             self.part(id, Some(user)).await;
         }
-        self.fire(Event::UserAdded { id: id.clone(), user: account.clone(), info }).await;
+        self.fire(Event::UsersAdded { id: id.clone(), users: vec![account.clone()], info }).await;
         self.welcome(joining).await;
         Ok(())
     }
@@ -221,7 +220,7 @@ impl Call {
         for room in info.rooms() {
             self.align_affiliation(id, &room, username).await;
         }
-        let event = Event::UserRemoved { id: id.clone(), user: username.clone(), info };
+        let event = Event::UsersRemoved { id: id.clone(), users: vec![username.clone()], info };
         self.fire(event).await;
         Ok(Some(user))
     }

@@ -154,10 +154,10 @@ impl Call {
             for room in info.rooms() {
                 self.align_affiliation(&id, &room, user).await;
             }
-            self.fire(Event::UserRemoved { id: id.clone(), user: user.clone(), info: info.clone() }).await;
+            self.fire(Event::UsersRemoved { id: id.clone(), users: vec![user.clone()], info: info.clone() }).await;
         }
         for (user, _) in members.iter().filter(|(user, _)| !known(&before.1, user)) {
-            self.fire(Event::UserAdded { id: id.clone(), user: user.clone(), info: info.clone() }).await;
+            self.fire(Event::UsersAdded { id: id.clone(), users: vec![user.clone()], info: info.clone() }).await;
         }
         self.align_rooms(&id).await;
         self.part(&id, None).await;
