@@ -43,8 +43,8 @@
 //! those that are read from storage, and in the background for the rest, where changes are also saved, once for however
 //! many there were. Reconciling a roster takes one crossing, in which the shim hands over Prosody's table:
 //!
-//! 1. *Compare.* The binding looks at each contact in the plan ([`engine::Effect::Compare`]). It leaves out what has the
-//!    usual form, and never decides. It reads the facts of the others ([`engine::Reply::Compared`]).
+//! 1. *Compare.* The binding looks at each contact in the plan ([`engine::Effect::Compare`]). It leaves out what has
+//!    the usual form, and never decides. It reads the facts of the others ([`engine::Reply::Compared`]).
 //! 2. *Decide.* The rules of one contact are in `rules.rs` (permanent contacts), `overlay.rs` (virtual contacts) and
 //!    `provenance.rs`: they say whether the contact is brought, given up, named or withdrawn, and what is noted.
 //! 3. *Change.* The binding carries out the edits in the table ([`engine::Effect::Change`]). Nothing waits in between.

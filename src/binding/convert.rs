@@ -310,8 +310,8 @@ pub(super) fn chats(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
     Ok(list)
 }
 
-/// An event as the shim fires it: the name and the payload. One for several users: the name, the group's record for each
-/// of them, the group's id and the users. Lua makes tables of one form faster.
+/// An event as the shim fires it: the name and the payload. One for several users: the name, the group's record for
+/// each of them, the group's id and the users. Lua makes tables of one form faster.
 pub(super) fn event(lua: &Lua, event: &Event) -> LuaResult<LuaMultiValue> {
     let payload = lua.create_table_with_capacity(0, 4)?;
     let event_name = match event {

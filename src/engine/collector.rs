@@ -5,8 +5,8 @@
 //! meanwhile. So it is put off, and afterwards collects in short slices between turns of the event loop. Where much
 //! garbage is left because there are no such turns, as when hundreds log in at once, it collects that in one go.
 //!
-//! Lua forgets, when its collector goes on, that it was to rest until there is more garbage: it would begin at once, and
-//! visit all memory after each change and each login. So it is told to rest as long as there is little.
+//! Lua forgets, when its collector goes on, that it was to rest until there is more garbage: it would begin at once,
+//! and visit all memory after each change and each login. So it is told to rest as long as there is little.
 
 /// How much garbage may be left because the collector is put off, in kilobytes, beside half of what is in use.
 const MOST_GARBAGE: f64 = 8192.0;

@@ -8,8 +8,8 @@ use crate::binding::convert;
 use crate::engine::PushVersions;
 
 /// `native.begin_save(roster, provenance)`: what a save of a roster changes in its metadata beforehand, and `undo()`
-/// takes back where the save fails; and the roster to be saved. `provenance`: the one to be stored, false for none, or nil
-/// for the one that is there.
+/// takes back where the save fails; and the roster to be saved. `provenance`: the one to be stored, false for none, or
+/// nil for the one that is there.
 struct Save {
     roster: Roster,
     version: LuaValue,

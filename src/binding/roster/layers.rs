@@ -36,7 +36,8 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// The base for a roster's contacts of one kind; none if these are few. The owner, whom all others are shown, is in it.
+    /// The base for a roster's contacts of one kind; none if these are few. The owner, whom all others are shown, is
+    /// in it.
     pub(super) fn find(
         lua: &Lua,
         jids: &mut Jids,

@@ -438,8 +438,8 @@ impl Roster {
             && is_plain(&item, &labels, Some(kind))?)
     }
 
-    /// Takes virtual items out: the roster is then as storage has it. Returns the contacts that were shown, with whether
-    /// somebody has changed their subscription for the session.
+    /// Takes virtual items out: the roster is then as storage has it. Returns the contacts that were shown, with
+    /// whether somebody has changed their subscription for the session.
     pub(super) fn leave(&mut self, lua: &Lua) -> LuaResult<Vec<(LuaString, bool)>> {
         let Some(layers) = self.layers.take() else { return Ok(Vec::new()) };
         let mut shown = Vec::new();

@@ -69,8 +69,8 @@ impl Engine {
         })
     }
 
-    /// Spares a contact that groups bring and that its user has taken off the list: it is left out of the plan until the
-    /// user's next session or the next load of the roster.
+    /// Spares a contact that groups bring and that its user has taken off the list: it is left out of the plan until
+    /// the user's next session or the next load of the roster.
     pub fn spare_contact(&self, username: &Name, contact: &Name) {
         let mut state = self.0.state.lock();
         let keys = (state.directory.find_user(username), state.directory.find_user(contact));

@@ -119,8 +119,8 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// Whether a contact has the usual form: see [`Plan`](crate::engine::Plan). `labels`: those of the section's groups.
-    /// `name`: what it is called if the user gives it no name, as far as it is known.
+    /// Whether a contact has the usual form: see [`Plan`](crate::engine::Plan). `labels`: those of the section's
+    /// groups. `name`: what it is called if the user gives it no name, as far as it is known.
     pub fn is_usual(&self, plan: &Plan, section: &Section, labels: &Labels, name: Option<&str>) -> bool {
         let Some(item) = self.item.as_ref().filter(|_| section.has_usual_form()) else { return false };
         let named = match plan.naming {

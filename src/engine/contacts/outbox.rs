@@ -102,8 +102,8 @@ impl Outbox {
         self.absences.is_empty() && self.pushes.is_empty() && self.presences.is_empty() && self.invites.is_empty()
     }
 
-    /// Notes that the first user is to be told that the presence of the other is seen no more. What was still to be told
-    /// of it comes too late.
+    /// Notes that the first user is to be told that the presence of the other is seen no more. What was still to be
+    /// told of it comes too late.
     pub(crate) fn note_absence(&mut self, user: UserKey, contact: UserKey) {
         self.presences.drop_one(&contact, user);
         self.absences.add_once(contact, user);

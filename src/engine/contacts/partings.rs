@@ -132,8 +132,8 @@ impl Partings {
         }
     }
 
-    /// Notes that a user is a member now. Who has left before is taken out of the group's parting, unless others have left
-    /// since without one: they lose the user all the same.
+    /// Notes that a user is a member now. Who has left before is taken out of the group's parting, unless others have
+    /// left since without one: they lose the user all the same.
     pub(crate) fn join(&mut self, group: &Name, user: UserKey) {
         let Some(parting) = self.open.get_mut(group) else { return };
         let is_back = parting.stayed.remove(&user) || parting.leavers.contains_key(&user);

@@ -5,8 +5,8 @@
 //! - *labels*: for each group, the labels that this roster's contacts were given for it, the newest first;
 //! - *notes* on contacts that are exceptions from the rule below;
 //! - the *names* that contacts were given;
-//! - contacts that groups had brought or labelled and that the user has *removed*: they may still have the user in their
-//!   lists.
+//! - contacts that groups had brought or labelled and that the user has *removed*: they may still have the user in
+//!   their lists.
 //!
 //! The rule: an item that bears a label that was given for a group was *brought*; any other is the user's *own*. So a
 //! large group costs one label, and not a mark on each contact.

@@ -11,8 +11,8 @@ pub(crate) struct Withdrawals {
     open: BTreeMap<UserKey, BTreeSet<UserKey>>,
     /// Those of which the list in memory holds nothing any more: groups have brought the next account of that name.
     replaced: BTreeSet<(UserKey, UserKey)>,
-    /// Those to which the list may still have subscriptions, until it is compared: what Prosody did in a process that was
-    /// killed may be lost, and it ends none for an account whose list had the owner through groups only.
+    /// Those to which the list may still have subscriptions, until it is compared: what Prosody did in a process that
+    /// was killed may be lost, and it ends none for an account whose list had the owner through groups only.
     former: BTreeSet<(UserKey, UserKey)>,
     /// Those whose subscriptions were ended in the list in memory. What is read of storage has them again, and Prosody,
     /// which found none to end, does not.

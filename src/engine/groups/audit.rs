@@ -115,8 +115,8 @@ impl Engine {
     /// and rooms become as memory has them, and contact lists do so in the background.
     ///
     /// # Errors
-    /// [`Error::Internal`] if accounts cannot be listed, or something could not be mended: the log says what. The rest is
-    /// mended all the same.
+    /// [`Error::Internal`] if accounts cannot be listed, or something could not be mended: the log says what. The rest
+    /// is mended all the same.
     pub fn repair(&self) -> Operation {
         self.start(move |call| async move {
             call.ready().await?;

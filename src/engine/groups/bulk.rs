@@ -291,8 +291,8 @@ impl Call {
         Ok(())
     }
 
-    /// Sets affiliations in several turns of the event loop, where the room need not be saved in each. False if some could
-    /// not be set.
+    /// Sets affiliations in several turns of the event loop, where the room need not be saved in each. False if some
+    /// could not be set.
     async fn align_in_slices(&self, id: &Name, room: &[u8], users: &[Name]) -> bool {
         let mut all_set = true;
         let slice = if self.put_save_off(id, room) { AFFILIATIONS_AT_ONCE } else { users.len() };

@@ -193,8 +193,8 @@ impl Call {
         self.find(id).is_ok_and(|(_, info)| !info.chats_apart)
     }
 
-    /// Lets members into a room, and puts others out. A refusal is logged; the next sync tries again. False if there was
-    /// one.
+    /// Lets members into a room, and puts others out. A refusal is logged; the next sync tries again. False if there
+    /// was one.
     async fn shift_users(&self, id: &Name, room: &[u8], members: &[Name], others: &[Name]) -> bool {
         if members.is_empty() && others.is_empty() {
             return true;

@@ -153,8 +153,8 @@ impl Open {
 }
 
 impl State {
-    /// Notes that members of a group are about to be let into its rooms, or to be put out: the marker says so when it is
-    /// next stored. See [`Call::mark_rooms`].
+    /// Notes that members of a group are about to be let into its rooms, or to be put out: the marker says so when it
+    /// is next stored. See [`Call::mark_rooms`].
     pub(crate) fn note_room_changes(&mut self, id: &Name, info: &Info, leavers: &[Name]) {
         let rooms = info.rooms();
         let nobody_moves = info.chats_apart && leavers.is_empty();

@@ -55,8 +55,8 @@ pub(crate) fn room_nodes(name: &[u8], id: &[u8], random: bool) -> Vec<String> {
     vec![node.clone(), format!("{node}-{ending}"), id]
 }
 
-/// A readable id for the room of a chat of this name: its letters and digits, in lower case, with hyphens between words.
-/// Empty if there are none.
+/// A readable id for the room of a chat of this name: its letters and digits, in lower case, with hyphens between
+/// words. Empty if there are none.
 fn room_node(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name).to_lowercase();
     let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -65,8 +65,8 @@ fn room_node(name: &[u8]) -> String {
 }
 
 impl Engine {
-    /// Sets up a room that was made anew, if it is a group's: by whom (`muc-room-pre-create`), a bare JID, or by another
-    /// module (`muc-room-created`), which is before the chat host has the room: it is saved later.
+    /// Sets up a room that was made anew, if it is a group's: by whom (`muc-room-pre-create`), a bare JID, or by
+    /// another module (`muc-room-created`), which is before the chat host has the room: it is saved later.
     pub fn room_made(&self, jid: &[u8], maker: Option<&[u8]>) -> Operation {
         let jid: Box<[u8]> = jid.into();
         let maker = maker.map(Name::raw);
@@ -218,8 +218,8 @@ impl Call {
         self.done(Effect::SaveRoom(room.into())).await
     }
 
-    /// Which of a group's settings are on in these rooms: their names, and nothing for a room that is not there. Nothing at
-    /// all if the chat host cannot say.
+    /// Which of a group's settings are on in these rooms: their names, and nothing for a room that is not there.
+    /// Nothing at all if the chat host cannot say.
     pub(crate) async fn inspect_rooms(&self, rooms: &[Box<[u8]>]) -> Option<Vec<Option<Text>>> {
         let settings = SETTINGS.iter().map(|&(name, _)| name).collect();
         match self.perform(Effect::InspectRooms(rooms.to_vec(), settings)).await {

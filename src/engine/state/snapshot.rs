@@ -81,9 +81,10 @@ impl Engine {
         blob
     }
 
-    /// Makes storage and memory hold what a snapshot holds, and nothing else. It comes to the same as adding and removing
-    /// members, renaming groups and deleting those that the snapshot does not know: contact lists, affiliations and events
-    /// follow. A chat that the snapshot does not know is destroyed. One whose room is gone is dropped.
+    /// Makes storage and memory hold what a snapshot holds, and nothing else. It comes to the same as adding and
+    /// removing members, renaming groups and deleting those that the snapshot does not know: contact lists,
+    /// affiliations and events follow. A chat that the snapshot does not know is destroyed. One whose room is gone is
+    /// dropped.
     ///
     /// # Errors
     /// A [`SnapshotError`] at once, with nothing changed; [`Error::Internal`] from the operation if storage fails, with

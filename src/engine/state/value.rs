@@ -82,7 +82,8 @@ impl Value {
         }
     }
 
-    /// The value as JSON; nothing if there is no such form. A table with keys from 1 on is an array, any other an object.
+    /// The value as JSON; nothing if there is no such form. A table with keys from 1 on is an array, any other an
+    /// object.
     pub fn to_json(&self) -> Option<String> {
         self.json().map(|json| json.to_string())
     }
