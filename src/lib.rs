@@ -105,7 +105,7 @@
 //!   has grown by a twentieth. A save of a large roster, a few dozen pushes or affiliations, or a contact list that is
 //!   sent start it in their midst, and take twice as long; of the time in which 300 members log in at once, it takes
 //!   two thirds. So the shim puts it off for 10 ms, which is what an add takes, and then runs it in slices of a
-//!   millisecond, unless much garbage is left already ([`engine::Collector`]). A turn that it begins with is the
+//!   millisecond, or in one go where much garbage is left ([`engine::Collector`]). A turn that it begins with is the
 //!   shorter for it ([`engine::Operation::since`]).
 //! - **Tables built for Lua** are kept where the next call will want nearly the same: a group's record while members
 //!   are added one by one, the list of a group's members while they log in one after the other.

@@ -10,7 +10,6 @@ local add_task = require "util.timer".add_task;
 local monotonic = require "util.time".monotonic;
 
 local host = module.host;
-local collectgarbage = collectgarbage;
 local host_session = prosody.hosts[host];
 
 local native = require "groups_internal_native";
@@ -25,29 +24,38 @@ local effects = {};
 
 local collector = native.collector();
 
--- Collects for 1 ms. Returns whether a collection has ended.
+local function note_collection()
+	collector:note_collection(collectgarbage("count"));
+end
+
+-- Collects for 1 ms. The smaller the speed, the less a step does.
 local function collect_slice()
 	local ends, speed = monotonic() + 0.001, collectgarbage("setstepmul", 25);
-	local is_done = collectgarbage("step", 0);
-	while not is_done and monotonic() < ends do is_done = collectgarbage("step", 0); end
+	repeat
+		local is_done = collectgarbage("step", 0);
+		if is_done then note_collection(); end
+	until is_done or monotonic() >= ends;
 	collectgarbage("setstepmul", speed);
-	return is_done;
+end
+
+-- Lets Lua's collector work only after so much more is in use.
+local function rest(kilobytes)
+	collectgarbage("restart"); -- forgets what is due
+	collectgarbage("step", -(kilobytes or collector:limit(collectgarbage("count"))));
 end
 
 -- Puts Lua's collector off, as src/engine/collector.rs says.
 local function put_off_collector()
 	local action = collector:put_off(collectgarbage("count"), collectgarbage("isrunning"));
-	if action then collectgarbage(action); end
-	if action == "collect" then collector:note_collection(collectgarbage("count")); end
-	if action ~= "stop" then return; end
+	if not action then return; end
+	if action == "collect" then collectgarbage(); note_collection(); end
+	rest();
+	if action ~= "begin" then return; end
 	add_task(0.01, function ()
-		local rest = collector:step(collectgarbage("count"));
-		if not rest then
-			if collect_slice() then collector:note_collection(collectgarbage("count")); end
-			return 0;
-		end
-		collectgarbage("restart");
-		collectgarbage("step", -rest); -- a debt of that size, below zero
+		local pause = collector:step(collectgarbage("count"));
+		if not pause then collect_slice(); end
+		rest(pause);
+		return not pause and 0 or nil;
 	end);
 end
 effects.put_off_collector = put_off_collector;
@@ -55,9 +63,7 @@ effects.put_off_collector = put_off_collector;
 -- Returns the roster that Prosody would hand out without reading storage: of a session, or a cached one.
 local function get_loaded(username)
 	local user = host_session.sessions[username];
-	if user and user.roster then
-		return user.roster;
-	end
+	if user and user.roster then return user.roster; end
 	local cache = host_session.roster_cache;
 	return cache and cache:get(username.."@"..host);
 end
@@ -182,9 +188,7 @@ end
 
 function effects.release_roster(_, username)
 	local cache = host_session.roster_cache;
-	if cache then
-		cache:set(username.."@"..host, nil);
-	end
+	if cache then cache:set(username.."@"..host, nil); end
 	return true;
 end
 

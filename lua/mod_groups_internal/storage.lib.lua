@@ -2,7 +2,6 @@
 
 local array = require "util.array";
 local async = require "util.async";
-local new_id = require "util.id".short;
 local add_task = require "util.timer".add_task;
 
 local info_store = assert(module:open_store("group_info"));
@@ -27,9 +26,7 @@ end
 local waiting = {};
 
 function effects.wait()
-	if not async.ready() then
-		return nil, "the caller cannot wait";
-	end
+	if not async.ready() then return nil, "the caller cannot wait"; end
 	local wait, done = async.waiter(1, true);
 	waiting[#waiting + 1] = done;
 	-- Whoever has the turn may have died without a word.
@@ -58,7 +55,7 @@ function effects.show_status(_, kind, text)
 	return true;
 end
 
-effects.new_id = new_id;
+effects.new_id = require "util.id".short;
 
 -- With `users`: an event for each of them, and `payload` has the group's record for each.
 function effects.fire(_, name, payload, id, users)
@@ -102,9 +99,7 @@ function effects.read_group(_, id)
 	local members;
 	members, err = members_store:get(id);
 	if members == nil and err then return nil, err; end
-	if type(members) ~= "table" then
-		return true, info;
-	end
+	if type(members) ~= "table" then return true, info; end
 	return true, info, pack_members(members);
 end
 
