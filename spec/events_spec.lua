@@ -221,12 +221,18 @@ describe("events with Prosody "..harness.version.." and storage "..harness.stora
 
 	it("handlers get a copy that is theirs", function ()
 		server:eval([[
-			prosody.spec_handler = function (event) event.group_info.name = "broken"; event.group_info.muc_jid = nil; end
+			prosody.spec_seen = {};
+			prosody.spec_handler = function (event)
+				table.insert(prosody.spec_seen, { event.group_info.name, event.group_info.muc_jid });
+				event.group_info.name = "broken"; event.group_info.muc_jid = nil;
+			end
 			module:hook("group-user-added", prosody.spec_handler, 10)
 			return true]]);
 		finally(function () server:eval([[module:unhook("group-user-added", prosody.spec_handler) return true]]); end);
 		local info = call("get_info", "g");
-		call("add_member", "g", "alice");
+		call("add_members", "g", { "alice", "bob" });
+		local whole = { info.name, info.muc_jid };
+		assert.same({ whole, whole }, server:eval("return prosody.spec_seen"));
 		assert.same(info, call("get_info", "g"));
 		assert.same(info, server:stored("group_info", "g"));
 	end);
