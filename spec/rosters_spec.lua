@@ -56,19 +56,39 @@ describe("contact lists with Prosody "..harness.version.." and storage "..harnes
 		assert.same(expected, world.writes(server));
 	end);
 
+	-- In so much garbage, Lua's collector finds what nobody holds.
+	local make_garbage = "for i = 1, 40000 do local _ = { i }; end ";
+
 	it("are changed without Lua's collector, which goes on soon afterwards", function ()
 		local a, b = accounts(2);
 		local id = world.group(server, "G", { a });
 		world.login(server, a);
 		world.settle(server);
-		-- In so much garbage, Lua's collector finds what nobody holds.
-		local make_garbage = "for i = 1, 40000 do local _ = { i }; end ";
 		assert.is_true(server:eval([[
 			collectgarbage();
 			groups.add_member(...);
 			prosody.unheld = setmetatable({ {} }, { __mode = "v" });]]..make_garbage..[[
 			return prosody.unheld[1] ~= nil;]], id, b));
 		server:wait_for(make_garbage.."return prosody.unheld[1] == nil", "the collector goes on");
+	end);
+
+	it("are sent presence without Lua's collector", function ()
+		local a, b = accounts(2);
+		world.group(server, "G", { a, b });
+		world.login(server, a);
+		world.settle(server);
+		assert.is_true(server:eval([[
+			local session = select(2, next(hosts[host].sessions[...].sessions));
+			local is_held;
+			local function look()
+				local unheld = setmetatable({ {} }, { __mode = "v" });]]..make_garbage..[[
+				is_held = unheld[1] ~= nil;
+			end
+			module:hook("presence/bare", look, 100);
+			collectgarbage();
+			prosody.core_post_stanza(session, require "util.stanza".presence({ from = session.full_jid }), true);
+			module:unhook("presence/bare", look);
+			return is_held;]], a));
 	end);
 
 	it("carry the label of every group that is shared", function ()
