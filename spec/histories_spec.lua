@@ -152,4 +152,12 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "remove", "h", "carl" }, { "befriend", "carl", "bob" }, { "add", "h", "carl" },
 			{ "switch", { mode = "permanent" } } });
 	end);
+
+	it("give a new account no name that the former one had as a virtual contact", function ()
+		comes_out_well("both", {
+			{ "register", "ann" }, { "enrol", "erin" }, { "create", "g", "Choir" }, { "create", "h", "Choir" },
+			{ "add", "h", "ann" }, { "add", "h", "erin" }, { "login", "ann", 1 }, { "name", "ann", "erin", "Chum" },
+			{ "kill" }, { "unregister", "erin" }, { "register", "erin" }, { "switch", { mode = "permanent" } },
+			{ "add", "g", "ann" }, { "add", "g", "erin" } });
+	end);
 end);

@@ -293,6 +293,41 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		for _, user in ipairs { a, b, c } do assert.same({}, stored(user)); end
 	end);
 
+	it("keep no label of their group that a client sent before its list's turn, once they are stored", function ()
+		local members = { accounts(80) };
+		local id = server:call("create", { name = "Turned" }, false);
+		assert.is_true(server:call("add_members", id, members));
+		world.login(server, table.unpack(members));
+		world.settle(server);
+		local options = server.settings.host_options;
+		options.groups_roster_mode, options.groups_remove_contacts = "permanent", true;
+		server:write_config();
+		local edited = server:eval([[
+			local st, clients, edited = require "util.stanza", prosody.spec_clients, {};
+			prosody.reload_config();
+			assert(require "core.modulemanager".reload(host, "groups_internal"));
+			for i, username in ipairs { ... } do
+				local contact = select(i % select("#", ...) + 1, ...);
+				local jid = contact.."@"..host;
+				if not hosts[host].sessions[username].roster[jid] then
+					clients.send(clients.session(username), st.iq({ type = "set", id = "edit" })
+						:tag("query", { xmlns = "jabber:iq:roster" })
+						:tag("item", { xmlns = "jabber:iq:roster", jid = jid, name = "Chum" })
+						:text_tag("group", "Turned", { xmlns = "jabber:iq:roster" }));
+					edited[username] = contact;
+				end
+			end
+			return edited]], table.unpack(members));
+		assert.is_truthy(next(edited), "each list was reconciled in the turn of the reload");
+		world.settle(server);
+		for user, contact in pairs(edited) do assert.equal("both,,Chum,Turned", stored(user)[contact]); end
+		call("delete", id);
+		world.settle(server);
+		for user, contact in pairs(edited) do assert.equal("none,,Chum", stored(user)[contact]); end
+		options.groups_remove_contacts = nil;
+		switch("virtual");
+	end);
+
 	it("are in no list after an unload, also where lists are saved with it", function ()
 		local a, b, c = accounts(3);
 		world.set_options(server, { groups_roster_mode = "permanent" });

@@ -178,6 +178,9 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
     });
     methods.add_method("is_unsaved", |_, this, user: LuaString| Ok(this.engine.is_unsaved(&username(&user))));
     methods.add_method("user_left", |_, this, user: LuaString| this.run(this.engine.user_left(username(&user))));
+    methods.add_method("roster_changing", |_, this, user: LuaString| {
+        this.run(this.engine.roster_changing(username(&user)))
+    });
     methods.add_method("subscription_changing", |_, this, (user, contact): (LuaString, LuaString)| {
         this.run(this.engine.subscription_changing(username(&user), username(&contact)))
     });

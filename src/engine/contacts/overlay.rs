@@ -15,10 +15,12 @@ use super::rules::{Common, Judge, Outcome};
 use crate::engine::state::value::Value;
 
 /// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for
-/// what groups bring, zero for nothing. It is even, for pushes that are not the last carry the number below it, and has
-/// no more digits than Lua 5.2 writes of a number.
+/// what groups bring, zero for nothing: it has the stored one's last 18 bits, which count edits, and one number for the
+/// rest and for what groups bring. It is even, for pushes that are not the last carry the number below it, and has no
+/// more digits than Lua 5.2 writes of a number.
 pub fn virtual_version(stored: u64, digest: u32) -> u64 {
-    if digest == 0 { stored } else { (u64::from(digest) << 19) + stored % (1 << 18) * 2 }
+    let (rest, count) = (stored >> 18, stored % (1 << 18));
+    if digest == 0 { stored } else { (u64::from(digest::number((digest, rest))) << 19) + count * 2 }
 }
 
 /// The number for what groups bring, where a contact is shown for a session as somebody has made it.
@@ -37,8 +39,7 @@ fn look(labels: &Labels, below: Option<&Item>, edit: Option<&OwnEdit>, name: Opt
 }
 
 pub(super) fn bring(judge: &mut Judge, common: &Common, fact: &Fact, contact: &str, name: Option<&str>) -> Outcome {
-    // What was made of the contact goes with its account.
-    let edit = fact.edit.as_ref().filter(|_| !common.section.anew);
+    let edit = common.edit_of(fact);
     let (below, edit) = match &fact.item {
         Some(item) if !fact.covered => clear(judge, common, &common.section.as_ended(item), edit, contact),
         _ => (fact.below.clone(), edit.cloned()),

@@ -136,6 +136,13 @@ impl Section {
     }
 }
 
+impl Common<'_> {
+    /// What the user made of the contact when it was virtual. It goes with the contact's account.
+    pub(super) fn edit_of<'f>(&self, fact: &'f Fact) -> Option<&'f OwnEdit> {
+        fact.edit.as_ref().filter(|_| !self.section.anew)
+    }
+}
+
 impl<'a> Judge<'a> {
     fn new(plan: &'a Plan, provenance: Option<Provenance>, fresh: bool) -> Judge<'a> {
         let known = provenance.is_some();
@@ -208,7 +215,7 @@ impl<'a> Judge<'a> {
         let outcome = match (self.plan.virtual_contacts, tie) {
             (false, Tie::Bring) => self.bring(common, fact, contact, name.as_deref()),
             (false, Tie::GiveUp) => Outcome::plain(self.give_up(&common.given, fact.stored(), contact), fact),
-            (false, Tie::Withdraw) => Outcome::plain(self.withdraw(common.section, fact.stored(), contact), fact),
+            (false, Tie::Withdraw) => Outcome::stored(self.withdraw(common.section, fact.stored(), contact), None),
             (false, Tie::Spare) => Outcome::plain(self.spare(common, fact.stored(), contact), fact),
             (true, Tie::Spare) => overlay::spare(self, common, fact, contact),
             (true, Tie::Bring) => overlay::bring(self, common, fact, contact, name.as_deref()),
@@ -335,7 +342,7 @@ impl<'a> Judge<'a> {
         item.ask = false;
         item.groups.retain(|label| !common.given.contains(label) || chosen.contains(label));
         item.groups.extend(common.labels.iter().cloned());
-        if let Some(edit) = &fact.edit {
+        if let Some(edit) = common.edit_of(fact) {
             // It was virtual before: what the user made of it goes with it into storage.
             item.name = item.name.or_else(|| edit.name.clone());
             item.groups.extend(edit.groups.iter().cloned());

@@ -72,6 +72,18 @@ impl Engine {
         Some((next - now).max(0.0))
     }
 
+    /// Reconciles a roster in memory, if it is queued: its user is about to edit it. What a client shows of a contact
+    /// that groups are still to bring, a label for one, is not to be taken for what the user has chosen.
+    pub fn roster_changing(&self, username: Name) -> Operation {
+        self.start(move |call| async move {
+            let user = call.state().directory.find_user(&username);
+            if let Some(user) = user {
+                call.reconcile_queued(user).await;
+            }
+            Ok(Answer::Done)
+        })
+    }
+
     /// Reconciles the rosters of two users in memory, if they are queued: the one is about to subscribe to the other,
     /// or the like. What groups have let go before is not to be taken for what the two make of it now. If one of them
     /// has still to withdraw the former account of the other, that is saved first, and struck off the marker: the next
@@ -80,16 +92,13 @@ impl Engine {
         self.start(move |call| async move {
             let mut is_withdrawn = false;
             for (name, other) in [(&username, &contact), (&contact, &username)] {
-                let (user, queued, withdraws) = {
-                    let mut state = call.state();
+                let (user, withdraws) = {
+                    let state = call.state();
                     let Some(user) = state.directory.find_user(name) else { continue };
                     let other = state.directory.find_user(other);
-                    let withdraws = state.withdrawals.of(user).any(|gone| Some(gone) == other);
-                    (user, state.work.urgent.take(user), withdraws)
+                    (user, state.withdrawals.of(user).any(|gone| Some(gone) == other))
                 };
-                if let Some(scope) = queued {
-                    call.reconcile_urgent(user, scope).await;
-                }
+                call.reconcile_queued(user).await;
                 if withdraws {
                     call.settle(user, Pace::Now).await;
                     is_withdrawn = true;
@@ -153,6 +162,13 @@ impl Call {
             if let Some(user) = pushed {
                 self.note_pushed(user, reply);
             }
+        }
+    }
+
+    async fn reconcile_queued(&self, user: UserKey) {
+        let queued = self.state().work.urgent.take(user);
+        if let Some(scope) = queued {
+            self.reconcile_urgent(user, scope).await;
         }
     }
 

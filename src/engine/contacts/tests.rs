@@ -438,6 +438,11 @@ fn a_deleted_account_goes_from_where_only_groups_had_put_it() {
     let brought = Case { remade: true, ..brought_by(&[("h", "H")]) };
     let brought = brought.known(r#"{"labels":{"g":"G","h":"H"}}"#).with(item(Both, &["G"])).decide();
     assert_eq!(brought.stored, Some(item(Both, &["H"])), "nothing of the one before stays");
+    let edit = Some(OwnEdit { name: Some("Pal".into()), groups: labels(&["Mine"]) });
+    let brought = Case { remade: true, edit: edit.clone(), ..brought_by(&[G]) }.decide();
+    let of_brought = (brought.stored, brought.edit);
+    assert_eq!(of_brought, (Some(item(Both, &["G"])), None), "nor what the user made of it when it was virtual");
+    assert_eq!(Case { edit, ..withdrawn() }.decide().edit, None);
     // Without provenance, the labels of the user's groups tell.
     assert_eq!(withdrawn().with(item(Both, &["G"])).decide().stored, None);
     assert_eq!(withdrawn().with(item(Both, &["H"])).decide().stored, Some(item(Both, &["H"])));
@@ -823,6 +828,7 @@ fn a_version_of_a_virtual_list_tells_the_stored_one_and_what_groups_bring() {
     assert!(versions.iter().all(|version| version % 2 == 0 && *version < 1 << 46));
     assert!(versions[0] < versions[1], "it grows with the stored one");
     assert!(versions[0] != versions[2] && versions[1] != versions[2]);
+    assert_ne!(virtual_version((1 << 24) + 5, 3), versions[0], "a later start counts from a higher number");
 }
 
 #[test]
