@@ -293,38 +293,64 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		for _, user in ipairs { a, b, c } do assert.same({}, stored(user)); end
 	end);
 
-	it("keep no label of their group that a client sent before its list's turn, once they are stored", function ()
+	-- Groups 80 users who are online, more than are seen to in one turn, and makes contacts stored. In the turn of the
+	-- reload, `act` is run with the group's id and the users whose lists are still to be changed. Returns these.
+	local function store_while(name, act)
 		local members = { accounts(80) };
-		local id = server:call("create", { name = "Turned" }, false);
-		assert.is_true(server:call("add_members", id, members));
+		local id = call("create", { name = name }, false);
+		assert.is_true(call("add_members", id, members));
 		world.login(server, table.unpack(members));
 		world.settle(server);
+		world.forget(server);
 		local options = server.settings.host_options;
 		options.groups_roster_mode, options.groups_remove_contacts = "permanent", true;
 		server:write_config();
-		local edited = server:eval([[
-			local st, clients, edited = require "util.stanza", prosody.spec_clients, {};
+		local waiting = server:eval([[
 			prosody.reload_config();
 			assert(require "core.modulemanager".reload(host, "groups_internal"));
-			for i, username in ipairs { ... } do
-				local contact = select(i % select("#", ...) + 1, ...);
-				local jid = contact.."@"..host;
-				if not hosts[host].sessions[username].roster[jid] then
-					clients.send(clients.session(username), st.iq({ type = "set", id = "edit" })
-						:tag("query", { xmlns = "jabber:iq:roster" })
-						:tag("item", { xmlns = "jabber:iq:roster", jid = jid, name = "Chum" })
-						:text_tag("group", "Turned", { xmlns = "jabber:iq:roster" }));
-					edited[username] = contact;
+			local waiting = {};
+			for i = 2, select("#", ...) do
+				local username = select(i, ...);
+				for jid, item in pairs(hosts[host].sessions[username].roster) do
+					if jid and getmetatable(item) then waiting[#waiting + 1] = username; break; end
 				end
 			end
-			return edited]], table.unpack(members));
-		assert.is_truthy(next(edited), "each list was reconciled in the turn of the reload");
+			local id = ...;]]..act.." return waiting", id, table.unpack(members));
+		options.groups_remove_contacts = nil;
+		assert.is_true(#waiting > 2, "each list was reconciled in the turn of the reload");
 		world.settle(server);
-		for user, contact in pairs(edited) do assert.equal("both,,Chum,Turned", stored(user)[contact]); end
+		return waiting, id;
+	end
+
+	it("keep no label of their group that a client sent before its list's turn, once they are stored", function ()
+		local waiting, id = store_while("Turned", [[
+			local st, clients = require "util.stanza", prosody.spec_clients;
+			for i = 2, #waiting do
+				local name = i % 2 == 0 and "Chum" or nil;
+				clients.send(clients.session(waiting[i]), st.iq({ type = "set", id = "edit" })
+					:tag("query", { xmlns = "jabber:iq:roster" })
+					:tag("item", { xmlns = "jabber:iq:roster", jid = waiting[i - 1].."@"..host, name = name,
+						subscription = not name and "remove" or nil })
+					:text_tag("group", "Turned", { xmlns = "jabber:iq:roster" }));
+			end]]);
+		for i = 2, #waiting do
+			assert.equal(i % 2 == 0 and "both,,Chum,Turned" or nil, stored(waiting[i])[waiting[i - 1]]);
+		end
 		call("delete", id);
 		world.settle(server);
-		for user, contact in pairs(edited) do assert.equal("none,,Chum", stored(user)[contact]); end
-		options.groups_remove_contacts = nil;
+		for i = 2, #waiting, 2 do assert.equal("none,,Chum", stored(waiting[i])[waiting[i - 1]]); end
+		switch("virtual");
+	end);
+
+	it("leave the clients of those whose list's turn comes after a removal, once they are stored", function ()
+		local waiting = store_while("Left", [[
+			assert(hosts[host].modules.groups_internal.remove_member(id, waiting[1]));]]);
+		for i = 2, #waiting do
+			local user, gone = waiting[i], waiting[1];
+			assert.equal("remove", (world.pushes(server, user)[gone] or {}).subscription, user);
+			local heard = table.concat(world.presences(server, user), " ");
+			assert.is_truthy(heard:find(gone..":unavailable", 1, true), user);
+		end
 		switch("virtual");
 	end);
 

@@ -466,20 +466,6 @@ fn a_contact_taken_off_the_list_while_a_group_is_open_anyway_has_the_user_back_a
 }
 
 #[test]
-fn a_contact_whose_change_went_with_a_reload_is_there_again_in_the_same_session() {
-    let mut world = World::with_group(&["ann", "bob"]);
-    world.login("ann");
-    world.settle();
-    world.engine.spare_contact(&n("ann"), &n("bob"));
-    world.host.sessions[&n("ann")].borrow_mut().items.remove(&n("bob"));
-    world.run(world.engine.load(29_000_000, "")).unwrap();
-    assert_eq!(world.shown("ann", "bob"), None);
-    world.engine.bring_back(&n("ann"), &n("bob"));
-    world.run(world.engine.load(29_000_000, "")).unwrap();
-    assert_eq!(world.shown("ann", "bob"), Some(Item::new("both").labelled("G")));
-}
-
-#[test]
 fn what_was_kept_from_a_group_is_saved_also_if_it_was_left_before_that() {
     let mut world = World::new(&["ann", "bob"]);
     world.login("ann");

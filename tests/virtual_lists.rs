@@ -48,7 +48,6 @@ fn in_storage(world: &World, user: &str) -> Items {
 /// The module is loaded again with another option.
 fn switch(world: &mut World, virtual_contacts: bool) {
     world.options.virtual_contacts = virtual_contacts;
-    world.host.leave_rosters();
     world.engine.set_options(world.options);
     world.start();
     world.settle();

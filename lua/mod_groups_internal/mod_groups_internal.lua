@@ -281,11 +281,8 @@ hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	handle:note_edit(roster, jid, not is_removal and groups or nil);
 end, 10);
 
-if roster_mode == "virtual" then
-	effects.guard_storage(true);
-elseif module.reloading then
-	effects.leave_rosters(handle); -- the option was another one
-end
+-- Where the option was another one before a reload, lists show virtual contacts until they have had their turn.
+effects.guard_storage(roster_mode == "virtual" or effects.guards_storage());
 
 if contact_name == "nickname" then
 	effects.watch_nicknames(function (username)
@@ -407,9 +404,7 @@ function module.unload()
 		run(handle:flush(flush_time));
 		-- A reload goes on with the engine and the lists as they are.
 		if reloading then return; end
-		if roster_mode == "virtual" then
-			effects.leave_rosters(handle);
-		end
+		if effects.guards_storage() then effects.leave_rosters(handle); end
 		handle:close();
 	end);
 end

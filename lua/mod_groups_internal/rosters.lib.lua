@@ -149,14 +149,13 @@ function effects.find_editors(_, username)
 	return virtual.find_editors(username.."@"..host, loaded_rosters());
 end
 
--- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is unloaded
--- and loaded again, clients show already what groups bring. If it stores contacts from now on, clients are told of each
--- change, and what they show now says nothing later.
+-- Takes virtual items out of all rosters, for nothing keeps them from being stored any more. If the module is loaded
+-- again, clients show already what groups bring.
 function effects.leave_rosters(handle)
-	leaving = not module.reloading;
+	leaving = true;
 	for username, roster in pairs(loaded_rosters()) do
-		local digest, user = handle:leave_roster(username, roster), host_session.sessions[username];
-		if user then user.groups_shown = leaving and digest or nil; end
+		local digest, user = handle:leave_roster(roster), host_session.sessions[username];
+		if user then user.groups_shown = digest; end
 	end
 	virtual.guard_storage(false);
 end
@@ -228,7 +227,7 @@ function effects.depart(_, username, jids)
 	return effects.send_presence(nil, username, native.depart(roster, jids), true);
 end
 
-effects.guard_storage = virtual.guard_storage;
+effects.guard_storage, effects.guards_storage = virtual.guard_storage, virtual.guards_storage;
 
 -- Whether a contact sees the presence of a user. An error counts as a yes.
 function effects.is_seen(username, contact)

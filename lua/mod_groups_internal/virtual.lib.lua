@@ -114,9 +114,14 @@ local function wrap_opened(event)
 	event.store = wrapped;
 end
 
+local guard = module:shared("storage_guard");
+
+function virtual.guards_storage()
+	return guard.handler ~= nil;
+end
+
 -- Begins to keep virtual contacts out of storage, or ends it. This outlives a reload, as they do: should the module not
 -- load again, they still get into no storage.
-local guard = module:shared("storage_guard");
 function virtual.guard_storage(is_on)
 	local events = prosody.hosts[module.host].events;
 	if guard.handler then events.remove_handler("store-opened", guard.handler); end

@@ -8,7 +8,7 @@ use super::convert::{self, username};
 use super::kept::{LastLists, LastRecord};
 use super::operation::{Host, Returns, Running};
 use super::roster::Roster;
-use crate::engine::{Engine, Error, Given, GivenInfo, Name, Operation, Value};
+use crate::engine::{Engine, Error, Given, GivenInfo, Operation, Value};
 
 /// `handle`: look-ups that answer at once, and functions that start an operation.
 pub(super) struct Handle {
@@ -204,14 +204,10 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         roster.note_subscription(&this.engine, &username(&contact))
     });
     // Takes virtual items out of a roster. Returns the digest of what was shown, or nil for nothing.
-    methods.add_method("leave_roster", |lua, this, (user, items): (LuaString, LuaTable)| {
+    methods.add_method("leave_roster", |lua, _, items: LuaTable| {
         let Some(mut roster) = Roster::of(lua, items)? else { return Ok(None) };
         let digest = roster.digest()?;
-        for (jid, _) in roster.leave(lua)?.iter().filter(|(_, is_changed)| *is_changed) {
-            let jid = jid.to_string_lossy();
-            let contact = jid.split_once('@').map_or(&*jid, |(contact, _)| contact);
-            this.engine.bring_back(&username(&user), &Name::raw(contact.as_bytes()));
-        }
+        roster.leave(lua)?;
         Ok(Some(digest).filter(|&digest| digest != 0))
     });
     methods.add_method("nickname_changed", |_, this, user: LuaString| {

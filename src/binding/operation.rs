@@ -192,14 +192,14 @@ impl Running {
             return Ok(Some(if damaged { Reply::Damaged } else { Reply::Done }));
         }
         let LuaValue::Table(items) = first else { return Ok(None) };
-        let Some(roster) = Roster::of(lua, items)? else { return Ok(Some(Reply::Broken)) };
+        let Some(mut roster) = Roster::of(lua, items)? else { return Ok(Some(Reply::Broken)) };
         match &self.effect {
             Effect::CheckStamp(_, stamp) => roster.has_stamp(*stamp).map(|bears| Some(Reply::Flags(vec![bears]))),
             Effect::Compare(user, plan) => {
                 let (online, known, LuaValue::Function(get_kind)) = (convert::truth(&next()), next(), next()) else {
                     return Ok(None);
                 };
-                let is_known = !roster.is_shown() && known.as_u32() == Some(plan.digest);
+                let is_known = !roster.is_settled()? && known.as_u32() == Some(plan.digest);
                 let reply = if roster.is_unread(plan) {
                     Reply::Unread
                 } else {

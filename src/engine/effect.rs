@@ -212,6 +212,9 @@ pub struct Plan {
     pub adopt: bool,
     /// Contacts are virtual.
     pub virtual_contacts: bool,
+    /// All contacts that groups bring or take back are in it. Virtual ones in a roster whose contacts are to be stored
+    /// leave it then.
+    pub whole: bool,
     /// What of the shown contacts comes from groups, in a number of 27 bits; zero where nothing does.
     pub digest: u32,
     /// What users have made of virtual contacts is to be read first, with [`Effect::ReadEdits`].
@@ -264,6 +267,18 @@ pub struct Section {
     pub names: Vec<Option<String>>,
 }
 
+impl Plan {
+    /// The contacts on which something is decided: all but those to be brought of whom no account is known.
+    pub fn decided(&self) -> impl Iterator<Item = &Name> {
+        let mut rest = &self.contacts[..];
+        self.sections.iter().flat_map(move |section| {
+            let (here, later) = rest.split_at(section.contacts);
+            rest = later;
+            if section.tie != Tie::Bring || section.verified { here } else { &[] }
+        })
+    }
+}
+
 impl Section {
     /// Whether there is a form of its contacts of which nothing need be told. One whose account was made again may look
     /// like that and still be the former one's.
@@ -307,6 +322,8 @@ pub struct Comparison {
     pub absent: Vec<u32>,
     /// Contacts of which something is there, but for those to be brought that have the usual form.
     pub facts: Vec<Fact>,
+    /// Virtual contacts that have left the roster, and of which the plan says nothing.
+    pub left: Vec<(Name, Fact)>,
     /// The roster's provenance, as it is stored.
     pub provenance: Option<Text>,
     /// The version in storage, as far as this module is concerned.

@@ -342,7 +342,7 @@ impl Host {
                 self.compared.1 += 1;
                 self.compared.0.clone_from(plan);
                 let everything = self.compared.1.is_multiple_of(2);
-                Reply::Compared(table.borrow().compare(user, plan, everything, self.interested.contains(user)))
+                Reply::Compared(table.borrow_mut().compare(user, plan, everything, self.interested.contains(user)))
             }
             Effect::FindBearers(user, labels) => {
                 let table = context.cloned().or_else(|| self.loaded(user))?;

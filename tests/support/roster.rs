@@ -153,7 +153,7 @@ impl Roster {
     }
 
     /// `Effect::Compare`. `everything`: contacts that have the usual form are told of as well.
-    pub fn compare(&self, owner: &Name, plan: &Plan, everything: bool, online: bool) -> Comparison {
+    pub fn compare(&mut self, owner: &Name, plan: &Plan, everything: bool, online: bool) -> Comparison {
         let mut found = Comparison {
             provenance: self.provenance.as_ref().map(|text| Text(text.as_bytes().into())),
             version: self.counted(self.stored_version()),
@@ -183,6 +183,12 @@ impl Roster {
                     found.absent.push(number);
                 }
             }
+        }
+        if let Some(overlay) = self.overlay.as_ref().filter(|_| plan.whole && !plan.virtual_contacts) {
+            let decided: BTreeSet<_> = plan.decided().collect();
+            let left = overlay.covers.keys().filter(|contact| !decided.contains(contact));
+            found.left = left.map(|contact| (contact.clone(), self.fact(0, contact))).collect();
+            *self = Roster { changed: self.changed, edits: self.edits.take(), ..self.stored() };
         }
         found
     }

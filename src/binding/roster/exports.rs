@@ -155,7 +155,7 @@ fn is_virtual(_: &Lua, item: LuaValue) -> LuaResult<bool> {
 /// ones. Returns those that were in it.
 fn depart(lua: &Lua, (items, jids): (LuaTable, Vec<LuaString>)) -> LuaResult<Vec<LuaString>> {
     let Some(mut roster) = Roster::of(lua, items)? else { return Ok(Vec::new()) };
-    let mut gone: Vec<_> = roster.leave(lua)?.into_iter().map(|(jid, _)| jid).collect();
+    let mut gone = roster.leave(lua)?;
     for jid in jids {
         if roster.items.raw_get::<LuaValue>(&jid)? != LuaValue::Nil {
             gone.push(jid.clone());

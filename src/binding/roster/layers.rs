@@ -83,6 +83,9 @@ fn fits(base: &LuaTable, jids: &mut Jids, contacts: &[&Name]) -> LuaResult<bool>
 }
 
 impl Layers {
+    /// What they have in a roster's state.
+    pub(super) const FIELDS: &[&str] = &["shown", "below", "names", "kind", "base"];
+
     /// Those in a roster's state, if contacts are shown in it.
     pub(super) fn of(state: &LuaTable) -> LuaResult<Option<Layers>> {
         let Some(shown) = state.raw_get("shown")? else { return Ok(None) };

@@ -13,6 +13,8 @@ mod exports;
 mod item;
 mod layers;
 
+use std::collections::HashSet;
+
 use mlua::prelude::*;
 
 use super::convert;
@@ -124,6 +126,11 @@ impl Roster {
             && version == self.metadata.raw_get::<LuaValue>("version")?)
     }
 
+    /// Whether the roster has been settled since it was read, or since its virtual contacts left it.
+    pub(super) fn is_settled(&self) -> LuaResult<bool> {
+        Ok(self.layers.is_some() || self.state.raw_get::<LuaValue>("stamp")? != LuaValue::Nil)
+    }
+
     /// Whether clients are shown what groups bring.
     pub(super) fn is_shown(&self) -> bool {
         self.layers.is_some()
@@ -140,8 +147,10 @@ impl Roster {
     /// brings at each load and never stores: they are neither the user's nor a group's.
     ///
     /// Most contacts have the usual form. They are left out without more than a look at them.
+    ///
+    /// Virtual contacts leave a roster whose contacts are to be stored from now on.
     pub(super) fn compare(
-        &self,
+        &mut self,
         lua: &Lua,
         host: &str,
         owner: &Name,
@@ -191,7 +200,25 @@ impl Roster {
                 }
             }
         }
+        if plan.whole && !plan.virtual_contacts && self.layers.is_some() {
+            found.left = self.uncover(plan)?;
+        }
         Ok(found)
+    }
+
+    /// Takes virtual items out. Returns the contacts that were shown and of which a plan decides nothing.
+    fn uncover(&mut self, plan: &Plan) -> LuaResult<Vec<(Name, Fact)>> {
+        let decided: HashSet<_> = plan.decided().collect();
+        let mut left = Vec::new();
+        for jid in self.layers.iter().map(Layers::all).collect::<LuaResult<Vec<_>>>()?.concat() {
+            let name = Name::raw(jid.as_bytes().split(|&byte| byte == b'@').next().unwrap_or_default());
+            if !decided.contains(&name) {
+                let item: LuaValue = self.items.raw_get(&jid)?;
+                left.push((name, self.fact(0, &jid, item.as_table())?));
+            }
+        }
+        self.lift_all()?;
+        Ok(left)
     }
 
     fn is_pending(&self, jid: &LuaString) -> LuaResult<bool> {
@@ -438,22 +465,23 @@ impl Roster {
             && is_plain(&item, &labels, Some(kind))?)
     }
 
-    /// Takes virtual items out: the roster is then as storage has it. Returns the contacts that were shown, with
-    /// whether somebody has changed their subscription for the session.
-    pub(super) fn leave(&mut self, lua: &Lua) -> LuaResult<Vec<(LuaString, bool)>> {
+    /// Takes virtual items out: the roster is then as storage has it. Returns the contacts that were shown.
+    fn lift_all(&mut self) -> LuaResult<Vec<LuaString>> {
         let Some(layers) = self.layers.take() else { return Ok(Vec::new()) };
-        let mut shown = Vec::new();
-        for jid in layers.all()? {
-            let is_changed = match self.items.raw_get(&jid)? {
-                LuaValue::Table(item) if layers.has(&jid, &item)? => {
-                    convert::truth(&item.raw_get("subscription")?) || convert::truth(&item.raw_get("ask")?)
-                }
-                _ => false,
-            };
-            self.items.raw_set(&jid, layers.below.raw_get::<LuaValue>(&jid)?)?;
-            shown.push((jid, is_changed));
+        let shown = layers.all()?;
+        for jid in &shown {
+            self.items.raw_set(jid, layers.below.raw_get::<LuaValue>(jid)?)?;
         }
         self.metadata.raw_set("version", self.state.raw_get::<LuaValue>("stored_version")?)?;
+        for field in ["roster", "stored_version", "digest"].iter().chain(Layers::FIELDS) {
+            self.state.raw_set(*field, LuaValue::Nil)?;
+        }
+        Ok(shown)
+    }
+
+    /// The same, and all that is known of the roster goes, but for whether it was changed.
+    pub(super) fn leave(&mut self, lua: &Lua) -> LuaResult<Vec<LuaString>> {
+        let shown = self.lift_all()?;
         let state = lua.create_table()?;
         state.raw_set("changed", self.state.raw_get::<LuaValue>("changed")?)?;
         self.metadata.set_metatable(Some(state))?;

@@ -94,16 +94,6 @@ impl Engine {
         unsettled.everything && directory.share_a_group(user, contact) || unsettled.groups.keys().any(lacking)
     }
 
-    /// Ends the sparing of a contact that was changed for the session: the change went with a reload.
-    pub fn bring_back(&self, username: &Name, contact: &Name) {
-        let mut state = self.0.state.lock();
-        let keys = (state.directory.find_user(username), state.directory.find_user(contact));
-        if let (Some(user), Some(contact)) = keys {
-            state.spared.bring_back(user, contact);
-            state.changes += 1;
-        }
-    }
-
     /// Whether the roster in memory has changes of this module that storage has not: it is kept after the user's last
     /// session.
     pub fn is_unsaved(&self, username: &Name) -> bool {

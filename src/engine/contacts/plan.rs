@@ -94,6 +94,7 @@ impl State {
             naming: options.naming,
             adopt: unsettled.adopting,
             virtual_contacts: options.virtual_contacts,
+            whole: scope == Scope::All,
             reads_edits: unsettled.was_virtual,
             digest,
             ..Plan::default()

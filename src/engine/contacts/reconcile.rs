@@ -9,7 +9,7 @@ use crate::engine::effect::{Comparison, Effect, Level, Reply, Tie};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::{GroupKey, UserKey};
 use crate::engine::state::name::nickname;
-use crate::engine::{Name, State};
+use crate::engine::{Item, Name, State};
 
 /// How many nicknames are asked for in one go: each may be read from storage.
 const NICKNAMES_AT_ONCE: usize = 32;
@@ -38,6 +38,8 @@ impl Call {
         // The version of a virtual list is made of all that groups bring.
         let all = self.state().options.virtual_contacts && scope != Scope::Removals;
         let scope = if all { Scope::All } else { scope };
+        // It may show contacts that are not virtual any more.
+        let must = must || self.state().unsettled.was_virtual && !all;
         let mut reconciled = Reconciled { provenance: None };
         let mut asked = false;
         // Again where contacts are missing or have no name, once their accounts and nicknames have been asked for.
@@ -143,11 +145,7 @@ impl Call {
     }
 
     /// The items of a roster in memory that bear any of these labels.
-    pub(crate) async fn find_bearers(
-        &self,
-        name: &Name,
-        labels: crate::engine::Labels,
-    ) -> Vec<(String, crate::engine::Item)> {
+    pub(crate) async fn find_bearers(&self, name: &Name, labels: crate::engine::Labels) -> Vec<(String, Item)> {
         if labels.is_empty() {
             return Vec::new();
         }
@@ -173,7 +171,7 @@ impl Call {
 impl State {
     /// Notes what was changed in a roster in memory: what is to be saved, and what clients are to be told.
     fn note_decision(&mut self, user: UserKey, planned: &Planned, decision: &Decision, found: &Comparison, now: f64) {
-        let changed = planned.resolve(&decision.changed);
+        let mut changed = planned.resolve(&decision.changed);
         let mut contacts = &planned.contacts[..];
         for section in &planned.plan.sections {
             let (here, later) = contacts.split_at(section.contacts);
@@ -203,6 +201,17 @@ impl State {
         // The contact's list may keep the user: it was left behind there by another group.
         for contact in planned.resolve(&decision.shut) {
             self.outbox.note_absence(contact, user);
+        }
+        for (contact, fact) in &found.left {
+            let Some(contact) = self.directory.find_user(contact) else { continue };
+            changed.push(contact);
+            let (shown, stored) = (fact.item.as_ref(), fact.below.as_ref());
+            if shown.is_some_and(Item::sees) && !stored.is_some_and(Item::sees) {
+                self.outbox.note_absence(user, contact);
+            }
+            if shown.is_some_and(Item::is_seen) && !stored.is_some_and(Item::is_seen) {
+                self.outbox.note_absence(contact, user);
+            }
         }
         if !changed.is_empty() {
             self.outbox.pushes.add(user, changed);

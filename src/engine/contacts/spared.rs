@@ -17,13 +17,6 @@ impl Spared {
         self.0.entry(user).or_default().insert(contact);
     }
 
-    /// Ends the sparing of a contact.
-    pub(crate) fn bring_back(&mut self, user: UserKey, contact: UserKey) {
-        if let Some(spared) = self.0.get_mut(&user) {
-            spared.remove(&contact);
-        }
-    }
-
     pub(crate) fn contains(&self, user: UserKey, contact: UserKey) -> bool {
         self.0.get(&user).is_some_and(|spared| spared.contains(&contact))
     }
