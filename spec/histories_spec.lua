@@ -160,4 +160,12 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "kill" }, { "unregister", "erin" }, { "register", "erin" }, { "switch", { mode = "permanent" } },
 			{ "add", "g", "ann" }, { "add", "g", "erin" } });
 	end);
+
+	it("give up who had been half a contact and without a label, also where a kill comes before the save", function ()
+		comes_out_well("removing", {
+			{ "register", "ann" }, { "register", "bob" }, { "register", "erin" }, { "create", "g", "Choir" },
+			{ "add", "g", "ann" }, { "add", "g", "bob" }, { "add", "g", "erin" }, { "login", "bob", 1 }, { "pause", 150 },
+			{ "cancel", "bob", "ann" }, { "label", "bob", "ann", "Mine" }, { "unlabel", "bob", "ann", "Choir" },
+			{ "pause", 150 }, { "remove", "g", "bob" }, { "name", "bob", "erin", "Pal" }, { "kill" } });
+	end);
 end);

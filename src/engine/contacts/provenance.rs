@@ -121,6 +121,15 @@ impl Given {
     }
 }
 
+impl Note {
+    /// Whether an item is as it was before groups gave it up: it has more than they leave of it, which nobody can have
+    /// given it since without [`Provenance::confirm`].
+    pub(crate) fn precedes(&self, item: &Item) -> bool {
+        let left = if self.brought { Subscription::None } else { self.subscription.unwrap_or(Subscription::Both) };
+        item.subscription.common(left) != item.subscription || self.brought && item.ask
+    }
+}
+
 impl Provenance {
     /// Reads what is stored with a roster. `host`: whose contacts are stored by their JIDs, as version 1.0.0 did.
     ///
@@ -251,12 +260,11 @@ impl Provenance {
         true
     }
 
-    /// Takes back the note that a contact was given up: groups bring it again. Where storage still has the contact as
-    /// it was brought, that counts: it `bears` a label, or has subscription `both` without one. Otherwise it has become
-    /// the user's own.
-    pub(crate) fn reclaim(&mut self, contact: &str, bears: bool, both: bool) {
+    /// Takes back the note that a contact was given up: groups bring it again. Where storage still has the `item` as
+    /// it was brought, that counts, also where it `bears` no label. Otherwise it has become the user's own.
+    pub(crate) fn reclaim(&mut self, contact: &str, item: &Item, bears: bool) {
         let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return };
-        if bears || note.brought && both {
+        if bears || note.precedes(item) {
             note.released = false;
         } else {
             self.confirm(contact);

@@ -328,7 +328,7 @@ impl<'a> Judge<'a> {
                 let item = &common.section.as_ended(item);
                 let chosen = self.provenance.chosen(contact);
                 let bears = item.groups.iter().any(|label| common.given.contains(label) && !chosen.contains(label));
-                self.provenance.reclaim(contact, bears, item.subscription == Subscription::Both);
+                self.provenance.reclaim(contact, item, bears);
                 self.note_own(item, contact);
                 item.clone()
             }
@@ -385,8 +385,7 @@ impl<'a> Judge<'a> {
     /// - any other brought one goes.
     ///
     /// A name that this module has given goes as well. What has been given up is the user's from then on. It is given
-    /// up again only if storage turns out to have it as it was: it bears a label still, or is read with subscription
-    /// `both`, which nobody can have given it since without [`Provenance::confirm`].
+    /// up again only if storage turns out to have it as it was: it bears a label still, or [`Note::precedes`] it.
     pub(super) fn give_up(&mut self, given: &Labels, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -430,8 +429,7 @@ impl<'a> Judge<'a> {
     /// Whether an item is as it was when groups gave it up, or as its user has made it since: what the note says of it
     /// is done.
     fn is_settled(&self, note: &Note, item: &Item, bears: bool) -> bool {
-        let untouched = item.subscription == Subscription::Both && !item.ask;
-        note.released && !bears && !(self.fresh && untouched)
+        note.released && !bears && !(self.fresh && note.precedes(item))
     }
 
     /// Takes the labels of groups that were left off a contact that is as its user has made it for the session. Where
@@ -511,7 +509,7 @@ impl<'a> Judge<'a> {
             first += section.contacts;
             if section.tie == Tie::Bring && section.verified {
                 let again = contacts.iter().map(ToString::to_string).filter(|contact| released.contains(contact));
-                again.for_each(|contact| self.provenance.reclaim(&contact, true, true));
+                again.for_each(|contact| self.provenance.reclaim(&contact, &Item::default(), true));
             }
         }
     }

@@ -268,10 +268,13 @@ fn what_was_given_up_is_the_users_and_is_given_up_again_only_if_storage_still_ha
     assert_eq!(up(item(Both, &[]), false), Some(item(Nothing, &[])), "it is read as it was");
     assert_eq!(up(item(Both, &[]), true), Some(item(Both, &[])), "somebody has befriended it");
     assert_eq!(up(asked(item(Nothing, &[])), false), Some(asked(item(Nothing, &[]))));
-    assert_eq!(up(item(From, &[]), false), Some(item(From, &[])), "the user has made it so since");
+    assert_eq!(up(item(From, &[]), false), Some(item(Nothing, &[])), "half of it had been ended before");
+    assert_eq!(up(item(From, &[]), true), Some(item(From, &[])), "the user has made it so since");
     let brought = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"released":true}}}"#;
-    let outcome = given_up_by(&["g"]).known(brought).with(item(Both, &[])).decide();
-    assert_eq!(outcome.stored, None, "the labels had been taken off before");
+    let up = |item| given_up_by(&["g"]).known(brought).with(item).decide().stored;
+    assert_eq!(up(item(Both, &[])), None, "the labels had been taken off before");
+    assert_eq!(up(item(To, &["Mine"])), Some(item(Nothing, &["Mine"])), "and half of the subscription been ended");
+    assert_eq!(up(item(Nothing, &["Mine"])), Some(item(Nothing, &["Mine"])));
 }
 
 #[test]
@@ -351,7 +354,12 @@ fn a_contact_that_comes_back_before_the_save_is_as_it_was_brought() {
     let stripped = brought_by(&[G]).known(brought).with(item(Both, &["Mine"])).decide();
     assert!(stripped.text.contains(r#""bob":{"brought":true}"#), "{}", stripped.text);
     let ended = brought_by(&[G]).known(brought).with(item(To, &["Mine"])).decide();
-    assert!(ended.text.contains(r#""bob":{"subscription":"to"}"#), "{}", ended.text);
+    assert!(ended.text.contains(r#""bob":{"brought":true}"#), "{}", ended.text);
+    let own = brought_by(&[G]).known(brought).with(item(Nothing, &["Mine"])).decide();
+    assert!(own.text.contains(r#""bob":{"subscription":"none"}"#), "{}", own.text);
+    let friend = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to","released":true}}}"#;
+    let stripped = brought_by(&[G]).known(friend).with(item(Both, &["Mine"])).decide();
+    assert!(stripped.text.contains(r#""bob":{"subscription":"to"}"#), "{}", stripped.text);
     let chosen = r#"{"labels":{"g":"G"},"notes":{"bob":{"brought":true,"labels":{"G":true},"released":true}}}"#;
     let own = brought_by(&[G]).known(chosen).with(item(Nothing, &["G"])).decide();
     assert!(own.text.contains(r#""bob":{"subscription":"none","labels":{"G":true}}"#), "{}", own.text);
