@@ -168,4 +168,13 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "cancel", "bob", "ann" }, { "label", "bob", "ann", "Mine" }, { "unlabel", "bob", "ann", "Choir" },
 			{ "pause", 150 }, { "remove", "g", "bob" }, { "name", "bob", "erin", "Pal" }, { "kill" } });
 	end);
+
+	it("keep a request from before the groups that is asked once more at a login, over a kill before the save", function ()
+		comes_out_well("removing", {
+			{ "register", "ann" }, { "enrol", "bob" }, { "enrol", "dora" }, { "create", "g", "Family" },
+			{ "login", "bob", 1 }, { "add", "g", "ann" }, { "request", "bob", "dora" }, { "add", "g", "dora" },
+			{ "name", "bob", "ann", "Pal" }, { "logout", "bob" }, { "add", "g", "bob" }, { "remove", "g", "ann" },
+			{ "check" }, { "remove", "g", "bob" }, { "login", "bob", 1 }, { "unname", "bob", "ann" }, { "kill" },
+			{ "add", "g", "bob" }, { "login", "ann", 2 }, { "delete", "g" } });
+	end);
 end);

@@ -85,9 +85,9 @@ impl Engine {
     }
 
     /// Reconciles the rosters of two users in memory, if they are queued: the one is about to subscribe to the other,
-    /// or the like. What groups have let go before is not to be taken for what the two make of it now. If one of them
-    /// has still to withdraw the former account of the other, that is saved first, and struck off the marker: the next
-    /// start must not withdraw the new one.
+    /// or the like. What groups have let go before is not to be taken for what the two make of it now. It is saved
+    /// first, for Prosody may save nothing: the two may stand as they did. If one of them has still to withdraw the
+    /// former account of the other, that is struck off the marker: the next start must not withdraw the new one.
     pub fn subscription_changing(&self, username: Name, contact: Name) -> Operation {
         self.start(move |call| async move {
             let mut is_withdrawn = false;
@@ -99,10 +99,11 @@ impl Engine {
                     (user, state.withdrawals.of(user).any(|gone| Some(gone) == other))
                 };
                 call.reconcile_queued(user).await;
-                if withdraws {
+                let unsaved = call.state().work.is_unsaved(user);
+                if withdraws || unsaved {
                     call.settle(user, Pace::Now).await;
-                    is_withdrawn = true;
                 }
+                is_withdrawn |= withdraws;
             }
             if is_withdrawn {
                 call.clear_marker().await;

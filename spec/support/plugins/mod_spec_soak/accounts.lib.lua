@@ -64,7 +64,7 @@ function model:login(user, device)
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
 		pair.unheard, other.unheard = nil, nil;
 		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
-		pair.returned = pair.off or pair.spared;
+		pair.returned = pair.off or pair.spared or pair.loose;
 		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
 		pair.loose_labels, pair.loose_name = nil, nil;
 		self.dirty[user][contact], self.unclear[user][contact] = nil, nil;

@@ -21,7 +21,7 @@
 --   maybe_gone   the item may be there or not
 --   fading       labels that groups have taken back, perhaps not yet in storage
 --   earlier      names of groups that have left their labels behind: what is stored may have them still
---   returned     it was taken off or changed in the session before, and is back in this one
+--   returned     it was off, spared or loose in the session before, and is back in this one
 --   converting   contacts are stored, or are not any more, and perhaps not yet in this list
 --   fresh        groups have just left it behind for good, which is perhaps not stored
 --   released     groups have let go of it, and what the owner has made of it stays; that is perhaps not stored
