@@ -17,7 +17,7 @@ help: ## list the commands
 
 build: ## the plugin folder, ready for plugin_paths: target/plugins/mod_groups_internal
 	@spec/support/provision build-tools crates
-	cargo build --release
+	cargo rustc --release --lib --crate-type cdylib
 	@spec/support/place $(MODULE)
 
 run: build ## a Prosody to try it with: demo accounts, a demo group, a group chat (PORT=5222)

@@ -50,7 +50,7 @@ pub(super) fn name(lua: &Lua, name: &Name) -> LuaResult<LuaValue> {
 }
 
 /// A list of strings.
-pub(super) fn list<'a>(lua: &Lua, items: impl ExactSizeIterator<Item = &'a [u8]>) -> LuaResult<LuaTable> {
+pub(super) fn list(lua: &Lua, items: &mut dyn ExactSizeIterator<Item = &[u8]>) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(items.len(), 0)?;
     for item in items {
         table.raw_push(lua.create_string(item)?)?;
@@ -59,11 +59,16 @@ pub(super) fn list<'a>(lua: &Lua, items: impl ExactSizeIterator<Item = &'a [u8]>
 }
 
 pub(super) fn list_of(lua: &Lua, words: &[&'static str]) -> LuaResult<LuaTable> {
-    list(lua, words.iter().map(|word| word.as_bytes()))
+    list(lua, &mut words.iter().map(|word| word.as_bytes()))
 }
 
 pub(super) fn names(lua: &Lua, names: &[Name]) -> LuaResult<LuaTable> {
-    list(lua, names.iter().map(Name::as_bytes))
+    list(lua, &mut names.iter().map(Name::as_bytes))
+}
+
+/// The bare JID of a user of a host.
+pub(super) fn jid(lua: &Lua, name: &Name, host: &str) -> LuaResult<LuaValue> {
+    string(lua, &[name.as_bytes(), b"@", host.as_bytes()].concat())
 }
 
 /// The bare JIDs of users of a host.
@@ -169,7 +174,7 @@ pub(super) fn from_members(table: &LuaTable) -> LuaResult<Vec<(Name, Value)>> {
         }
         Ok(())
     })?;
-    members.sort();
+    members.sort_unstable();
     Ok(members)
 }
 
@@ -183,7 +188,7 @@ pub(super) fn info(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
         table.raw_set("muc_jid", lua.create_string(jid)?)?;
     }
     if let Some(mucs) = &info.mucs {
-        table.raw_set("mucs", list(lua, mucs.iter().map(AsRef::as_ref))?)?;
+        table.raw_set("mucs", list(lua, &mut mucs.iter().map(AsRef::as_ref))?)?;
     }
     if let Some(text) = &info.description {
         table.raw_set("description", lua.create_string(text)?)?;
@@ -312,7 +317,7 @@ pub(super) fn chats(lua: &Lua, info: &Info) -> LuaResult<LuaTable> {
 
 /// An event as the shim fires it: the name and the payload. One for several users: the name, the group's record for
 /// each of them, the group's id and the users. Lua makes tables of one form faster.
-pub(super) fn event(lua: &Lua, event: &Event) -> LuaResult<LuaMultiValue> {
+pub(super) fn event(lua: &Lua, event: &Event) -> LuaResult<Vec<LuaValue>> {
     let payload = lua.create_table_with_capacity(0, 4)?;
     let event_name = match event {
         Event::UsersAdded { id, users, info: record } | Event::UsersRemoved { id, users, info: record } => {
@@ -321,7 +326,8 @@ pub(super) fn event(lua: &Lua, event: &Event) -> LuaResult<LuaMultiValue> {
             }
             let added = matches!(event, Event::UsersAdded { .. });
             let event_name = if added { "group-user-added" } else { "group-user-removed" };
-            return (event_name, payload, name(lua, id)?, names(lua, users)?).into_lua_multi(lua);
+            let users = names(lua, users).map(LuaValue::Table)?;
+            return Ok(vec![string(lua, event_name.as_bytes())?, LuaValue::Table(payload), name(lua, id)?, users]);
         }
         Event::Created { id, info: record } | Event::Deleted { id, info: record } => {
             put_group(lua, &payload, id, record)?;
@@ -352,5 +358,5 @@ pub(super) fn event(lua: &Lua, event: &Event) -> LuaResult<LuaMultiValue> {
             "group-chat-removed"
         }
     };
-    (event_name, payload).into_lua_multi(lua)
+    Ok(vec![string(lua, event_name.as_bytes())?, LuaValue::Table(payload)])
 }

@@ -24,12 +24,12 @@ impl Handle {
         }
     }
 
-    fn run(&self, operation: Operation) -> LuaResult<Running> {
-        self.run_returning(operation, Returns::Truth)
+    fn run(&self, lua: &Lua, operation: Operation) -> LuaResult<LuaValue> {
+        self.run_returning(lua, operation, Returns::Truth)
     }
 
-    fn run_returning(&self, operation: Operation, returns: Returns) -> LuaResult<Running> {
-        Ok(Running::new(operation, returns, Rc::clone(&self.host)))
+    fn run_returning(&self, lua: &Lua, operation: Operation, returns: Returns) -> LuaResult<LuaValue> {
+        Running::new(operation, returns, Rc::clone(&self.host)).into_lua(lua)
     }
 }
 
@@ -37,13 +37,14 @@ impl Handle {
     /// Starts an operation on a group and a list of users.
     fn bulk(
         &self,
+        lua: &Lua,
         id: &LuaValue,
         users: &LuaValue,
         start: impl FnOnce(&Engine, Given, Option<&[Given]>) -> Operation,
-    ) -> LuaResult<Running> {
+    ) -> LuaResult<LuaValue> {
         let (id, users) = (convert::bytes(id), convert::given_list(users));
         let users: Option<Vec<_>> = users.as_ref().map(|list| list.iter().map(Option::as_deref).collect());
-        self.run(start(&self.engine, id.as_deref(), users.as_deref()))
+        self.run(lua, start(&self.engine, id.as_deref(), users.as_deref()))
     }
 }
 
@@ -52,45 +53,55 @@ impl LuaUserData for Handle {
         add_lookups(methods);
         add_changes(methods);
         add_rosters(methods);
-        methods.add_method("close", |_, this, ()| {
+        add(methods, "close", |_, this, ()| {
             super::close(&this.host.name);
-            Ok(())
+            Ok(LuaValue::Nil)
         });
     }
 }
 
+/// Adds a method. It goes by a pointer: those that take and return the same types share the code around them, of which
+/// each closure would have a copy.
+fn add<A: FromLuaMulti + 'static, R: IntoLuaMulti + 'static>(
+    methods: &mut impl LuaUserDataMethods<Handle>,
+    name: &str,
+    method: fn(&Lua, &Handle, A) -> LuaResult<R>,
+) {
+    methods.add_method(name, method);
+}
+
 fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("is_loading", |_, this, ()| Ok(this.engine.is_loading()));
-    methods.add_method("exists", |_, this, id: LuaValue| {
-        Ok(convert::bytes(&id).is_some_and(|id| this.engine.exists(&id)))
+    add(methods, "is_loading", |_, this, ()| Ok(LuaValue::Boolean(this.engine.is_loading())));
+    add(methods, "exists", |_, this, id: LuaValue| {
+        Ok(LuaValue::Boolean(convert::bytes(&id).is_some_and(|id| this.engine.exists(&id))))
     });
-    methods.add_method("get_info", |lua, this, id: LuaValue| {
+    add(methods, "get_info", |lua, this, id: LuaValue| {
         let info = convert::bytes(&id).and_then(|id| this.engine.info(&id));
-        info.map(|info| convert::info(lua, &info)).transpose()
+        info.map(|info| convert::info(lua, &info)).transpose()?.into_lua(lua)
     });
-    methods.add_method("get_members", |lua, this, id: LuaValue| {
+    add(methods, "get_members", |lua, this, id: LuaValue| {
         let mut members = convert::bytes(&id).map_or_else(Vec::new, |id| this.engine.members(&id));
         // Callers are promised tables.
         members.iter_mut().filter(|(_, data)| !matches!(data, Value::Table(_))).for_each(|m| m.1 = Value::empty());
-        convert::members(lua, &members)
+        convert::members(lua, &members).map(LuaValue::Table)
     });
-    methods.add_method("get_user_groups", |lua, this, username: LuaValue| {
+    add(methods, "get_user_groups", |lua, this, username: LuaValue| {
         let ids = convert::bytes(&username).map_or_else(Vec::new, |name| this.engine.groups_of(&name));
-        convert::names(lua, &ids)
+        convert::names(lua, &ids).map(LuaValue::Table)
     });
-    methods.add_method("chats", |lua, this, id: LuaValue| {
+    add(methods, "chats", |lua, this, id: LuaValue| {
         let info = convert::bytes(&id).and_then(|id| this.engine.info(&id));
-        info.map(|info| convert::chats(lua, &info)).transpose()
+        info.map(|info| convert::chats(lua, &info)).transpose()?.into_lua(lua)
     });
-    methods.add_method("groups", |lua, this, ()| {
+    add(methods, "groups", |lua, this, ()| {
         let groups = this.engine.groups();
         let table = lua.create_table_with_capacity(0, groups.len())?;
         for (id, info) in &groups {
             table.raw_set(convert::name(lua, id)?, convert::info(lua, info)?)?;
         }
-        Ok(table)
+        Ok(LuaValue::Table(table))
     });
-    methods.add_method("status", |lua, this, ()| {
+    add(methods, "status", |lua, this, ()| {
         let status = this.engine.status();
         let table = lua.create_table()?;
         table.raw_set("groups", status.groups)?;
@@ -99,16 +110,16 @@ fn add_lookups<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         table.raw_set("failing", status.failing)?;
         table.raw_set("delayed", status.delayed)?;
         table.raw_set("unchecked", status.unchecked)?;
-        Ok(table)
+        Ok(LuaValue::Table(table))
     });
-    methods.add_method("snapshot", |lua, this, ()| lua.create_string(this.engine.snapshot()));
+    add(methods, "snapshot", |lua, this, ()| convert::string(lua, &this.engine.snapshot()));
 }
 
 fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("load", |_, this, (epoch, setup): (u64, String)| this.run(this.engine.load(epoch, &setup)));
-    methods.add_method("check_chat_host", |_, this, ()| this.run(this.engine.check_chat_host()));
-    methods.add_method("tell_of_update", |_, this, ()| this.run(this.engine.tell_of_update()));
-    methods.add_method("create", |lua, this, (info, chat, id): (LuaValue, LuaValue, LuaValue)| {
+    add(methods, "load", |lua, this, (epoch, setup): (u64, String)| this.run(lua, this.engine.load(epoch, &setup)));
+    add(methods, "check_chat_host", |lua, this, ()| this.run(lua, this.engine.check_chat_host()));
+    add(methods, "tell_of_update", |lua, this, ()| this.run(lua, this.engine.tell_of_update()));
+    add(methods, "create", |lua, this, (info, chat, id): (LuaValue, LuaValue, LuaValue)| {
         let Ok(name) = convert::name_in(&info) else {
             return (LuaValue::Nil, Error::BadRequest.as_str()).into_lua_multi(lua);
         };
@@ -116,118 +127,122 @@ fn add_changes<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         let id = convert::truth(&id).then_some(id_bytes.as_deref());
         let given = GivenInfo { name: name.as_deref(), details: convert::details(&info) };
         let operation = this.engine.create(given, convert::truth(&chat), id);
-        this.run(operation)?.into_lua_multi(lua)
+        this.run(lua, operation)?.into_lua_multi(lua)
     });
-    methods.add_method("set_info", |_, this, (id, info): (LuaValue, LuaValue)| {
+    add(methods, "set_info", |lua, this, (id, info): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::name_in(&info).ok().flatten());
         let given = GivenInfo { name: name.as_deref(), details: convert::details(&info) };
-        this.run(this.engine.set_info(id.as_deref(), given))
+        this.run(lua, this.engine.set_info(id.as_deref(), given))
     });
-    methods.add_method("check", |_, this, ()| this.run(this.engine.check()));
-    methods.add_method("repair", |_, this, ()| this.run(this.engine.repair()));
-    methods.add_method("delete", |_, this, id: LuaValue| this.run(this.engine.delete(convert::bytes(&id).as_deref())));
-    methods.add_method("add_member", |_, this, (id, user, delayed): (LuaValue, LuaValue, LuaValue)| {
+    add(methods, "check", |lua, this, ()| this.run(lua, this.engine.check()));
+    add(methods, "repair", |lua, this, ()| this.run(lua, this.engine.repair()));
+    add(methods, "delete", |lua, this, id: LuaValue| this.run(lua, this.engine.delete(convert::bytes(&id).as_deref())));
+    add(methods, "add_member", |lua, this, (id, user, delayed): (LuaValue, LuaValue, LuaValue)| {
         let (id, user) = (convert::bytes(&id), convert::bytes(&user));
-        this.run(this.engine.add_member(id.as_deref(), user.as_deref(), convert::truth(&delayed)))
+        this.run(lua, this.engine.add_member(id.as_deref(), user.as_deref(), convert::truth(&delayed)))
     });
-    methods.add_method("remove_member", |_, this, (id, user): (LuaValue, LuaValue)| {
+    add(methods, "remove_member", |lua, this, (id, user): (LuaValue, LuaValue)| {
         let (id, user) = (convert::bytes(&id), convert::bytes(&user));
-        this.run(this.engine.remove_member(id.as_deref(), user.as_deref()))
+        this.run(lua, this.engine.remove_member(id.as_deref(), user.as_deref()))
     });
-    methods.add_method("add_members", |_, this, (id, users, delayed): (LuaValue, LuaValue, LuaValue)| {
+    add(methods, "add_members", |lua, this, (id, users, delayed): (LuaValue, LuaValue, LuaValue)| {
         let delayed = convert::truth(&delayed);
-        this.bulk(&id, &users, |engine, id, users| engine.add_members(id, users, delayed))
+        this.bulk(lua, &id, &users, |engine, id, users| engine.add_members(id, users, delayed))
     });
-    methods.add_method("remove_members", |_, this, (id, users): (LuaValue, LuaValue)| {
-        this.bulk(&id, &users, Engine::remove_members)
+    add(methods, "remove_members", |lua, this, (id, users): (LuaValue, LuaValue)| {
+        this.bulk(lua, &id, &users, Engine::remove_members)
     });
-    methods.add_method("set_members", |_, this, (id, users): (LuaValue, LuaValue)| {
-        this.bulk(&id, &users, Engine::set_members)
+    add(methods, "set_members", |lua, this, (id, users): (LuaValue, LuaValue)| {
+        this.bulk(lua, &id, &users, Engine::set_members)
     });
-    methods.add_method("add_group_chat", |_, this, (id, name): (LuaValue, LuaValue)| {
+    add(methods, "add_group_chat", |lua, this, (id, name): (LuaValue, LuaValue)| {
         let (id, name) = (convert::bytes(&id), convert::bytes(&name));
-        this.run(this.engine.add_group_chat(id.as_deref(), name.as_deref()))
+        this.run(lua, this.engine.add_group_chat(id.as_deref(), name.as_deref()))
     });
-    methods.add_method("remove_group_chat", |_, this, (id, room): (LuaValue, LuaValue)| {
+    add(methods, "remove_group_chat", |lua, this, (id, room): (LuaValue, LuaValue)| {
         let (id, room) = (convert::bytes(&id), convert::bytes(&room));
-        this.run(this.engine.remove_group_chat(id.as_deref(), room.as_deref()))
+        this.run(lua, this.engine.remove_group_chat(id.as_deref(), room.as_deref()))
     });
-    methods.add_method("emit_member_events", |_, this, id: LuaValue| {
+    add(methods, "emit_member_events", |lua, this, id: LuaValue| {
         let operation = this.engine.emit_member_events(convert::bytes(&id).as_deref());
-        this.run_returning(operation, Returns::Falsehood)
+        this.run_returning(lua, operation, Returns::Falsehood)
     });
-    methods.add_method("restore", |lua, this, blob: LuaValue| {
+    add(methods, "restore", |lua, this, blob: LuaValue| {
         match this.engine.restore(&convert::bytes(&blob).unwrap_or_default()) {
-            Ok(operation) => this.run(operation)?.into_lua_multi(lua),
+            Ok(operation) => this.run(lua, operation)?.into_lua_multi(lua),
             Err(error) => (LuaValue::Nil, error.to_string()).into_lua_multi(lua),
         }
     });
 }
 
 fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
-    methods.add_method("sync", |_, this, id: LuaValue| {
-        this.run_returning(this.engine.sync(convert::bytes(&id).as_deref()), Returns::Nothing)
+    add(methods, "sync", |lua, this, id: LuaValue| {
+        this.run_returning(lua, this.engine.sync(convert::bytes(&id).as_deref()), Returns::Nothing)
     });
-    methods.add_method("roster_loaded", |_, this, (user, unsaved): (LuaString, bool)| {
-        this.run(this.engine.roster_loaded(username(&user), unsaved))
+    add(methods, "roster_loaded", |lua, this, (user, unsaved): (LuaString, LuaValue)| {
+        this.run(lua, this.engine.roster_loaded(username(&user), convert::truth(&unsaved)))
     });
-    methods
-        .add_method("user_appeared", |_, this, user: LuaString| this.run(this.engine.user_appeared(username(&user))));
-    methods.add_method("contacts_of", |lua, this, user: LuaString| {
-        this.host.last_lists.jids(lua, &this.engine.contacts_of(&username(&user)), &this.host.name)
+    add(methods, "user_appeared", |lua, this, user: LuaString| {
+        this.run(lua, this.engine.user_appeared(username(&user)))
     });
-    methods.add_method("is_unsaved", |_, this, user: LuaString| Ok(this.engine.is_unsaved(&username(&user))));
-    methods.add_method("user_left", |_, this, user: LuaString| this.run(this.engine.user_left(username(&user))));
-    methods.add_method("roster_changing", |_, this, user: LuaString| {
-        this.run(this.engine.roster_changing(username(&user)))
+    add(methods, "contacts_of", |lua, this, user: LuaString| {
+        this.host.last_lists.jids(lua, &this.engine.contacts_of(&username(&user)), &this.host.name).map(LuaValue::Table)
     });
-    methods.add_method("subscription_changing", |_, this, (user, contact): (LuaString, LuaString)| {
-        this.run(this.engine.subscription_changing(username(&user), username(&contact)))
+    add(methods, "is_unsaved", |_, this, user: LuaString| {
+        Ok(LuaValue::Boolean(this.engine.is_unsaved(&username(&user))))
     });
-    methods.add_method("may_lack", |_, this, (user, contact): (LuaString, LuaString)| {
-        Ok(this.engine.may_lack(&username(&user), &username(&contact)))
+    add(methods, "user_left", |lua, this, user: LuaString| this.run(lua, this.engine.user_left(username(&user))));
+    add(methods, "roster_changing", |lua, this, user: LuaString| {
+        this.run(lua, this.engine.roster_changing(username(&user)))
     });
-    methods.add_method("spare_contact", |_, this, (user, contact): (LuaString, LuaString)| {
+    add(methods, "subscription_changing", |lua, this, (user, contact): (LuaString, LuaString)| {
+        this.run(lua, this.engine.subscription_changing(username(&user), username(&contact)))
+    });
+    add(methods, "may_lack", |_, this, (user, contact): (LuaString, LuaString)| {
+        Ok(LuaValue::Boolean(this.engine.may_lack(&username(&user), &username(&contact))))
+    });
+    add(methods, "spare_contact", |_, this, (user, contact): (LuaString, LuaString)| {
         this.engine.spare_contact(&username(&user), &username(&contact));
-        Ok(())
+        Ok(LuaValue::Nil)
     });
-    methods.add_method(
-        "note_edit",
-        |lua, this, (items, jid, groups): (LuaTable, LuaString, Option<Vec<LuaString>>)| {
-            let Some(roster) = Roster::of(lua, items)? else { return Ok(()) };
-            let groups = groups.map(|groups| groups.iter().map(|group| group.to_string_lossy()).collect());
-            roster.note_edit(&this.engine, jid, groups.as_ref())
-        },
-    );
-    methods.add_method("note_subscription", |lua, this, (items, contact): (LuaTable, LuaString)| {
-        let Some(roster) = Roster::of(lua, items)? else { return Ok(()) };
-        roster.note_subscription(&this.engine, &username(&contact))
+    add(methods, "note_edit", |lua, this, (items, jid, groups): (LuaTable, LuaString, Option<Vec<LuaString>>)| {
+        let groups = groups.map(|groups| groups.iter().map(|group| group.to_string_lossy()).collect());
+        if let Some(roster) = Roster::of(lua, items)? {
+            roster.note_edit(&this.engine, jid, groups.as_ref())?;
+        }
+        Ok(LuaValue::Nil)
+    });
+    add(methods, "note_subscription", |lua, this, (items, contact): (LuaTable, LuaString)| {
+        if let Some(roster) = Roster::of(lua, items)? {
+            roster.note_subscription(&this.engine, &username(&contact))?;
+        }
+        Ok(LuaValue::Nil)
     });
     // Takes virtual items out of a roster. Returns the digest of what was shown, or nil for nothing.
-    methods.add_method("leave_roster", |lua, _, items: LuaTable| {
-        let Some(mut roster) = Roster::of(lua, items)? else { return Ok(None) };
+    add(methods, "leave_roster", |lua, _, items: LuaTable| {
+        let Some(mut roster) = Roster::of(lua, items)? else { return Ok(LuaValue::Nil) };
         let digest = roster.digest()?;
         roster.leave(lua)?;
-        Ok(Some(digest).filter(|&digest| digest != 0))
+        Some(digest).filter(|&digest| digest != 0).into_lua(lua)
     });
-    methods.add_method("nickname_changed", |_, this, user: LuaString| {
-        this.run(this.engine.nickname_changed(username(&user)))
+    add(methods, "nickname_changed", |lua, this, user: LuaString| {
+        this.run(lua, this.engine.nickname_changed(username(&user)))
     });
-    methods.add_method("account_deleted", |_, this, user: LuaString| {
-        this.run(this.engine.account_deleted(username(&user)))
+    add(methods, "account_deleted", |lua, this, user: LuaString| {
+        this.run(lua, this.engine.account_deleted(username(&user)))
     });
-    methods.add_method("room_restored", |_, this, jid: LuaString| {
+    add(methods, "room_restored", |_, this, jid: LuaString| {
         this.engine.room_restored(&jid.as_bytes());
-        Ok(())
+        Ok(LuaValue::Nil)
     });
-    methods.add_method("room_made", |_, this, (jid, maker): (LuaString, LuaValue)| {
-        this.run(this.engine.room_made(&jid.as_bytes(), convert::bytes(&maker).as_deref()))
+    add(methods, "room_made", |lua, this, (jid, maker): (LuaString, LuaValue)| {
+        this.run(lua, this.engine.room_made(&jid.as_bytes(), convert::bytes(&maker).as_deref()))
     });
-    methods.add_method("room_touched", |_, this, jid: LuaString| {
+    add(methods, "room_touched", |_, this, jid: LuaString| {
         this.engine.room_touched(&jid.as_bytes());
-        Ok(())
+        Ok(LuaValue::Nil)
     });
-    methods.add_method("flush", |_, this, seconds: f64| this.run(this.engine.flush(seconds)));
-    methods.add_method("work", |_, this, began: f64| this.run(this.engine.work().since(began)));
-    methods.add_method("next_work", |_, this, now: f64| Ok(this.engine.next_work(now)));
+    add(methods, "flush", |lua, this, seconds: f64| this.run(lua, this.engine.flush(seconds)));
+    add(methods, "work", |lua, this, began: f64| this.run(lua, this.engine.work().since(began)));
+    add(methods, "next_work", |lua, this, now: f64| this.engine.next_work(now).into_lua(lua));
 }

@@ -16,7 +16,7 @@ use super::convert;
 use super::kept::{LastLists, LastRecord};
 use super::roster::{Roster, read_version};
 use crate::engine::{
-    Answer, Comparison, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text,
+    Answer, Comparison, Effect, Error, Level, Name, Operation, Plan, Reply, Step, StoredMembers, Text, Value,
 };
 
 /// What the shim's function for an effect returns when it has succeeded.
@@ -260,93 +260,137 @@ fn expected(effect: &Effect) -> Expected {
     }
 }
 
-/// The name of an effect and its arguments.
+/// The name of an effect and its arguments, put together one by one: tuples would each have code of their own.
+struct Values<'a> {
+    lua: &'a Lua,
+    host: &'a Host,
+    all: LuaMultiValue,
+}
+
+impl Values<'_> {
+    fn put(&mut self, value: LuaResult<LuaValue>) -> LuaResult<&mut Self> {
+        self.all.push_back(value?);
+        Ok(self)
+    }
+
+    fn of(&mut self, effect_name: &str) -> LuaResult<&mut Self> {
+        self.text(effect_name.as_bytes())
+    }
+
+    fn text(&mut self, bytes: &[u8]) -> LuaResult<&mut Self> {
+        self.put(convert::string(self.lua, bytes))
+    }
+
+    fn flag(&mut self, flag: bool) -> LuaResult<&mut Self> {
+        self.put(Ok(LuaValue::Boolean(flag)))
+    }
+
+    fn name(&mut self, name: &Name) -> LuaResult<&mut Self> {
+        self.text(name.as_bytes())
+    }
+
+    fn names(&mut self, names: &[Name]) -> LuaResult<&mut Self> {
+        self.put(convert::names(self.lua, names).map(LuaValue::Table))
+    }
+
+    fn jids(&mut self, names: &[Name]) -> LuaResult<&mut Self> {
+        self.put(convert::jids(self.lua, names, &self.host.name).map(LuaValue::Table))
+    }
+
+    fn texts(&mut self, texts: &mut dyn ExactSizeIterator<Item = &[u8]>) -> LuaResult<&mut Self> {
+        self.put(convert::list(self.lua, texts).map(LuaValue::Table))
+    }
+
+    /// Nil for nothing.
+    fn stored(&mut self, value: Option<&Value>) -> LuaResult<&mut Self> {
+        self.put(value.map_or(Ok(LuaValue::Nil), |value| convert::to_lua(self.lua, value)))
+    }
+}
+
 fn effect_values(lua: &Lua, effect: &Effect, host: &Host) -> LuaResult<LuaMultiValue> {
-    let text = |bytes: &[u8]| convert::string(lua, bytes);
-    let name = |name: &Name| convert::name(lua, name);
-    let names = |names: &[Name]| convert::names(lua, names);
-    let jids = |names: &[Name]| convert::jids(lua, names, &host.name);
+    let mut values = Values { lua, host, all: LuaMultiValue::new() };
     match effect {
-        Effect::Wait => "wait".into_lua_multi(lua),
-        Effect::Wake => "wake".into_lua_multi(lua),
-        Effect::Log(level, line) => ("log", level_name(*level), line.as_str()).into_lua_multi(lua),
-        Effect::ShowStatus(level, text) => ("show_status", level_name(*level), text.as_str()).into_lua_multi(lua),
-        Effect::NewId => "new_id".into_lua_multi(lua),
-        Effect::ListGroups => "list_groups".into_lua_multi(lua),
-        Effect::ReadGroup(id) => ("read_group", name(id)?).into_lua_multi(lua),
+        Effect::Wait => values.of("wait")?,
+        Effect::Wake => values.of("wake")?,
+        Effect::Log(level, line) => values.of("log")?.text(level_name(*level).as_bytes())?.text(line.as_bytes())?,
+        Effect::ShowStatus(level, line) => {
+            values.of("show_status")?.text(level_name(*level).as_bytes())?.text(line.as_bytes())?
+        }
+        Effect::NewId => values.of("new_id")?,
+        Effect::ListGroups => values.of("list_groups")?,
+        Effect::ReadGroup(id) => values.of("read_group")?.name(id)?,
         Effect::StoreInfo(id, info) => {
-            let record = info.as_ref().map(|info| convert::to_lua(lua, &info.to_value())).transpose()?;
-            ("store_info", name(id)?, record).into_lua_multi(lua)
+            values.of("store_info")?.name(id)?.stored(info.as_ref().map(|info| info.to_value()).as_ref())?
         }
         Effect::StoreMembers(id, members) => {
-            let record = members.as_ref().map(|members| host.last_record.table(lua, id, members)).transpose()?;
-            ("store_members", name(id)?, record).into_lua_multi(lua)
+            values.of("store_members")?.name(id)?;
+            match members {
+                Some(members) => values.put(host.last_record.table(lua, id, members).map(LuaValue::Table))?,
+                None => values.stored(None)?,
+            }
         }
         Effect::StoreMember(id, user, data) => {
-            let data = data.as_ref().map(|data| convert::to_lua(lua, data)).transpose()?;
-            ("store_member", name(id)?, name(user)?, data).into_lua_multi(lua)
+            values.of("store_member")?.name(id)?.name(user)?.stored(data.as_ref())?
         }
-        Effect::ReadMarker => "read_marker".into_lua_multi(lua),
-        Effect::StoreMarker(marker) => {
-            // Under the host's own key.
-            ("store_marker", LuaValue::Nil, convert::to_lua(lua, &marker.to_value())?).into_lua_multi(lua)
-        }
-        Effect::CreateRoom(nodes) => {
-            ("create_room", convert::list(lua, nodes.iter().map(String::as_bytes))?).into_lua_multi(lua)
-        }
-        Effect::DiscardRoom(jid) => ("discard_room", text(jid)?).into_lua_multi(lua),
-        Effect::DestroyRoom(jid) => ("destroy_room", text(jid)?).into_lua_multi(lua),
-        Effect::ConfigureRoom(jid, settings) => {
-            ("configure_room", text(jid)?, convert::to_lua(lua, settings)?).into_lua_multi(lua)
-        }
+        Effect::ReadMarker => values.of("read_marker")?,
+        // Under the host's own key.
+        Effect::StoreMarker(marker) => values.of("store_marker")?.stored(None)?.stored(Some(&marker.to_value()))?,
+        Effect::CreateRoom(nodes) => values.of("create_room")?.texts(&mut nodes.iter().map(String::as_bytes))?,
+        Effect::DiscardRoom(jid) => values.of("discard_room")?.text(jid)?,
+        Effect::DestroyRoom(jid) => values.of("destroy_room")?.text(jid)?,
+        Effect::ConfigureRoom(jid, settings) => values.of("configure_room")?.text(jid)?.stored(Some(settings))?,
         Effect::InspectRooms(rooms, settings) => {
-            let rooms = convert::list(lua, rooms.iter().map(AsRef::as_ref))?;
-            ("inspect_rooms", rooms, convert::list_of(lua, settings)?).into_lua_multi(lua)
+            values.of("inspect_rooms")?.texts(&mut rooms.iter().map(AsRef::as_ref))?;
+            values.texts(&mut settings.iter().map(|setting| setting.as_bytes()))?
         }
         Effect::ReadAffiliations(room, jids, with_members) => {
-            ("read_affiliations", text(room)?, names(jids)?, *with_members).into_lua_multi(lua)
+            values.of("read_affiliations")?.text(room)?.names(jids)?.flag(*with_members)?
         }
         Effect::SetAffiliations(room, shifts) => {
-            let jids = convert::list(lua, shifts.iter().map(|shift| shift.jid.as_bytes()))?;
-            let from = convert::list(lua, shifts.iter().map(|shift| shift.from.as_bytes()))?;
-            let to = convert::list(lua, shifts.iter().map(|shift| shift.to.as_bytes()))?;
-            ("set_affiliations", text(room)?, jids, from, to).into_lua_multi(lua)
+            values.of("set_affiliations")?.text(room)?;
+            values.texts(&mut shifts.iter().map(|shift| shift.jid.as_bytes()))?;
+            values.texts(&mut shifts.iter().map(|shift| shift.from.as_bytes()))?;
+            values.texts(&mut shifts.iter().map(|shift| shift.to.as_bytes()))?
         }
-        Effect::SaveRoom(room) => ("save_room", text(room)?).into_lua_multi(lua),
-        Effect::Invite(room, group, users) => ("invite", text(room)?, jids(users)?, group.as_str()).into_lua_multi(lua),
+        Effect::SaveRoom(room) => values.of("save_room")?.text(room)?,
+        Effect::Invite(room, group, users) => values.of("invite")?.text(room)?.jids(users)?.text(group.as_bytes())?,
         Effect::Fire(event) => {
-            let mut values = convert::event(lua, event)?;
-            values.push_front("fire".into_lua(lua)?);
-            Ok(values)
+            values.of("fire")?;
+            values.all.extend(convert::event(lua, event)?);
+            &mut values
         }
-        Effect::FindAccounts(users) => ("find_accounts", names(users)?).into_lua_multi(lua),
-        Effect::FindNicknames(users) => ("find_nicknames", names(users)?).into_lua_multi(lua),
-        Effect::ListAccounts => "list_accounts".into_lua_multi(lua),
-        Effect::ListRosters(limit) => ("list_rosters", *limit).into_lua_multi(lua),
-        Effect::FindRosters(users) => ("find_rosters", names(users)?).into_lua_multi(lua),
-        Effect::LoadRoster(user) => ("load_roster", name(user)?).into_lua_multi(lua),
-        Effect::CheckStamp(user, _) => ("find_roster", name(user)?).into_lua_multi(lua),
-        Effect::Compare(user, _) => ("compare", name(user)?).into_lua_multi(lua),
-        Effect::FindBearers(..) | Effect::Change(..) => Ok(LuaMultiValue::new()),
+        Effect::FindAccounts(users) => values.of("find_accounts")?.names(users)?,
+        Effect::FindNicknames(users) => values.of("find_nicknames")?.names(users)?,
+        Effect::ListAccounts => values.of("list_accounts")?,
+        Effect::ListRosters(limit) => values.of("list_rosters")?.put(limit.into_lua(lua))?,
+        Effect::FindRosters(users) => values.of("find_rosters")?.names(users)?,
+        Effect::LoadRoster(user) => values.of("load_roster")?.name(user)?,
+        Effect::CheckStamp(user, _) => values.of("find_roster")?.name(user)?,
+        Effect::Compare(user, _) => values.of("compare")?.name(user)?,
+        Effect::FindBearers(..) | Effect::Change(..) => &mut values,
         Effect::SaveRoster(user, only, provenance) => {
-            let only = only.as_ref().map(|contact| jids(std::slice::from_ref(contact))?.raw_get::<LuaValue>(1));
-            let provenance = match provenance {
-                Some(Some(text)) => lua.create_string(text).map(LuaValue::String)?,
-                Some(None) => LuaValue::Boolean(false),
-                None => LuaValue::Nil,
+            values.of("save_roster")?.name(user)?;
+            match only {
+                Some(contact) => values.put(convert::jid(lua, contact, &host.name))?,
+                None => values.stored(None)?,
             };
-            ("save_roster", name(user)?, only.transpose()?, provenance).into_lua_multi(lua)
+            match provenance {
+                Some(Some(known)) => values.text(known.as_bytes())?,
+                Some(None) => values.flag(false)?,
+                None => &mut values,
+            }
         }
-        Effect::ReadEdits(user) => ("read_edits", name(user)?).into_lua_multi(lua),
-        Effect::FindEditors(user) => ("find_editors", name(user)?).into_lua_multi(lua),
-        Effect::ReleaseRoster(user) => ("release_roster", name(user)?).into_lua_multi(lua),
-        Effect::Push(push) => ("push", name(&push.user)?, jids(&push.contacts)?, push.last).into_lua_multi(lua),
-        Effect::SendPresence(user, others) => ("send_presence", name(user)?, jids(others)?).into_lua_multi(lua),
+        Effect::ReadEdits(user) => values.of("read_edits")?.name(user)?,
+        Effect::FindEditors(user) => values.of("find_editors")?.name(user)?,
+        Effect::ReleaseRoster(user) => values.of("release_roster")?.name(user)?,
+        Effect::Push(push) => values.of("push")?.name(&push.user)?.jids(&push.contacts)?.flag(push.last)?,
+        Effect::SendPresence(user, others) => values.of("send_presence")?.name(user)?.jids(others)?,
         Effect::SendUnavailable(user, others, gone) => {
-            ("send_presence", name(user)?, jids(others)?, true, *gone).into_lua_multi(lua)
+            values.of("send_presence")?.name(user)?.jids(others)?.flag(true)?.flag(*gone)?
         }
-        Effect::Depart(user, contacts) => ("depart", name(user)?, jids(contacts)?).into_lua_multi(lua),
-    }
+        Effect::Depart(user, contacts) => values.of("depart")?.name(user)?.jids(contacts)?,
+    };
+    Ok(values.all)
 }
 
 fn level_name(level: Level) -> &'static str {

@@ -137,32 +137,37 @@ impl Call {
         self.shared.state.lock()
     }
 
-    /// Hands an effect out to the shim, and waits for the reply.
-    pub(crate) async fn perform(&self, effect: Effect) -> Reply {
-        Exchanged { slot: &self.slot, effect: Some(effect) }.await
+    /// Hands an effect out to the shim, and waits for the reply. To be awaited at once: the effect waits in the slot,
+    /// and no operation has to keep it.
+    pub(crate) fn perform(&self, effect: Effect) -> Exchanged<'_> {
+        self.slot.lock().effect = Some(effect);
+        Exchanged(&self.slot)
     }
 
     /// Hands out an effect that either succeeds or fails, and waits for the outcome.
-    pub(crate) async fn done(&self, effect: Effect) -> Result<(), String> {
+    pub(crate) fn done(&self, effect: Effect) -> impl Future<Output = Result<(), String>> {
         let stores = matches!(effect, Effect::StoreInfo(..) | Effect::StoreMembers(..) | Effect::StoreMember(..));
-        let outcome = match self.perform(effect).await {
-            Reply::Failed(reason) => Err(reason),
-            _ => Ok(()),
-        };
-        if stores {
-            self.note_condition(|condition| condition.unstored = outcome.is_err()).await;
+        let reply = self.perform(effect);
+        async move {
+            let outcome = match reply.await {
+                Reply::Failed(reason) => Err(reason),
+                _ => Ok(()),
+            };
+            if stores {
+                self.note_condition(|condition| condition.unstored = outcome.is_err()).await;
+            }
+            outcome
         }
-        outcome
     }
 
     /// Tells other modules. The shim logs a handler that throws; the operation goes on.
-    pub(crate) async fn fire(&self, event: Event) {
-        self.done(Effect::Fire(event)).await.ok();
+    pub(crate) fn fire(&self, event: Event) -> Exchanged<'_> {
+        self.perform(Effect::Fire(event))
     }
 
     /// Writes a line to Prosody's log.
-    pub(crate) async fn log(&self, level: Level, text: String) {
-        self.perform(Effect::Log(level, text)).await;
+    pub(crate) fn log(&self, level: Level, text: String) -> Exchanged<'_> {
+        self.perform(Effect::Log(level, text))
     }
 
     /// The time of the last resume, in seconds.
@@ -192,24 +197,19 @@ impl Call {
     }
 }
 
-struct Exchanged<'a> {
-    slot: &'a Slot,
-    effect: Option<Effect>,
-}
+/// The reply to an effect that was handed out.
+#[must_use]
+pub(crate) struct Exchanged<'a>(&'a Slot);
 
 impl Future for Exchanged<'_> {
     type Output = Reply;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Reply> {
-        let effect = self.effect.take();
-        let mut exchange = self.slot.lock();
-        match effect {
-            Some(effect) => {
-                exchange.effect = Some(effect);
-                Poll::Pending
-            }
-            None => exchange.reply.take().map_or(Poll::Pending, Poll::Ready),
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Reply> {
+        let mut exchange = self.0.lock();
+        if exchange.effect.is_some() {
+            return Poll::Pending;
         }
+        exchange.reply.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

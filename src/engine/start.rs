@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::engine::contacts::plan::Scope;
 use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::operation::Call;
+use crate::engine::state::filled;
 use crate::engine::turns::Place;
 use crate::engine::{
     Answer, Copy, Engine, Error, Info, Marker, Name, Operation, Phase, State, Status, StoredMembers, Value,
@@ -315,7 +316,7 @@ impl State {
         }
         for (gone, groups) in &marker.deletions {
             let gone = self.directory.intern(gone);
-            let groups: BTreeSet<_> = groups.iter().filter_map(|id| Some(self.directory.find(id)?.0)).collect();
+            let groups: BTreeSet<_> = filled(groups.iter().filter_map(|id| Some(self.directory.find(id)?.0)));
             if groups.iter().any(|&key| self.directory.is_member(key, gone)) {
                 self.accounts.delete(gone);
                 self.deletions.open.insert(gone, groups);
@@ -347,8 +348,8 @@ impl State {
             self.unsettled.one_sided = true;
             self.work.enqueue(members, now);
         }
-        let others: BTreeSet<_> =
-            self.withdrawals.all().map(|(owner, _)| owner).chain(self.accounts.awaiting.iter().copied()).collect();
+        let owners = self.withdrawals.all().map(|(owner, _)| owner);
+        let others: BTreeSet<_> = filled(owners.chain(self.accounts.awaiting.iter().copied()));
         self.work.enqueue(others, now);
         self.marker = marker;
         self.marker.copies.clear();

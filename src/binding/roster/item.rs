@@ -80,7 +80,7 @@ pub(super) fn read_item(item: &LuaTable) -> LuaResult<Item> {
 }
 
 pub(super) fn kind_of(lua: &Lua, get_kind: &LuaFunction, labels: &Labels) -> LuaResult<LuaTable> {
-    get_kind.call(convert::list(lua, labels.iter().map(String::as_bytes))?)
+    get_kind.call(convert::list(lua, &mut labels.iter().map(String::as_bytes))?)
 }
 
 pub(super) fn kind_labels(kind: &LuaTable) -> LuaResult<Labels> {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use super::digest;
 use super::item::{Cover, Fact, Fate, Item, Labels, OwnEdit, Step, Subscription};
 use super::rules::{Common, Judge, Outcome};
+use crate::engine::state::filled;
 use crate::engine::state::value::Value;
 
 /// The version that clients are told of a virtual list. It is made of the stored one and of a number of 27 bits for
@@ -199,7 +200,7 @@ pub fn read_edits(record: Option<&Value>) -> (BTreeMap<String, OwnEdit>, bool) {
         Some(OwnEdit { name, groups })
     };
     let entries = record.entries();
-    let edits: BTreeMap<_, _> = entries.iter().filter_map(|(jid, edit)| Some((text(jid)?, read(edit)?))).collect();
+    let edits: BTreeMap<_, _> = filled(entries.iter().filter_map(|(jid, edit)| Some((text(jid)?, read(edit)?))));
     let damaged = !matches!(record, Value::Table(_)) || edits.len() < entries.len();
     (edits, damaged)
 }

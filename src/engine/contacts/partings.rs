@@ -63,13 +63,10 @@ impl Partings {
     }
 
     /// Who has left which group, and who may be the next, for the marker.
-    pub(crate) fn leavers(&self) -> BTreeMap<&Name, BTreeSet<UserKey>> {
-        let mut all = BTreeMap::<_, BTreeSet<_>>::new();
+    pub(crate) fn leavers(&self) -> BTreeMap<Name, BTreeSet<UserKey>> {
+        let mut all = self.ahead.clone();
         for (id, parting) in &self.open {
-            all.entry(id).or_default().extend(parting.leavers.keys());
-        }
-        for (id, leavers) in &self.ahead {
-            all.entry(id).or_default().extend(leavers);
+            all.entry(id.clone()).or_default().extend(parting.leavers.keys());
         }
         all
     }

@@ -15,8 +15,11 @@
 //! back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::item::{Item, Labels, Subscription};
 
@@ -42,11 +45,36 @@ pub struct Provenance {
 }
 
 /// The labels given for a group, the newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 enum Given {
     One(String),
     Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Given {
+    // The derived one reads any value first, with a lot of code.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Given, D::Error> {
+        deserializer.deserialize_any(GivenVisitor)
+    }
+}
+
+struct GivenVisitor;
+
+impl<'de> Visitor<'de> for GivenVisitor {
+    type Value = Given;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a label or a list of labels")
+    }
+
+    fn visit_str<E: de::Error>(self, label: &str) -> Result<Given, E> {
+        Ok(Given::One(label.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, labels: A) -> Result<Given, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(labels)).map(Given::Several)
+    }
 }
 
 /// An exception from the rule.
@@ -143,9 +171,9 @@ impl Provenance {
                 None => Some(jid),
             };
             let notes = std::mem::take(&mut provenance.notes).into_iter();
-            provenance.notes = notes.filter_map(|(jid, note)| Some((local(jid)?, note))).collect();
+            provenance.notes.extend(notes.filter_map(|(jid, note)| Some((local(jid)?, note))));
             let names = std::mem::take(&mut provenance.names).into_iter();
-            provenance.names = names.filter_map(|(jid, name)| Some((local(jid)?, name))).collect();
+            provenance.names.extend(names.filter_map(|(jid, name)| Some((local(jid)?, name))));
         }
         Ok(provenance)
     }
@@ -294,7 +322,7 @@ impl Provenance {
             let kept = given.as_slice().iter().filter(kept).cloned().collect();
             Some((id, Given::of(kept)?))
         });
-        self.labels = labels.collect();
+        self.labels.extend(labels);
         let given = self.given();
         let released: Vec<_> = self.notes.iter().filter(|(_, note)| note.released).map(|(c, _)| c.clone()).collect();
         for contact in released {

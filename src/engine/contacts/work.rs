@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::plan::Scope;
 use crate::engine::state::directory::UserKey;
+use crate::engine::state::filled;
 
 /// How long background work waits for more of the same burst, in seconds.
 const QUIET: f64 = 0.05;
@@ -136,7 +137,7 @@ pub(crate) struct Work {
     /// The one that is fetched.
     fetched: Option<UserKey>,
     /// Of whose damage the log was told, and of which.
-    damaged: BTreeSet<(UserKey, &'static str)>,
+    damaged: FxHashSet<(UserKey, &'static str)>,
     /// Rosters in memory to be reconciled at once, in turn.
     pub(crate) urgent: Urgent,
     /// How much time callers' operations still have for that.
@@ -222,7 +223,7 @@ impl Work {
     pub(crate) fn busy(&self) -> BTreeSet<UserKey> {
         let busy = |open: &Open| open.stage != Stage::Idle || open.unsaved.is_some();
         let open = self.open.iter().filter(|(_, open)| busy(open)).map(|(&user, _)| user);
-        open.chain(self.urgent.order.iter().copied()).collect()
+        filled(open.chain(self.urgent.order.iter().copied()))
     }
 
     /// Whether there is anything to do about a roster.

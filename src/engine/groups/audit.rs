@@ -233,13 +233,13 @@ impl Call {
             _ => None,
         });
         let misspelt = misspelt.collect();
-        problems.extend(self.find_unknown_groups().await?);
-        problems.extend(self.inspect_groups(&ids, &misspelt).await?);
+        self.find_unknown_groups(&mut problems).await?;
+        self.inspect_groups(&ids, &misspelt, &mut problems).await?;
         let users: Vec<_> = {
             let state = self.state();
             state.directory.members().filter(|&user| accounts.contains(&state.directory.user_name(user))).collect()
         };
-        problems.extend(self.inspect_contacts(&users, &accounts).await);
+        self.inspect_contacts(&users, &accounts, &mut problems).await;
         Ok(problems)
     }
 

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
 use crate::engine::effect::{Comparison, Effect, Level, Plan, Reply};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
+use crate::engine::state::filled;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Copy, Engine, Error, GroupKey, Name, Operation};
 
@@ -24,7 +27,7 @@ pub(crate) struct Deletions {
     /// When they are tried again, in seconds.
     pub(crate) due: f64,
     /// When the groups of these names are restored, in seconds, the last time first.
-    purges: BTreeMap<Name, Vec<f64>>,
+    purges: FxHashMap<Name, Vec<f64>>,
 }
 
 impl Deletions {
@@ -162,9 +165,9 @@ impl Call {
     /// groups have brought.
     pub(crate) async fn find_tied(&self, username: &Name, provenance: &Provenance) -> (Vec<Name>, Vec<Name>) {
         let bearers = self.find_bearers(username, provenance.given()).await;
-        let bearers: BTreeSet<_> = bearers.into_iter().map(|(contact, _)| contact).collect();
+        let bearers: BTreeSet<_> = filled(bearers.into_iter().map(|(contact, _)| contact));
         let noted = provenance.noted().map(str::to_owned);
-        let all: BTreeSet<_> = bearers.iter().cloned().chain(noted).collect();
+        let all: BTreeSet<_> = filled(bearers.iter().cloned().chain(noted));
         let is_brought = |contact: &&String| match provenance.note(contact) {
             Some(note) => note.brought,
             // The user may have made anew what was removed.
@@ -193,16 +196,16 @@ impl Call {
             let user = state.directory.intern(username);
             let keys = state.directory.groups_of(user).to_vec();
             let groups: Vec<_> = keys.iter().filter_map(|&key| state.directory.group(key)).collect();
-            let members: BTreeSet<_> =
-                groups.iter().flat_map(|group| group.members()).filter(|&member| member != user).collect();
+            let members = groups.iter().flat_map(|group| group.members());
+            let members: BTreeSet<_> = filled(members.filter(|&member| member != user));
             let parted = state.partings.contacts(&state.directory, user);
             let parted = parted.into_iter().flat_map(|(_, contacts)| contacts);
-            let contacts: BTreeSet<_> = members.iter().copied().chain(parted).collect();
+            let contacts: BTreeSet<_> = filled(members.iter().copied().chain(parted));
             let groups: Vec<_> = groups.iter().map(|group| group.id.clone()).collect();
             state.accounts.delete(user);
             state.drop_roster(user);
             if !keys.is_empty() {
-                state.deletions.open.insert(user, keys.into_iter().collect());
+                state.deletions.open.insert(user, filled(keys));
                 state.deletions.due = now + RETRY_PAUSE;
             }
             state.versions.begin_generation();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::engine::contacts::plan::Scope;
 use crate::engine::contacts::provenance::Provenance;
 use crate::engine::contacts::rules::{decide, new_labels};
-use crate::engine::effect::{Effect, Level, Reply};
+use crate::engine::effect::{Effect, Level, Plan, Reply};
 use crate::engine::groups::affiliations::align;
 use crate::engine::groups::audit::Problem;
 use crate::engine::state::directory::UserKey;
@@ -14,7 +14,7 @@ use crate::engine::{Call, Error, Info, Name, Value};
 
 impl Call {
     /// Finds the groups that storage has and memory does not.
-    pub(crate) async fn find_unknown_groups(&self) -> Result<Vec<Problem>, Error> {
+    pub(crate) async fn find_unknown_groups(&self, problems: &mut Vec<Problem>) -> Result<(), Error> {
         let ids = match self.perform(Effect::ListGroups).await {
             Reply::Names(ids) => ids,
             other => {
@@ -23,7 +23,6 @@ impl Call {
                 return Err(Error::Internal);
             }
         };
-        let mut problems = Vec::new();
         for id in ids {
             if self.state().directory.find(&id).is_some() {
                 continue;
@@ -37,13 +36,17 @@ impl Call {
                 problems.push(Problem::GroupUnknown { id });
             }
         }
-        Ok(problems)
+        Ok(())
     }
 
     /// Finds what of these groups is otherwise in storage and rooms. `misspelt`: members that are no accounts, which
     /// rooms need not know.
-    pub(crate) async fn inspect_groups(&self, ids: &[Name], misspelt: &HashSet<Name>) -> Result<Vec<Problem>, Error> {
-        let mut problems = Vec::new();
+    pub(crate) async fn inspect_groups(
+        &self,
+        ids: &[Name],
+        misspelt: &HashSet<Name>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), Error> {
         for id in ids {
             self.pause().await;
             if self.record_differs(id).await? {
@@ -68,7 +71,7 @@ impl Call {
                 }
             }
         }
-        Ok(problems)
+        Ok(())
     }
 
     /// Whether storage has a group otherwise than memory. Nobody changes the group meanwhile.
@@ -113,8 +116,12 @@ impl Call {
 
     /// Finds the members whose contact lists are not as they should be, though no work on them is open, and what they
     /// have of deleted accounts. Virtual contacts are in no list that could be wrong.
-    pub(crate) async fn inspect_contacts(&self, users: &[UserKey], accounts: &HashSet<Name>) -> Vec<Problem> {
-        let mut problems = Vec::new();
+    pub(crate) async fn inspect_contacts(
+        &self,
+        users: &[UserKey],
+        accounts: &HashSet<Name>,
+        problems: &mut Vec<Problem>,
+    ) {
         let mut suspects: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         for (done, &user) in users.iter().enumerate() {
             self.state().unchecked = users.len() - done;
@@ -145,7 +152,6 @@ impl Call {
         }
         self.state().unchecked = 0;
         problems.extend(self.find_left_over(suspects).await);
-        problems
     }
 
     /// Whether a roster in memory is otherwise than it should be, and the contacts that groups have brought into it.
@@ -153,7 +159,9 @@ impl Call {
         let host = self.state().host.clone();
         let planned = self.state().plan(user, Scope::All, false, self.now());
         let Some(planned) = planned else { return Default::default() };
-        let reply = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await;
+        // Nothing leaves the roster for that.
+        let plan = Plan { whole: false, ..planned.plan.clone() };
+        let reply = self.perform(Effect::Compare(name.clone(), plan)).await;
         let Reply::Compared(found) = reply else { return Default::default() };
         let provenance = found.provenance.as_ref().map(|text| Provenance::parse(&text.0, &host));
         let provenance = provenance.and_then(Result::ok);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::effect::{Effect, Level};
 use crate::engine::operation::Call;
+use crate::engine::state::filled;
 use crate::engine::turns::Place;
 use crate::engine::{Error, Info, Name, State};
 
@@ -51,7 +52,7 @@ pub(crate) struct RoomSaves(BTreeMap<Name, Open>);
 impl RoomSaves {
     /// Takes up what the marker of the last start says.
     pub(crate) fn take_up(&mut self, id: &Name, rooms: Vec<Box<[u8]>>, leavers: &BTreeSet<Name>) {
-        let rooms = rooms.into_iter().map(|jid| (jid, Stage::Unknown)).collect();
+        let rooms = filled(rooms.into_iter().map(|jid| (jid, Stage::Unknown)));
         let leavers = leavers.clone();
         self.0.insert(id.clone(), Open { rooms, unsure: leavers.clone(), leavers, ..Open::default() });
     }
@@ -59,7 +60,7 @@ impl RoomSaves {
     /// Notes which rooms a group has that could not be read when its work was taken up.
     pub(crate) fn find_rooms(&mut self, id: &Name, rooms: Vec<Box<[u8]>>) {
         if let Some(open) = self.0.get_mut(id).filter(|open| open.rooms.is_empty()) {
-            open.rooms = rooms.into_iter().map(|jid| (jid, Stage::Unknown)).collect();
+            open.rooms = filled(rooms.into_iter().map(|jid| (jid, Stage::Unknown)));
         }
     }
 
@@ -86,7 +87,7 @@ impl RoomSaves {
 
     /// For the marker: the groups, and who has left them.
     pub(crate) fn listed(&self) -> BTreeMap<Name, BTreeSet<Name>> {
-        self.0.iter().map(|(id, open)| (id.clone(), open.leavers.clone())).collect()
+        filled(self.0.iter().map(|(id, open)| (id.clone(), open.leavers.clone())))
     }
 
     /// Forgets groups of which nothing is open, but for those that `stays` says.

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::groups::affiliations::{align, banned, take_over};
 use crate::engine::operation::Call;
+use crate::engine::state::filled;
 use crate::engine::{Answer, Engine, Name, Operation, Text, Value};
 
 /// The settings of a group's room, by the names that Prosody has for them, and whether they are on.
@@ -259,7 +260,8 @@ impl crate::engine::State {
 
     pub(crate) fn member_names(&self, id: &Name) -> BTreeSet<Name> {
         let group = self.directory.find(id).map(|(_, group)| group);
-        group.into_iter().flat_map(|group| group.members()).map(|user| self.directory.user_name(user)).collect()
+        let members = group.into_iter().flat_map(|group| group.members());
+        filled(members.map(|user| self.directory.user_name(user)))
     }
 }
 

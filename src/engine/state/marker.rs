@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::state::filled;
 use crate::engine::state::info::Info;
 use crate::engine::state::name::Name;
 use crate::engine::state::value::Value;
@@ -165,12 +166,16 @@ impl Copy {
 }
 
 fn names(set: Option<&Value>) -> BTreeSet<Name> {
-    set.into_iter().flat_map(Value::text_keys).map(Name::raw).collect()
+    filled(set.into_iter().flat_map(Value::text_keys).map(Name::raw))
 }
 
 fn sets(table: Option<&Value>) -> Option<BTreeMap<Name, BTreeSet<Name>>> {
     let entries = table.map_or(&[][..], Value::entries);
-    entries.iter().map(|(name, set)| Some((Name::raw(name.as_bytes()?), names(Some(set))))).collect()
+    let mut sets = BTreeMap::new();
+    for (name, set) in entries {
+        sets.insert(Name::raw(name.as_bytes()?), names(Some(set)));
+    }
+    Some(sets)
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::effect::{Effect, Event, Level};
 use crate::engine::state::directory::UserKey;
+use crate::engine::state::filled;
 use crate::engine::turns::Place;
 use crate::engine::{Answer, Call, Copy, Engine, Error, GroupKey, Info, Name, Operation, State, Value};
 
@@ -15,6 +17,9 @@ const MAGIC: [u8; 4] = *b"MGIS";
 
 /// The form of what follows. Another one is refused.
 const FORMAT: u16 = 1;
+
+/// Of the usual kind (CRC-32 of ISO-HDLC, as in gzip), by way of a small table.
+static CHECKSUM: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// Magic, format and checksum.
 const HEADER_BYTES: usize = 10;
@@ -44,16 +49,31 @@ impl fmt::Display for SnapshotError {
 
 impl std::error::Error for SnapshotError {}
 
+/// Both are stored as arrays of their fields.
 #[derive(Serialize, Deserialize)]
+#[serde(from = "(Vec<Entry>,)")]
 struct Content {
     groups: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(from = "(Name, Value, Vec<(Name, Value)>)")]
 struct Entry {
     id: Name,
     info: Value,
     members: Vec<(Name, Value)>,
+}
+
+impl From<(Vec<Entry>,)> for Content {
+    fn from((groups,): (Vec<Entry>,)) -> Content {
+        Content { groups }
+    }
+}
+
+impl From<(Name, Value, Vec<(Name, Value)>)> for Entry {
+    fn from((id, info, members): (Name, Value, Vec<(Name, Value)>)) -> Entry {
+        Entry { id, info, members }
+    }
 }
 
 /// A group's records in `group_info`, if there is one, and in `groups`.
@@ -76,7 +96,7 @@ impl Engine {
         let mut blob = Vec::with_capacity(HEADER_BYTES + body.len());
         blob.extend(MAGIC);
         blob.extend(FORMAT.to_be_bytes());
-        blob.extend(crc32fast::hash(&body).to_be_bytes());
+        blob.extend(CHECKSUM.checksum(&body).to_be_bytes());
         blob.extend(body);
         blob
     }
@@ -111,7 +131,7 @@ fn read(blob: &[u8]) -> Result<Content, SnapshotError> {
     if format != FORMAT {
         return Err(SnapshotError::UnknownFormat(format));
     }
-    if *checksum != crc32fast::hash(body).to_be_bytes() {
+    if *checksum != CHECKSUM.checksum(body).to_be_bytes() {
         return Err(SnapshotError::Damaged);
     }
     rmp_serde::from_slice(body).map_err(|_| SnapshotError::Damaged)
@@ -142,7 +162,7 @@ impl Call {
         let before = stored?;
         let known = |list: &[(Name, Value)], user: &Name| list.iter().any(|(name, _)| name == user);
         match &before.0 {
-            None => self.fire(Event::Created { id: id.clone(), info: info.clone() }).await,
+            None => drop(self.fire(Event::Created { id: id.clone(), info: info.clone() }).await),
             Some(old) if *old != info => {
                 self.fire(Event::Updated { id: id.clone(), info: info.clone(), old: old.clone() }).await;
             }
@@ -240,7 +260,7 @@ impl Call {
         };
         state.directory.set_info(key, info.clone());
         let members_of = |state: &State| -> BTreeSet<_> {
-            state.directory.group(key).into_iter().flat_map(|group| group.members()).collect()
+            filled(state.directory.group(key).into_iter().flat_map(|group| group.members()))
         };
         let before = members_of(&state);
         state.directory.load_members(key, members.iter().cloned());

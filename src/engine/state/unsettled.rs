@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::effect::{Effect, Level};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::{GroupKey, UserKey};
+use crate::engine::state::filled;
 use crate::engine::state::marker::Marker;
 use crate::engine::state::name::Name;
 use crate::engine::turns::Place;
@@ -175,7 +176,7 @@ impl State {
         let State { directory, unsettled, accounts, withdrawals, deletions, partings, versions, .. } = self;
         let id = |key: &GroupKey| Some(directory.group(*key)?.id.clone());
         let name = |user: &UserKey| directory.user_name(*user);
-        let names = |users: &BTreeSet<UserKey>| users.iter().map(name).collect::<BTreeSet<_>>();
+        let names = |users: &BTreeSet<UserKey>| -> BTreeSet<_> { filled(users.iter().map(name)) };
         let mut withdrawn: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for (owner, gone) in withdrawals.all() {
             for user in gone {
@@ -184,6 +185,7 @@ impl State {
         }
         let open = partings.all().filter(|_| self.stores_contacts());
         let stayed = open.filter(|(_, parting)| !parting.stayed.is_empty());
+        let leavers = partings.leavers().into_iter().filter(|_| self.stores_contacts());
         let listed = unsettled.groups.len() + unsettled.unread.len();
         let everything = unsettled.everything || (listed > MOST_LISTED && self.stores_contacts());
         Marker {
@@ -196,23 +198,16 @@ impl State {
             unsettled: if everything || !self.stores_contacts() {
                 BTreeSet::new()
             } else {
-                unsettled.groups.keys().filter_map(id).chain(unsettled.unread.iter().cloned()).collect()
+                filled(unsettled.groups.keys().filter_map(id).chain(unsettled.unread.iter().cloned()))
             },
             awaiting: names(&accounts.awaiting),
             lost: names(&accounts.lost),
             withdrawals: withdrawn,
-            deletions: deletions
-                .open
-                .iter()
-                .map(|(gone, groups)| (name(gone), groups.iter().filter_map(id).collect()))
-                .collect(),
-            partings: partings
-                .leavers()
-                .into_iter()
-                .filter(|_| self.stores_contacts())
-                .map(|(id, leavers)| (id.clone(), names(&leavers)))
-                .collect(),
-            stayed: stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed))).collect(),
+            deletions: filled(
+                deletions.open.iter().map(|(gone, groups)| (name(gone), filled(groups.iter().filter_map(id)))),
+            ),
+            partings: filled(leavers.map(|(id, leavers)| (id, names(&leavers)))),
+            stayed: filled(stayed.map(|(id, parting)| (id.clone(), names(&parting.stayed)))),
             rooms: self.room_saves.listed(),
             copies: self.copies.clone(),
         }
@@ -246,7 +241,7 @@ impl State {
 
     /// What a roster is to lose as of now.
     pub(crate) fn removals(&self, user: UserKey) -> Removals {
-        Removals { withdrawn: self.withdrawals.of(user).collect(), review: self.partings.review(user) }
+        Removals { withdrawn: filled(self.withdrawals.of(user)), review: self.partings.review(user) }
     }
 
     /// Forgets all work on the roster of an account that is gone.

@@ -34,7 +34,7 @@ impl Value {
 
     /// A table of these entries, in any order.
     pub fn table(mut entries: Vec<(Value, Value)>) -> Value {
-        entries.sort();
+        entries.sort_unstable();
         Value::Table(entries)
     }
 
@@ -98,9 +98,11 @@ impl Value {
                 if is_array && !entries.is_empty() {
                     return entries.iter().map(|(_, value)| value.json()).collect::<Option<Vec<_>>>().map(Into::into);
                 }
-                let text = |key: &Value| Some(std::str::from_utf8(key.as_bytes()?).ok()?.to_owned());
-                let pairs = entries.iter().map(|(key, value)| Some((text(key)?, value.json()?)));
-                pairs.collect::<Option<serde_json::Map<_, _>>>()?.into()
+                let mut object = serde_json::Map::new();
+                for (key, value) in entries {
+                    object.insert(std::str::from_utf8(key.as_bytes()?).ok()?.to_owned(), value.json()?);
+                }
+                object.into()
             }
         })
     }
