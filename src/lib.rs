@@ -62,7 +62,8 @@
 //!
 //! With virtual contacts, reconciling lays what groups bring over a roster in memory, and storage is not told. Nothing
 //! is unsettled then, no background work is done, and a parting concerns rosters in memory only. When the option is
-//! switched, every group is unsettled once, and each roster is converted when it is reconciled.
+//! switched, every group is unsettled once, and each roster is converted when it is reconciled. Until then it shows what
+//! it did, so that clients are pushed what differs from what they have.
 //!
 //! # Versions of rosters
 //!
