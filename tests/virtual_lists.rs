@@ -250,6 +250,50 @@ fn an_account_deleted_while_contacts_are_virtual_leaves_no_open_work() {
 }
 
 #[test]
+fn who_stays_a_contact_is_not_told_of_when_lists_are_converted_whoever_else_is_in_the_group() {
+    let mut world = world(&["ann", "bob"]);
+    world.add("g", "ghost").unwrap();
+    world.login("ann");
+    world.login("bob");
+    world.settle();
+    world.host.now += 61.0; // until nobody knows any more that ghost has no account
+    world.host.forget();
+    switch(&mut world, false);
+    assert_eq!(world.host.count(|effect| matches!(effect, Effect::SendUnavailable(..) | Effect::Push(_))), 0);
+    assert_eq!(in_storage(&world, "bob"), Items::from([(n("ann"), both("G"))]));
+    assert!(world.host.sessions.values().all(|roster| roster.borrow().overlay.is_none()));
+}
+
+#[test]
+fn what_was_made_of_a_virtual_contact_goes_with_the_account_also_once_contacts_are_stored() {
+    let mut world = world(&["ann", "bob"]);
+    world.login("bob");
+    world.edit("bob", "ann", |item| item.map(|item| item.called("Pal")));
+    world.remove("g", "ann").unwrap();
+    world.logout("bob");
+    switch(&mut world, false);
+    world.delete_account("ann");
+    world.settle();
+    world.register("ann");
+    world.add("g", "ann").unwrap();
+    world.settle();
+    assert_eq!(given_to(&mut world, "bob"), Items::from([(n("ann"), both("G"))]));
+}
+
+#[test]
+fn a_contact_changed_for_the_session_is_whole_on_both_sides_once_contacts_are_stored() {
+    let mut world = world(&["ann", "bob"]);
+    world.login("ann");
+    world.login("bob");
+    world.engine.spare_contact(&n("bob"), &n("ann"));
+    world.edit("bob", "ann", |_| Some(Item::new("from").labelled("G")));
+    switch(&mut world, false);
+    for (user, contact) in [("ann", "bob"), ("bob", "ann")] {
+        assert_eq!(in_storage(&world, user), Items::from([(n(contact), both("G"))]), "{user}");
+    }
+}
+
+#[test]
 fn a_crash_in_the_midst_of_a_conversion_is_made_good() {
     for virtual_contacts in [true, false] {
         for place in 0..40 {

@@ -273,6 +273,7 @@ impl Values<'_> {
         Ok(self)
     }
 
+    /// Begins with the name of the effect.
     fn of(&mut self, effect_name: &str) -> LuaResult<&mut Self> {
         self.text(effect_name.as_bytes())
     }

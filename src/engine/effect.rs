@@ -212,8 +212,7 @@ pub struct Plan {
     pub adopt: bool,
     /// Contacts are virtual.
     pub virtual_contacts: bool,
-    /// All contacts that groups bring or take back are in it. Virtual ones in a roster whose contacts are to be stored
-    /// leave it then.
+    /// All contacts that groups bring or take back are in it.
     pub whole: bool,
     /// What of the shown contacts comes from groups, in a number of 27 bits; zero where nothing does.
     pub digest: u32,
@@ -268,14 +267,11 @@ pub struct Section {
 }
 
 impl Plan {
-    /// The contacts on which something is decided: all but those to be brought of whom no account is known.
-    pub fn decided(&self) -> impl Iterator<Item = &Name> {
-        let mut rest = &self.contacts[..];
-        self.sections.iter().flat_map(move |section| {
-            let (here, later) = rest.split_at(section.contacts);
-            rest = later;
-            if section.tie != Tie::Bring || section.verified { here } else { &[] }
-        })
+    /// Whether virtual contacts leave the roster: contacts are to be stored, and something is decided on all of them,
+    /// for no account is still to be asked for.
+    pub fn uncovers(&self) -> bool {
+        let is_decided = |section: &Section| section.tie != Tie::Bring || section.verified;
+        self.whole && !self.virtual_contacts && self.sections.iter().all(is_decided)
     }
 }
 
@@ -322,8 +318,8 @@ pub struct Comparison {
     pub absent: Vec<u32>,
     /// Contacts of which something is there, but for those to be brought that have the usual form.
     pub facts: Vec<Fact>,
-    /// Virtual contacts that have left the roster, and of which the plan says nothing.
-    pub left: Vec<(Name, Fact)>,
+    /// Virtual contacts that have left the roster and are not in the plan.
+    pub uncovered: Vec<(Name, Fact)>,
     /// The roster's provenance, as it is stored.
     pub provenance: Option<Text>,
     /// The version in storage, as far as this module is concerned.

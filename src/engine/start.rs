@@ -146,9 +146,16 @@ impl Call {
         if !changed {
             return Ok(());
         }
+        {
+            // What was changed for a session goes with the conversion of the lists.
+            let state = &mut *self.state();
+            state.spared.end_all();
+            state.changes += 1;
+            state.unsettled.virtual_only = false;
+        }
         self.list_present().await;
-        self.state().unsettled.virtual_only = false;
-        self.mark_everything().await?;
+        let marked = self.mark_everything().await;
+        // Also if the marker cannot be stored yet: it will be, with all that is open.
         let now = self.now();
         let mut state = self.state();
         let keys: Vec<_> = state.directory.groups().map(|(key, _)| key).collect();
@@ -156,7 +163,7 @@ impl Call {
             state.unsettled.groups.entry(key).or_insert(false);
             state.enqueue_group(key, now);
         }
-        Ok(())
+        marked
     }
 
     /// Lists the accounts of the host, for virtual contacts: every roster depends on which members have accounts, and

@@ -428,14 +428,6 @@ impl Host {
         }
     }
 
-    /// The module is unloaded: what is virtual leaves all rosters.
-    pub fn leave_rosters(&mut self) {
-        for table in self.sessions.values().chain(self.cache.values()) {
-            table.borrow_mut().leave();
-            table.borrow_mut().edits = None;
-        }
-    }
-
     /// The roster that is in memory.
     pub fn loaded(&self, user: &Name) -> Option<Table> {
         self.sessions.get(user).or_else(|| self.cache.get(user)).cloned()

@@ -184,10 +184,9 @@ impl Roster {
                 }
             }
         }
-        if let Some(overlay) = self.overlay.as_ref().filter(|_| plan.whole && !plan.virtual_contacts) {
-            let decided: BTreeSet<_> = plan.decided().collect();
-            let left = overlay.covers.keys().filter(|contact| !decided.contains(contact));
-            found.left = left.map(|contact| (contact.clone(), self.fact(0, contact))).collect();
+        if let Some(overlay) = self.overlay.as_ref().filter(|_| plan.uncovers()) {
+            let uncovered = overlay.covers.keys().filter(|contact| !plan.contacts.contains(contact));
+            found.uncovered = uncovered.map(|contact| (contact.clone(), self.fact(0, contact))).collect();
             *self = Roster { changed: self.changed, edits: self.edits.take(), ..self.stored() };
         }
         found

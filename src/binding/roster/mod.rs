@@ -200,25 +200,25 @@ impl Roster {
                 }
             }
         }
-        if plan.whole && !plan.virtual_contacts && self.layers.is_some() {
-            found.left = self.uncover(plan)?;
+        if plan.uncovers() && self.layers.is_some() {
+            found.uncovered = self.uncover(plan)?;
         }
         Ok(found)
     }
 
-    /// Takes virtual items out. Returns the contacts that were shown and of which a plan decides nothing.
+    /// Takes virtual items out. Returns the contacts that were shown and are not in the plan.
     fn uncover(&mut self, plan: &Plan) -> LuaResult<Vec<(Name, Fact)>> {
-        let decided: HashSet<_> = plan.decided().collect();
-        let mut left = Vec::new();
+        let planned: HashSet<_> = plan.contacts.iter().collect();
+        let mut uncovered = Vec::new();
         for jid in self.layers.iter().map(Layers::all).collect::<LuaResult<Vec<_>>>()?.concat() {
             let name = Name::raw(jid.as_bytes().split(|&byte| byte == b'@').next().unwrap_or_default());
-            if !decided.contains(&name) {
+            if !planned.contains(&name) {
                 let item: LuaValue = self.items.raw_get(&jid)?;
-                left.push((name, self.fact(0, &jid, item.as_table())?));
+                uncovered.push((name, self.fact(0, &jid, item.as_table())?));
             }
         }
         self.lift_all()?;
-        Ok(left)
+        Ok(uncovered)
     }
 
     fn is_pending(&self, jid: &LuaString) -> LuaResult<bool> {

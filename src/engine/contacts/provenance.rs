@@ -152,7 +152,7 @@ impl Given {
 impl Note {
     /// Whether an item is as it was before groups gave it up: it has more than they leave of it, which nobody can have
     /// given it since without [`Provenance::confirm`].
-    pub(crate) fn precedes(&self, item: &Item) -> bool {
+    pub(crate) fn predated_by(&self, item: &Item) -> bool {
         let left = if self.brought { Subscription::None } else { self.subscription.unwrap_or(Subscription::Both) };
         item.subscription.common(left) != item.subscription || self.brought && item.ask
     }
@@ -292,7 +292,7 @@ impl Provenance {
     /// it was brought, that counts, also where it `bears` no label. Otherwise it has become the user's own.
     pub(crate) fn reclaim(&mut self, contact: &str, item: &Item, bears: bool) {
         let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return };
-        if bears || note.precedes(item) {
+        if bears || note.predated_by(item) {
             note.released = false;
         } else {
             self.confirm(contact);

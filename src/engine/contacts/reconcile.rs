@@ -202,7 +202,7 @@ impl State {
         for contact in planned.resolve(&decision.shut) {
             self.outbox.note_absence(contact, user);
         }
-        for (contact, fact) in &found.left {
+        for (contact, fact) in &found.uncovered {
             let Some(contact) = self.directory.find_user(contact) else { continue };
             changed.push(contact);
             let (shown, stored) = (fact.item.as_ref(), fact.below.as_ref());

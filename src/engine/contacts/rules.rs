@@ -385,7 +385,7 @@ impl<'a> Judge<'a> {
     /// - any other brought one goes.
     ///
     /// A name that this module has given goes as well. What has been given up is the user's from then on. It is given
-    /// up again only if storage turns out to have it as it was: it bears a label still, or [`Note::precedes`] it.
+    /// up again only if storage turns out to have it as it was: it bears a label still, or is as [`Note::predated_by`] says.
     pub(super) fn give_up(&mut self, given: &Labels, stored: Option<&Item>, contact: &str) -> Option<Item> {
         let before = stored?;
         let note = self.provenance.note(contact).cloned();
@@ -429,7 +429,7 @@ impl<'a> Judge<'a> {
     /// Whether an item is as it was when groups gave it up, or as its user has made it since: what the note says of it
     /// is done.
     fn is_settled(&self, note: &Note, item: &Item, bears: bool) -> bool {
-        note.released && !bears && !(self.fresh && note.precedes(item))
+        note.released && !bears && !(self.fresh && note.predated_by(item))
     }
 
     /// Takes the labels of groups that were left off a contact that is as its user has made it for the session. Where
@@ -521,6 +521,8 @@ impl<'a> Judge<'a> {
         decision.quiet |= self.known && provenance_changed || self.adopts && self.provenance != Provenance::default();
         let is_fixed = found.version == Version::Fixed;
         decision.quiet |= found.is_torn(self.plan) && !is_fixed;
+        // They are pushed, and the last push takes a version that is to be stored.
+        decision.quiet |= !found.uncovered.is_empty();
         let stores = decision.quiet || !decision.stored.is_empty();
         let change = &mut decision.change;
         change.unsaved = stores;

@@ -86,8 +86,9 @@ impl Engine {
 
     /// Reconciles the rosters of two users in memory, if they are queued: the one is about to subscribe to the other,
     /// or the like. What groups have let go before is not to be taken for what the two make of it now. It is saved
-    /// first, for Prosody may save nothing: the two may stand as they did. If one of them has still to withdraw the
-    /// former account of the other, that is struck off the marker: the next start must not withdraw the new one.
+    /// first: the note that groups have let go is forgotten now, and Prosody saves the contact only if it changes. If
+    /// one of them has still to withdraw the former account of the other, that is struck off the marker: the next start
+    /// must not withdraw the new one.
     pub fn subscription_changing(&self, username: Name, contact: Name) -> Operation {
         self.start(move |call| async move {
             let mut is_withdrawn = false;
@@ -99,8 +100,11 @@ impl Engine {
                     (user, state.withdrawals.of(user).any(|gone| Some(gone) == other))
                 };
                 call.reconcile_queued(user).await;
-                let unsaved = call.state().work.is_unsaved(user);
-                if withdraws || unsaved {
+                let saves = {
+                    let work = &call.state().work;
+                    work.is_unsaved(user) && !work.is_put_off(user)
+                };
+                if withdraws || saves {
                     call.settle(user, Pace::Now).await;
                 }
                 is_withdrawn |= withdraws;

@@ -26,6 +26,11 @@ impl Spared {
         self.0.get(&user).into_iter().flatten().copied()
     }
 
+    /// Ends all sparing.
+    pub(crate) fn end_all(&mut self) {
+        self.0.clear();
+    }
+
     /// Ends the sparing of all of a user's contacts, and returns them.
     pub(crate) fn end(&mut self, user: UserKey) -> BTreeSet<UserKey> {
         self.0.remove(&user).unwrap_or_default()

@@ -333,6 +333,11 @@ impl Work {
         self.open.get(&user).is_some_and(|open| open.unsaved.is_some())
     }
 
+    /// Whether a roster failed, and is tried again later.
+    pub(crate) fn is_put_off(&self, user: UserKey) -> bool {
+        matches!(self.stage(user), Stage::Failing(_))
+    }
+
     /// Rosters with changes in memory only.
     pub(crate) fn unsaved(&self) -> Vec<UserKey> {
         self.open.iter().filter(|(_, open)| open.unsaved.is_some()).map(|(&user, _)| user).collect()

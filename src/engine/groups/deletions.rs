@@ -127,7 +127,7 @@ impl Call {
 
     /// Who has made something of a virtual contact: with the account, that goes as well.
     async fn find_editors(&self, username: &Name) -> Vec<Name> {
-        if !self.state().options.virtual_contacts {
+        if !self.state().unsettled.was_virtual {
             return Vec::new();
         }
         match self.perform(Effect::FindEditors(username.clone())).await {
