@@ -311,7 +311,7 @@ pub struct Push {
     pub last: bool,
 }
 
-/// What [`Effect::Compare`] found.
+/// What [`Effect::Compare`] found: numbers and facts in the order of the contacts' numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparison {
     /// Contacts to be brought of which nothing is there.

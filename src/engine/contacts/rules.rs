@@ -66,10 +66,7 @@ pub(crate) fn decide(
     let mut judge = Judge::new(plan, provenance, found.fresh);
     let before = judge.provenance.clone();
     judge.give_labels(bearers);
-    let absent = found.absent.iter().map(|&number| (number, None));
-    let facts = found.facts.iter().map(|fact| (fact.number, Some(fact)));
-    let mut all: Vec<_> = absent.chain(facts).collect();
-    all.sort_unstable_by_key(|&(number, _)| number);
+    let all = in_order(found);
     let (mut rest, mut first) = (&all[..], 0);
     for section in &plan.sections {
         let last = first + section.contacts as u32;
@@ -79,6 +76,20 @@ pub(crate) fn decide(
     }
     judge.reclaim_usual();
     judge.conclude(found, &before)
+}
+
+/// The contacts that were found and those of which nothing is there, in the order of their numbers.
+fn in_order(found: &Comparison) -> Vec<(u32, Option<&Fact>)> {
+    let mut facts = found.facts.iter().peekable();
+    let mut all = Vec::with_capacity(found.absent.len() + found.facts.len());
+    for &number in &found.absent {
+        while let Some(fact) = facts.next_if(|fact| fact.number < number) {
+            all.push((fact.number, Some(fact)));
+        }
+        all.push((number, None));
+    }
+    all.extend(facts.map(|fact| (fact.number, Some(fact))));
+    all
 }
 
 pub(super) struct Judge<'a> {
