@@ -272,7 +272,6 @@ hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	local roster = event.origin.roster;
 	local jid = item and jid_prep(item.attr.jid);
 	if not roster or not jid or not local_user(jid) then return; end
-	run_hook(handle:roster_changing(event.origin.username));
 	local groups = {};
 	for group in item:childtags("group") do
 		groups[#groups + 1] = group:get_text(); -- mod_roster passes over those without one

@@ -192,9 +192,6 @@ fn add_rosters<M: LuaUserDataMethods<Handle>>(methods: &mut M) {
         Ok(LuaValue::Boolean(this.engine.is_unsaved(&username(&user))))
     });
     add(methods, "user_left", |lua, this, user: LuaString| this.run(lua, this.engine.user_left(username(&user))));
-    add(methods, "roster_changing", |lua, this, user: LuaString| {
-        this.run(lua, this.engine.roster_changing(username(&user)))
-    });
     add(methods, "subscription_changing", |lua, this, (user, contact): (LuaString, LuaString)| {
         this.run(lua, this.engine.subscription_changing(username(&user), username(&contact)))
     });

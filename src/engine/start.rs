@@ -66,9 +66,6 @@ impl Call {
         let Start { epoch, setup, .. } = self.state().start.clone();
         self.state().start.retry_at = None;
         let is_first = self.state().phase != Phase::Ready;
-        if !is_first {
-            self.queue_loaded_rosters().await;
-        }
         let loaded = self.load(epoch).await;
         if loaded.is_err() {
             let now = self.now();
@@ -80,19 +77,20 @@ impl Call {
         if is_first {
             let Status { groups, memberships, .. } = self.state().status();
             self.log(Level::Info, format!("Groups: {groups}, memberships: {memberships}, {setup}")).await;
-            self.queue_loaded_rosters().await;
         }
-        self.settle_urgent().await;
+        self.reconcile_loaded().await;
         Ok(())
     }
 
-    /// Queues the rosters in memory, those of sessions that were online before the module was loaded, to be reconciled.
-    /// At a reload this comes before all that may wait: an edit reconciles a roster that is queued first.
-    async fn queue_loaded_rosters(&self) {
+    /// Reconciles the rosters in memory: those of sessions that were online before the module was loaded.
+    async fn reconcile_loaded(&self) {
         let Reply::Names(users) = self.perform(Effect::ListRosters(u32::MAX as usize)).await else { return };
-        let State { directory, work, .. } = &mut *self.state();
-        let known = users.iter().filter_map(|name| directory.find_user(name));
-        known.for_each(|user| work.urgent.add(user, Scope::All));
+        {
+            let State { directory, work, .. } = &mut *self.state();
+            let known = users.iter().filter_map(|name| directory.find_user(name));
+            known.for_each(|user| work.urgent.add(user, Scope::All));
+        }
+        self.settle_urgent().await;
     }
 
     async fn load(&self, epoch: u64) -> Result<(), Error> {

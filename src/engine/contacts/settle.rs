@@ -72,18 +72,6 @@ impl Engine {
         Some((next - now).max(0.0))
     }
 
-    /// Reconciles a roster in memory, if it is queued: its user is about to edit it. What a client shows of a contact
-    /// that groups are still to bring, a label for one, is not to be taken for what the user has chosen.
-    pub fn roster_changing(&self, username: Name) -> Operation {
-        self.start(move |call| async move {
-            let user = call.state().directory.find_user(&username);
-            if let Some(user) = user {
-                call.reconcile_queued(user).await;
-            }
-            Ok(Answer::Done)
-        })
-    }
-
     /// Reconciles the rosters of two users in memory, if they are queued: the one is about to subscribe to the other,
     /// or the like. What groups have let go before is not to be taken for what the two make of it now. It is saved
     /// first: the note that groups have let go is forgotten now, and Prosody saves the contact only if it changes. If
@@ -93,13 +81,16 @@ impl Engine {
         self.start(move |call| async move {
             let mut is_withdrawn = false;
             for (name, other) in [(&username, &contact), (&contact, &username)] {
-                let (user, withdraws) = {
-                    let state = call.state();
+                let (user, queued, withdraws) = {
+                    let mut state = call.state();
                     let Some(user) = state.directory.find_user(name) else { continue };
                     let other = state.directory.find_user(other);
-                    (user, state.withdrawals.of(user).any(|gone| Some(gone) == other))
+                    let withdraws = state.withdrawals.of(user).any(|gone| Some(gone) == other);
+                    (user, state.work.urgent.take(user), withdraws)
                 };
-                call.reconcile_queued(user).await;
+                if let Some(scope) = queued {
+                    call.reconcile_urgent(user, scope).await;
+                }
                 let saves = {
                     let work = &call.state().work;
                     work.is_unsaved(user) && !work.is_put_off(user)
@@ -167,13 +158,6 @@ impl Call {
             if let Some(user) = pushed {
                 self.note_pushed(user, reply);
             }
-        }
-    }
-
-    async fn reconcile_queued(&self, user: UserKey) {
-        let queued = self.state().work.urgent.take(user);
-        if let Some(scope) = queued {
-            self.reconcile_urgent(user, scope).await;
         }
     }
 

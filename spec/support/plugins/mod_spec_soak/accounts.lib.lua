@@ -43,6 +43,8 @@ function model:delete_account(user)
 		elseif pair.sub and pair.born ~= true then
 			-- A request of an account that is gone is of no account.
 			pair.sub, pair.ask = "none", pair.ask and "may" or nil;
+			-- Where the item may be gone, what the owner has made of the contact may have been kept apart: it goes then.
+			pair.fuzzy = pair.fuzzy or pair.maybe_gone;
 			pair.maybe_gone = pair.maybe_gone or pair.born == "may" or nil;
 		elseif self.rules.mode ~= "virtual" and marked and (brought[owner] or pair.sub) or pair.sub and marked then
 			pair.sub, pair.ask, pair.maybe_gone = "none", nil, marked == "may" or nil;
