@@ -2,7 +2,7 @@
 
 PREFIX ?= /usr/local
 MODULE = target/plugins/mod_groups_internal
-SOURCES = Cargo.toml Cargo.lock $(wildcard lua/mod_groups_internal/*.lua) $(shell find src -name '*.rs')
+SOURCES = Cargo.toml Cargo.lock .cargo/config.toml $(wildcard lua/mod_groups_internal/*.lua) $(shell find src -name '*.rs')
 
 # Where provision puts cargo if the system has too old a one, and where rustup does: an open shell does not know.
 export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
@@ -17,7 +17,7 @@ help: ## list the commands
 
 build: ## the plugin folder, ready for plugin_paths: target/plugins/mod_groups_internal
 	@spec/support/provision build-tools crates
-	cargo rustc --release --lib --crate-type cdylib
+	cargo library
 	@spec/support/place $(MODULE)
 
 run: build ## a Prosody to try it with: demo accounts, a demo group, a group chat (PORT=5222)
