@@ -8,76 +8,18 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 
 	local function call(...) return server:call(...); end
 
-	local function accounts(n)
-		local names = world.names(n);
-		server:create_user(table.unpack(names));
-		return table.unpack(names);
-	end
+	local function accounts(n) return world.accounts(server, n); end
 
 	local function jid(name) return name.."@localhost"; end
 
-	-- The contact list that a client which logs in is given: as world.contacts, and its version.
-	local function shown(username)
-		return table.unpack(server:eval([[
-			local username = ...;
-			local st = require "util.stanza";
-			local session = prosody.spec_clients.bind(username, "look");
-			session.received = {};
-			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" })
-				:tag("query", { xmlns = "jabber:iq:roster" }));
-			local query = session.received[1]:get_child("query", "jabber:iq:roster");
-			local contacts = {};
-			for item in query:childtags("item") do
-				local groups = {};
-				for group in item:childtags("group") do groups[#groups + 1] = group:get_text(); end
-				table.sort(groups);
-				contacts[(item.attr.jid:gsub("@localhost$", ""))] = table.concat({ item.attr.subscription, item.attr.ask or "",
-					item.attr.name or "", table.unpack(groups) }, ",");
-			end
-			prosody.spec_clients.logout(session);
-			return { contacts, tostring(query.attr.ver) }]], username));
-	end
+	-- The contact list that a client which logs in is given, and its version.
+	local function shown(username) return world.fetch(server, username); end
 
 	-- Is the answer to a client that knows this version short?
-	local function is_short(username, version)
-		return server:eval([[
-			local username, version = ...;
-			local st = require "util.stanza";
-			local session = prosody.spec_clients.bind(username, "look");
-			session.received = {};
-			prosody.spec_clients.send(session, st.iq({ type = "get", id = "look" })
-				:tag("query", { xmlns = "jabber:iq:roster", ver = version }));
-			local short = session.received[1]:get_child("query", "jabber:iq:roster") == nil;
-			prosody.spec_clients.logout(session);
-			return short]], username, version);
-	end
+	local function is_short(username, version) return world.fetch(server, username, version) == nil; end
 
-	-- A client's edit of a contact. `name` and `groups` replace what was there.
-	local function edit(username, contact, name, ...)
-		server:eval([[
-			local username, contact, name = ...;
-			local st = require "util.stanza";
-			local stanza = st.iq({ type = "set", id = "edit" }):tag("query", { xmlns = "jabber:iq:roster" })
-				:tag("item", { xmlns = "jabber:iq:roster", jid = contact, name = name });
-			for _, group in ipairs { select(4, ...) } do stanza:text_tag("group", group, { xmlns = "jabber:iq:roster" }); end
-			local session = prosody.spec_clients.session(username);
-			session.received = {};
-			prosody.spec_clients.send(session, stanza);
-			for _, answer in ipairs(session.received) do
-				assert(answer.attr.type ~= "error", tostring(answer));
-			end
-			return true]], username, jid(contact), name, ...);
-	end
-
-	local function take_off(username, contact)
-		server:eval([[
-			local username, contact = ...;
-			local st = require "util.stanza";
-			prosody.spec_clients.send(prosody.spec_clients.session(username), st.iq({ type = "set", id = "off" })
-				:tag("query", { xmlns = "jabber:iq:roster" })
-				:tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
-			return true]], username, jid(contact));
-	end
+	local function edit(...) world.edit(server, ...); end
+	local function take_off(...) world.take_off(server, ...); end
 
 	-- Stores the whole contact list of a user as it is in memory.
 	local function save_all(username)
@@ -98,16 +40,9 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 		return world.contacts(server, username) or {};
 	end
 
-	local function reload()
-		assert.is_true(server:eval([[return require "core.modulemanager".reload(host, "groups_internal") ~= nil]]));
-	end
-
 	-- Changes the mode by configuration and reload.
 	local function switch(mode)
-		server.settings.host_options.groups_roster_mode = mode;
-		server:write_config();
-		server:eval("prosody.reload_config() return true");
-		reload();
+		world.set_options(server, { groups_roster_mode = mode });
 		world.settle(server);
 	end
 
@@ -120,11 +55,7 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 	end);
 
 	after_each(function ()
-		server:eval([[
-			for _, user in pairs(hosts[host].sessions) do
-				for _, session in pairs(user.sessions) do prosody.spec_clients.logout(session); end
-			end
-			return true]]);
+		world.logout_all(server);
 	end);
 
 	it("are shown to who logs in, and are in no store", function ()
@@ -524,7 +455,7 @@ describe("virtual contact lists with Prosody "..harness.version.." and storage "
 			local a, b = ...; local item = hosts[host].sessions[a].roster[b];
 			return item and item.subscription == "both"]],
 			"the contact is shown again", 10, a, jid(b));
-		reload();
+		world.reload(server);
 		server:wait_for([[
 			local a, b = ...; local item = hosts[host].sessions[a].roster[b];
 			return item and item.subscription == "both"]],

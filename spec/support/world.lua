@@ -172,7 +172,12 @@ function world.edit(server, username, contact, name, ...)
 		local set = st.iq({ type = "set", id = "edit" }):tag("query", { xmlns = "jabber:iq:roster" })
 			:tag("item", { xmlns = "jabber:iq:roster", jid = contact, name = name });
 		for i = 4, select("#", ...) do set:text_tag("group", (select(i, ...)), { xmlns = "jabber:iq:roster" }); end
-		prosody.spec_clients.send(prosody.spec_clients.session(username), set);
+		local session = prosody.spec_clients.session(username);
+		local n = #session.received;
+		prosody.spec_clients.send(session, set);
+		for i = n + 1, #session.received do
+			assert(session.received[i].attr.type ~= "error", tostring(session.received[i]));
+		end
 		return true]], username, contact.."@localhost", name, ...);
 end
 
