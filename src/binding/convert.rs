@@ -74,13 +74,8 @@ pub(super) fn jid(lua: &Lua, name: &Name, host: &str) -> LuaResult<LuaValue> {
 /// The bare JIDs of users of a host.
 pub(super) fn jids(lua: &Lua, names: &[Name], host: &str) -> LuaResult<LuaTable> {
     let table = lua.create_table_with_capacity(names.len(), 0)?;
-    let mut jid = Vec::new();
     for name in names {
-        jid.clear();
-        jid.extend_from_slice(name.as_bytes());
-        jid.push(b'@');
-        jid.extend_from_slice(host.as_bytes());
-        table.raw_push(lua.create_string(&jid)?)?;
+        table.raw_push(jid(lua, name, host)?)?;
     }
     Ok(table)
 }

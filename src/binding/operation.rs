@@ -199,7 +199,7 @@ impl Running {
                 let (online, known, LuaValue::Function(get_kind)) = (convert::truth(&next()), next(), next()) else {
                     return Ok(None);
                 };
-                let is_known = !roster.is_settled()? && known.as_u32() == Some(plan.digest);
+                let is_known = roster.is_new()? && known.as_u32() == Some(plan.digest);
                 let reply = if roster.is_unread(plan) {
                     Reply::Unread
                 } else {

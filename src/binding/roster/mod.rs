@@ -126,9 +126,9 @@ impl Roster {
             && version == self.metadata.raw_get::<LuaValue>("version")?)
     }
 
-    /// Whether the roster has been settled since it was read, or since its virtual contacts left it.
-    pub(super) fn is_settled(&self) -> LuaResult<bool> {
-        Ok(self.layers.is_some() || self.state.raw_get::<LuaValue>("stamp")? != LuaValue::Nil)
+    /// Whether nothing was settled in the roster since it was read, or since its virtual contacts left it.
+    pub(super) fn is_new(&self) -> LuaResult<bool> {
+        Ok(self.layers.is_none() && self.state.raw_get::<LuaValue>("stamp")? == LuaValue::Nil)
     }
 
     /// Whether clients are shown what groups bring.
