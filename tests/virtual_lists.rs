@@ -294,6 +294,38 @@ fn a_contact_changed_for_the_session_is_whole_on_both_sides_once_contacts_are_st
 }
 
 #[test]
+fn who_left_before_lists_are_converted_is_pushed_and_the_version_of_the_push_is_stored() {
+    let mut world = world(&["ann", "bob", "carl"]);
+    world.login("bob");
+    world.settle();
+    world.options.virtual_contacts = false;
+    world.engine.set_options(world.options);
+    world.delete("g").unwrap();
+    world.host.forget();
+    world.start();
+    world.settle();
+    assert!(world.host.count(|effect| matches!(effect, Effect::Push(push) if push.last)) > 0);
+    let shown = world.host.sessions[&n("bob")].borrow().clone();
+    assert!(shown.items.is_empty() && shown.overlay.is_none());
+    assert_eq!(world.host.stored[&n("bob")].version, shown.version);
+}
+
+#[test]
+fn lists_are_converted_also_if_that_cannot_be_noted_at_once() {
+    let mut world = world(&["ann", "bob"]);
+    world.options.virtual_contacts = false;
+    world.engine.set_options(world.options);
+    let load = world.engine.load(29_000_000, "");
+    let store_marker = |effect: &Effect| matches!(effect, Effect::StoreMarker(_));
+    let (_, struck) = world.run_struck_among(load, 0, Strike::Fail, store_marker);
+    assert!(struck.is_some());
+    world.host.now += 31.0;
+    world.settle();
+    assert_eq!(in_storage(&world, "bob"), Items::from([(n("ann"), both("G"))]));
+    world.check_contacts();
+}
+
+#[test]
 fn a_crash_in_the_midst_of_a_conversion_is_made_good() {
     for virtual_contacts in [true, false] {
         for place in 0..40 {
