@@ -177,4 +177,13 @@ describe("histories with Prosody "..harness.version, function ()
 			{ "check" }, { "remove", "g", "bob" }, { "login", "bob", 1 }, { "unname", "bob", "ann" }, { "kill" },
 			{ "add", "g", "bob" }, { "login", "ann", 2 }, { "delete", "g" } });
 	end);
+
+	it("keep a contact of the user's own that groups let go of and brought again before a kill and the save", function ()
+		comes_out_well("removing", {
+			{ "enrol", "ann" }, { "enrol", "bob" }, { "enrol", "carl" }, { "login", "ann", 1 }, { "login", "bob", 1 },
+			{ "name", "ann", "bob", "Pal" }, { "unname", "ann", "bob" }, { "create", "g", "Family" }, { "add", "g", "ann" },
+			{ "add", "g", "bob" }, { "check" }, { "remove", "g", "ann" }, { "name", "ann", "carl", "Pal" },
+			{ "add", "g", "ann" }, { "kill" }, { "add", "g", "carl" }, { "login", "ann", 1 }, { "check" },
+			{ "remove", "g", "ann" } });
+	end);
 end);

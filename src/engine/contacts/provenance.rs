@@ -288,14 +288,10 @@ impl Provenance {
         true
     }
 
-    /// Takes back the note that a contact was given up: groups bring it again. Where storage still has the `item` as
-    /// it was brought, that counts, also where it `bears` no label. Otherwise it has become the user's own.
-    pub(crate) fn reclaim(&mut self, contact: &str, item: &Item, bears: bool) {
-        let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) else { return };
-        if bears || note.predated_by(item) {
-            note.released = false;
-        } else {
-            self.confirm(contact);
+    /// Takes back the note that a contact was given up, if that `holds` of it: the contact is as it was brought.
+    pub(crate) fn reclaim(&mut self, contact: &str, holds: impl FnOnce(&Note) -> bool) {
+        if let Some(note) = self.notes.get_mut(contact).filter(|note| note.released) {
+            note.released = !holds(note);
         }
     }
 

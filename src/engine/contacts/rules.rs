@@ -208,7 +208,12 @@ impl<'a> Judge<'a> {
             if section.tie == Tie::Bring && !section.verified {
                 let name = name.as_deref();
                 let usual = fact.is_some_and(|fact| fact.is_usual(self.plan, section, &common.labels, name));
-                self.decision.missing.extend((!usual).then_some(number));
+                if !usual {
+                    self.decision.missing.push(number);
+                    if let Some(item) = fact.and_then(Fact::stored) {
+                        self.reclaim(&common, item, &contact);
+                    }
+                }
                 continue;
             }
             let usual = &mut usual[usize::from(name.is_some())];
@@ -337,9 +342,8 @@ impl<'a> Judge<'a> {
         let mut item = match fact.stored() {
             Some(item) => {
                 let item = &common.section.as_ended(item);
-                let chosen = self.provenance.chosen(contact);
-                let bears = item.groups.iter().any(|label| common.given.contains(label) && !chosen.contains(label));
-                self.provenance.reclaim(contact, item, bears);
+                self.reclaim(common, item, contact);
+                self.provenance.confirm(contact);
                 self.note_own(item, contact);
                 item.clone()
             }
@@ -507,20 +511,28 @@ impl<'a> Judge<'a> {
         Some(item)
     }
 
-    /// Takes back the notes that contacts were given up, where groups bring them again and they have the usual form:
-    /// they were given up in memory only, and are as they were brought.
+    /// Takes back the note that a contact was given up, where groups bring it again and its `item` is as it was brought:
+    /// it was given up in memory only. That does not depend on its account.
+    fn reclaim(&mut self, common: &Common, item: &Item, contact: &str) {
+        let chosen = self.provenance.chosen(contact);
+        let bears = item.groups.iter().any(|label| common.given.contains(label) && !chosen.contains(label));
+        self.provenance.reclaim(contact, |note| bears || note.predated_by(item));
+    }
+
+    /// The same for contacts that have the usual form.
     fn reclaim_usual(&mut self) {
         let released: Vec<_> = self.provenance.released().map(str::to_owned).collect();
         if released.is_empty() || self.plan.virtual_contacts {
             return;
         }
-        let mut first = 0;
+        let mut contacts = (1..).zip(&self.plan.contacts);
         for section in &self.plan.sections {
-            let contacts = &self.plan.contacts[first..first + section.contacts];
-            first += section.contacts;
-            if section.tie == Tie::Bring && section.verified {
-                let again = contacts.iter().map(ToString::to_string).filter(|contact| released.contains(contact));
-                again.for_each(|contact| self.provenance.reclaim(&contact, &Item::default(), true));
+            for (number, contact) in contacts.by_ref().take(section.contacts) {
+                let contact = contact.to_string();
+                let is_usual = self.decision.missing.binary_search(&number).is_err();
+                if section.tie == Tie::Bring && is_usual && released.contains(&contact) {
+                    self.provenance.reclaim(&contact, |_| true);
+                }
             }
         }
     }

@@ -314,15 +314,20 @@ fn contacts_that_were_given_up_in_memory_only_are_as_they_were_brought_when_grou
     let mut plan = Plan { contacts, sections: sections.into(), ..Plan::default() };
     let note = r#"{"subscription":"none","released":true}"#;
     let known = format!(r#"{{"notes":{{"ann":{note},"bob":{note},"carl":{note},"dora":{note}}}}}"#);
-    let released = |plan: &Plan| {
+    let released = |plan: &Plan, found: Comparison| {
         let known = Provenance::parse(known.as_bytes(), "host").unwrap();
-        let provenance = decide(plan, &Comparison::default(), Some(known), &[]).provenance;
+        let provenance = decide(plan, &found, Some(known), &[]).provenance;
         assert_eq!(provenance.noted().count(), 4);
         provenance.released().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(released(&plan), ["bob", "carl"]);
+    let bob = |item| Comparison { facts: vec![Fact { number: 2, item, ..Fact::default() }], ..Comparison::default() };
+    assert_eq!(released(&plan, Comparison::default()), ["carl"], "whether or not there is an account");
+    assert_eq!(released(&plan, bob(Some(item(Both, &["Old"])))), ["carl"], "but for a label");
+    assert_eq!(released(&plan, bob(Some(item(Nothing, &[])))), ["bob", "carl"], "it is as it was given up");
+    assert_eq!(released(&plan, Comparison { absent: vec![2], ..Comparison::default() }), ["bob", "carl"]);
     plan.virtual_contacts = true;
-    assert_eq!(released(&plan), ["ann", "bob", "carl", "dora"], "what is below a virtual contact stays given up");
+    let all = ["ann", "bob", "carl", "dora"];
+    assert_eq!(released(&plan, Comparison::default()), all, "what is below a virtual contact stays given up");
 }
 
 #[test]
