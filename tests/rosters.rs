@@ -466,6 +466,45 @@ fn a_contact_taken_off_the_list_while_a_group_is_open_anyway_has_the_user_back_a
 }
 
 #[test]
+fn a_list_that_lacks_its_counterpart_is_found_while_lists_of_their_only_group_are_open() {
+    for (left, removes) in [("none", true), ("from", false)] {
+        let mut world = World::with_group(&["ann", "bob", "carl"]);
+        world.login("ann");
+        world.settle();
+        // What Prosody leaves of it when ann removes bob, or cancels the subscription.
+        if removes {
+            world.take_off("ann", "bob");
+        } else {
+            world.host.stored.get_mut(&n("ann")).unwrap().items.get_mut(&n("bob")).unwrap().subscription = "to";
+        }
+        world.host.stored.get_mut(&n("bob")).unwrap().items.get_mut(&n("ann")).unwrap().subscription = left;
+        world.crash();
+        world.settle();
+        world.host.accounts.insert(n("dora"));
+        world.add_delayed("g", "dora").unwrap();
+        world.login("ann");
+        world.settle();
+        assert_eq!(world.stored("bob", "ann").unwrap().subscription, "both", "where it was {left}");
+    }
+}
+
+#[test]
+fn a_member_who_got_an_account_just_before_a_kill_can_be_taken_off_the_list() {
+    let mut world = World::with_group(&["ann", "bob"]);
+    world.add("g", "carl").unwrap();
+    world.settle();
+    world.login("ann");
+    world.register("carl");
+    world.logout("ann");
+    world.crash();
+    assert!(world.host.marker.as_ref().unwrap().get("awaiting").is_some());
+    world.login("ann");
+    world.take_off("ann", "carl");
+    world.settle();
+    assert_eq!(world.shown("ann", "carl"), None);
+}
+
+#[test]
 fn what_was_kept_from_a_group_is_saved_also_if_it_was_left_before_that() {
     let mut world = World::new(&["ann", "bob"]);
     world.login("ann");

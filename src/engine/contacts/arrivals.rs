@@ -79,7 +79,7 @@ impl Engine {
         if let (Some(user), Some(contact)) = keys
             && !state.accounts.is_deleted(user)
             && state.directory.share_a_group(user, contact)
-            && !state.accounts.awaiting.contains(&contact)
+            && !state.accounts.is_missing(contact)
         {
             state.spared.spare(user, contact);
         }

@@ -239,10 +239,10 @@ impl Provenance {
         self.removed.insert(contact.to_owned());
     }
 
-    /// Notes that a contact is put into the roster.
-    pub(crate) fn put(&mut self, contact: &str) {
+    /// Notes that a contact is put into the roster. True if the user had removed it.
+    pub(crate) fn put(&mut self, contact: &str) -> bool {
         self.notes.remove(contact);
-        self.removed.remove(contact);
+        self.removed.remove(contact)
     }
 
     /// Notes that it is the user's choice that a contact bears a label.

@@ -189,8 +189,7 @@ impl State {
             let stored = if found.is_torn(&planned.plan) { Vec::new() } else { planned.resolve(&decision.stored) };
             self.work.note_unsaved(user, &stored, now);
             self.versions.note(user, decision.change.version.unwrap_or_default());
-            let regained = [&decision.gained[..], &decision.opened[..]].concat();
-            self.doubt_counterparts(user, &changed, &planned.resolve(&regained), now);
+            self.doubt_counterparts(user, &changed, planned.resolve(&decision.regained), now);
         }
         if !found.online {
             return;
@@ -228,17 +227,13 @@ impl State {
         }
     }
 
-    /// Queues the rosters of changed contacts if the groups shared with them are settled: then only somebody else can
-    /// have caused the change. A user has taken a contact off the list, and Prosody has changed the contact's roster
-    /// too, which has to be reconciled as well. Of contacts that get back their subscription, one settled group is
-    /// enough: it has brought them before.
-    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], regained: &[UserKey], now: f64) {
+    /// Queues the rosters of contacts that somebody else has changed: a user has taken a contact off the list, or ended a
+    /// subscription, and Prosody has changed the contact's roster too, which has to be reconciled as well. That is so of
+    /// those that get back what groups had brought, and of all where no shared group is unsettled.
+    fn doubt_counterparts(&mut self, user: UserKey, changed: &[UserKey], regained: Vec<UserKey>, now: f64) {
         let State { directory, unsettled, .. } = &*self;
         let open = |group: &GroupKey| unsettled.groups.contains_key(group) && directory.is_member(*group, user);
-        let closed = |group: &GroupKey| !unsettled.groups.contains_key(group) && directory.is_member(*group, user);
         let settled = |contact: &UserKey| !directory.groups_of(*contact).iter().any(open);
-        let brought = |contact: &UserKey| directory.groups_of(*contact).iter().any(closed);
-        let regained = regained.iter().copied().filter(brought);
         let doubted: Vec<_> = changed.iter().copied().filter(settled).chain(regained).collect();
         self.doubt_contacts(user, &doubted, now);
     }

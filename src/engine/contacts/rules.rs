@@ -27,6 +27,8 @@ pub(crate) struct Decision {
     pub(crate) gained: Vec<u32>,
     /// Contacts that can see the user's presence only from now on.
     pub(crate) opened: Vec<u32>,
+    /// Contacts that groups had brought, and from whom somebody has taken it since: their rosters may lack it as well.
+    pub(crate) regained: Vec<u32>,
     /// Contacts whose presence the user can see no longer.
     pub(crate) lost: Vec<u32>,
     /// Contacts that can see the user's presence no longer.
@@ -263,7 +265,7 @@ impl<'a> Judge<'a> {
     /// Brings a contact of which nothing is there, like one before it.
     fn put_likewise(&mut self, place: usize, number: u32, contact: &str, name: Option<String>) {
         if !self.plan.virtual_contacts {
-            self.note_put(contact, name.as_deref());
+            self.note_put(number, contact, name.as_deref());
             self.decision.stored.push(number);
         }
         self.decision.changed.push(number);
@@ -326,8 +328,9 @@ impl<'a> Judge<'a> {
     }
 
     /// Notes that a contact is put into the roster anew.
-    fn note_put(&mut self, contact: &str, name: Option<&str>) {
-        self.provenance.put(contact);
+    fn note_put(&mut self, number: u32, contact: &str, name: Option<&str>) {
+        let removed = self.provenance.put(contact);
+        self.decision.regained.extend(removed.then_some(number));
         if let Some(name) = name {
             self.provenance.give_name(contact, name);
         }
@@ -342,13 +345,16 @@ impl<'a> Judge<'a> {
         let mut item = match fact.stored() {
             Some(item) => {
                 let item = &common.section.as_ended(item);
-                self.reclaim(common, item, contact);
+                let bears = self.reclaim(common, item, contact);
                 self.provenance.confirm(contact);
                 self.note_own(item, contact);
+                let was_brought = bears || self.provenance.note(contact).is_some_and(|note| note.brought);
+                let is_less = item.subscription != Subscription::Both;
+                self.decision.regained.extend((was_brought && is_less).then_some(fact.number));
                 item.clone()
             }
             None => {
-                self.provenance.put(contact);
+                self.note_put(fact.number, contact, None);
                 Item::default()
             }
         };
@@ -512,11 +518,12 @@ impl<'a> Judge<'a> {
     }
 
     /// Takes back the note that a contact was given up, where groups bring it again and its `item` is as it was brought:
-    /// it was given up in memory only. That does not depend on its account.
-    fn reclaim(&mut self, common: &Common, item: &Item, contact: &str) {
+    /// it was given up in memory only. That does not depend on its account. True if it bears a label that was given.
+    fn reclaim(&mut self, common: &Common, item: &Item, contact: &str) -> bool {
         let chosen = self.provenance.chosen(contact);
         let bears = item.groups.iter().any(|label| common.given.contains(label) && !chosen.contains(label));
         self.provenance.reclaim(contact, |note| bears || note.predated_by(item));
+        bears
     }
 
     /// The same for contacts that have the usual form.

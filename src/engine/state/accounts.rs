@@ -45,6 +45,12 @@ impl Accounts {
         self.deleted.contains(&user) || self.absent.get(&user).is_some_and(|&until| now < until)
     }
 
+    /// Whether the account was deleted, or was asked for in vain, however long ago. What the marker awaits may be there by
+    /// now.
+    pub(crate) fn is_missing(&self, user: UserKey) -> bool {
+        self.deleted.contains(&user) || self.absent.contains_key(&user)
+    }
+
     /// Takes in what Prosody answered when asked for the account.
     pub(crate) fn learn(&mut self, user: UserKey, present: bool, now: f64) {
         if self.deleted.contains(&user) {

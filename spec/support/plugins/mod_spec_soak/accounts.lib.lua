@@ -65,10 +65,7 @@ function model:login(user, device)
 	for _, contact in ipairs(self.order) do
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
 		pair.unheard, other.unheard = nil, nil;
-		-- Where all that the two share waits for a sync, the other's list may stay as it is until the other's session.
-		if (pair.off or pair.spared) and other.loose and not self:is_waiting(user, contact) then
-			other.loose, other.coming = nil, true;
-		end
+		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
 		pair.returned = pair.off or pair.spared or pair.loose;
 		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
 		pair.loose_labels, pair.loose_name = nil, nil;

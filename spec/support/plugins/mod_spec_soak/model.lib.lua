@@ -92,15 +92,6 @@ function model:is_shared(owner, contact)
 	return self:shared(owner, contact)[1] ~= nil;
 end
 
--- Does each group that brings this contact to this owner wait for a sync?
-function model:is_waiting(owner, contact)
-	local ids = self:shared(owner, contact);
-	for _, id in ipairs(ids) do
-		if not next(self.groups[id].waiting) then return false; end
-	end
-	return ids[1] ~= nil;
-end
-
 -- Must the list have what this group brings? Not before sync() where a member was added with delay, and not before
 -- something is heard of an account.
 function model:is_sure(id, owner, contact)
