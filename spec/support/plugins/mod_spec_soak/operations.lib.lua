@@ -153,6 +153,16 @@ function operations.opening(state)
 			ops[#ops + 1] = { random.pick(state, { "register", "enrol" }), name };
 		end
 	end
+	-- Some have contacts of their own, with nothing in them that says so.
+	for _, name in ipairs(operations.users) do
+		local contact = user(state);
+		if contact ~= name and random.chance(state, 40) then
+			ops[#ops + 1] = { "login", name, device(state) };
+			ops[#ops + 1] = { "name", name, contact, "Pal" };
+			ops[#ops + 1] = { "unname", name, contact };
+			ops[#ops + 1] = { "logout", name };
+		end
+	end
 	for _, id in ipairs { "g", "h" } do
 		ops[#ops + 1] = { "create", id, title(state) };
 		for _, name in ipairs(operations.users) do
