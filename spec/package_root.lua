@@ -31,8 +31,8 @@ describe("the package with Prosody "..harness.version.." in a clean root", funct
 		deb = names:read("l");
 		names:close();
 		root = new_root();
-		assert(os.execute(("cp target/%s %s/srv/"):format(deb, root.folder)));
-		root:install("prosody lua-unbound /srv/"..deb);
+		assert(os.execute(("cp target/%s %s/root/"):format(deb, root.folder)));
+		root:install("prosody lua-unbound /root/"..deb);
 		root:write("/etc/prosody/conf.d/example.com.cfg.lua", [[
 			VirtualHost "example.com"
 				modules_enabled = { "groups_internal" }
