@@ -298,6 +298,30 @@ fn a_clients_edit_of_another_contact_does_not_cost_an_own_one_if_the_server_dies
 }
 
 #[test]
+fn what_an_own_contact_was_is_still_known_after_a_save_while_its_account_was_not_found() {
+    let mut world = World::with(removing(), EVERYBODY);
+    for _ in 0..2 {
+        world.store_item("bob", "ann", Item::new("from"));
+    }
+    let mut world = world.and_group("g", "G", &["ann", "bob", "carl"]);
+    world.login("bob");
+    world.remove("g", "ann").unwrap();
+    world.edit("bob", "carl", |item| Some(item.unwrap().called("Carlo")));
+    world.kill();
+    world.host.accounts.remove(&n("ann"));
+    world.start();
+    world.add("g", "ann").unwrap();
+    world.add("g", "dora").unwrap();
+    world.settle_within(10.0);
+    assert_eq!(world.stored("bob", "dora").unwrap().subscription, "both", "the list was saved");
+    world.register("ann");
+    world.settle();
+    world.remove("g", "ann").unwrap();
+    world.settle();
+    assert_eq!(world.stored("bob", "ann"), Some(Item::new("from")));
+}
+
+#[test]
 fn a_label_that_the_user_chose_is_no_reason_to_take_a_contact() {
     let mut world = World::with(removing(), EVERYBODY);
     for contact in ["bob", "dora"] {

@@ -55,7 +55,7 @@ pub(crate) fn note_removal(provenance: &mut Provenance, contact: &str, item: Opt
     let before = provenance.clone();
     let bears = item.is_some_and(|item| item.bears_any(&provenance.given()));
     let note = provenance.note(contact).cloned();
-    if bears || note.as_ref().is_some_and(|note| note.brought) {
+    if bears || note.as_ref().is_some_and(|note| note.brought || !note.released) {
         provenance.note_removed(contact);
     }
     if let Some(note) = note {

@@ -307,11 +307,12 @@ impl Provenance {
 
     /// Forgets what need not be known when storage has the roster as it is in memory:
     /// - labels that are outdated, unless items still bear them: those are in `borne`;
-    /// - notes on contacts that groups have given up, but for the labels that are the user's choice.
+    /// - notes on contacts that groups have given up, but for the labels that are the user's choice. Those on `doubtful`
+    ///   contacts stay: they were not compared.
     ///
     /// Not before: a client's edit of another contact stores the metadata without the items that a group has given up.
     /// If the server dies then, storage has them as they were, and what is to be done with them must still be known.
-    pub(crate) fn forget(&mut self, current: &HashSet<String>, borne: &Labels) {
+    pub(crate) fn forget(&mut self, current: &HashSet<String>, borne: &Labels, doubtful: &Labels) {
         let labels = std::mem::take(&mut self.labels).into_iter().filter_map(|(id, given)| {
             let newest = given.as_slice().first().filter(|_| current.contains(&id));
             let kept = |label: &&String| newest == Some(*label) || borne.contains(*label);
@@ -320,13 +321,13 @@ impl Provenance {
         });
         self.labels.extend(labels);
         let given = self.given();
-        let released: Vec<_> = self.notes.iter().filter(|(_, note)| note.released).map(|(c, _)| c.clone()).collect();
-        for contact in released {
-            self.confirm(&contact);
-            if let Some(note) = self.notes.get_mut(&contact) {
+        let released: Labels = self.released().map(str::to_owned).collect();
+        for contact in released.difference(doubtful) {
+            self.confirm(contact);
+            if let Some(note) = self.notes.get_mut(contact) {
                 note.labels.retain(|label| given.contains(label));
                 if note.labels.is_empty() {
-                    self.notes.remove(&contact);
+                    self.notes.remove(contact);
                 }
             }
         }

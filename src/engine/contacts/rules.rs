@@ -27,7 +27,8 @@ pub(crate) struct Decision {
     pub(crate) gained: Vec<u32>,
     /// Contacts that can see the user's presence only from now on.
     pub(crate) opened: Vec<u32>,
-    /// Contacts that groups had brought, and from whom somebody has taken it since: their rosters may lack it as well.
+    /// Contacts that groups held before, and that somebody has removed or cancelled since: their rosters may lack the user
+    /// as well.
     pub(crate) regained: Vec<u32>,
     /// Contacts whose presence the user can see no longer.
     pub(crate) lost: Vec<u32>,
@@ -213,7 +214,7 @@ impl<'a> Judge<'a> {
                 if !usual {
                     self.decision.missing.push(number);
                     if let Some(item) = fact.and_then(Fact::stored) {
-                        self.reclaim(&common, item, &contact);
+                        self.reclaim(&common, &section.as_ended(item), &contact);
                     }
                 }
                 continue;
@@ -347,10 +348,11 @@ impl<'a> Judge<'a> {
                 let item = &common.section.as_ended(item);
                 let bears = self.reclaim(common, item, contact);
                 self.provenance.confirm(contact);
+                let was_held = bears || self.provenance.note(contact).is_some();
+                // A new account's roster is reconciled anyway.
+                let is_less = item.subscription != Subscription::Both && !common.section.anew;
+                self.decision.regained.extend((was_held && is_less).then_some(fact.number));
                 self.note_own(item, contact);
-                let was_brought = bears || self.provenance.note(contact).is_some_and(|note| note.brought);
-                let is_less = item.subscription != Subscription::Both;
-                self.decision.regained.extend((was_brought && is_less).then_some(fact.number));
                 item.clone()
             }
             None => {
@@ -518,7 +520,8 @@ impl<'a> Judge<'a> {
     }
 
     /// Takes back the note that a contact was given up, where groups bring it again and its `item` is as it was brought:
-    /// it was given up in memory only. That does not depend on its account. True if it bears a label that was given.
+    /// it was given up in memory only. It does not matter whether there is an account. True if it bears a label that was
+    /// given.
     fn reclaim(&mut self, common: &Common, item: &Item, contact: &str) -> bool {
         let chosen = self.provenance.chosen(contact);
         let bears = item.groups.iter().any(|label| common.given.contains(label) && !chosen.contains(label));
@@ -528,17 +531,14 @@ impl<'a> Judge<'a> {
 
     /// The same for contacts that have the usual form.
     fn reclaim_usual(&mut self) {
-        let released: Vec<_> = self.provenance.released().map(str::to_owned).collect();
-        if released.is_empty() || self.plan.virtual_contacts {
+        if self.plan.virtual_contacts || self.provenance.released().next().is_none() {
             return;
         }
         let mut contacts = (1..).zip(&self.plan.contacts);
         for section in &self.plan.sections {
             for (number, contact) in contacts.by_ref().take(section.contacts) {
-                let contact = contact.to_string();
-                let is_usual = self.decision.missing.binary_search(&number).is_err();
-                if section.tie == Tie::Bring && is_usual && released.contains(&contact) {
-                    self.provenance.reclaim(&contact, |_| true);
+                if section.tie == Tie::Bring && self.decision.missing.binary_search(&number).is_err() {
+                    self.provenance.reclaim(&contact.to_string(), |_| true);
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::engine::effect::{Effect, Level, Reply};
 use crate::engine::operation::Call;
 use crate::engine::state::directory::UserKey;
 use crate::engine::turns::Place;
-use crate::engine::{Answer, Engine, Name, Operation, Phase, State};
+use crate::engine::{Answer, Engine, Labels, Name, Operation, Phase, State};
 
 /// How long one turn of the event loop is used for what clients wait for, in seconds, with all that the operation did
 /// before. A client's request may wait for two turns; between two the event loop is idle for a millisecond.
@@ -389,7 +389,8 @@ impl Call {
         }
         let bearers = self.find_bearers(name, outdated).await;
         let borne = bearers.into_iter().flat_map(|(_, item)| item.groups).collect();
-        provenance.forget(&current, &borne);
+        let doubtful = self.state().uncompared(user, provenance.released());
+        provenance.forget(&current, &borne, &doubtful);
         Some(provenance.to_text())
     }
 
@@ -423,6 +424,15 @@ impl Call {
 }
 
 impl State {
+    /// Those of these contacts whom groups bring a user, and of whom no account is known.
+    fn uncompared<'c>(&self, user: UserKey, contacts: impl Iterator<Item = &'c str>) -> Labels {
+        let State { directory, accounts, .. } = self;
+        let is_uncompared =
+            |&contact: &UserKey| !accounts.is_present(contact) && directory.share_a_group(user, contact);
+        let contacts = contacts.filter_map(|contact| directory.find_user(&Name::from(contact)));
+        contacts.filter(is_uncompared).map(|contact| directory.user_name(contact).to_string()).collect()
+    }
+
     /// When there is something to do, in seconds.
     fn next_work(&mut self, now: f64) -> Option<f64> {
         if !self.is_calm() || !self.restored_rooms.is_empty() {

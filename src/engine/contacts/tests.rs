@@ -299,7 +299,7 @@ fn of_a_contact_that_is_gone_nothing_is_remembered_when_the_roster_is_saved() {
     for (known, item) in [named, own, stripped] {
         for case in [given_up_by(&["g"]), withdrawn()] {
             let mut provenance = case.known(known).with(item.clone()).decide().decision.provenance;
-            provenance.forget(&HashSet::new(), &Labels::new());
+            provenance.forget(&HashSet::new(), &Labels::new(), &Labels::new());
             assert_eq!(provenance.to_text(), None, "of {known}");
         }
     }
@@ -339,7 +339,7 @@ fn a_note_stays_until_the_roster_is_saved_and_leaves_only_the_users_choice() {
     assert_eq!(provenance.released().collect::<Vec<_>>(), ["bob"]);
     let current = ["g".to_owned()].into();
     assert_eq!(provenance.outdated(&current), labels(&["H", "Old"]));
-    provenance.forget(&current, &labels(&["H"]));
+    provenance.forget(&current, &labels(&["H"]), &labels(&[]));
     assert_eq!(
         provenance.to_text().unwrap(),
         r#"{"labels":{"g":"G","h":"H"},"notes":{"bob":{"labels":{"G":true}},"eve":{}}}"#
@@ -653,6 +653,27 @@ fn a_contact_that_a_group_had_brought_and_the_user_removes_is_remembered_until_i
     assert_eq!(given_up_by(&["g"]).known(chosen).with(item(Both, &["G"])).decide().stored, None);
     let again = brought_by(&[G]).known(r#"{"labels":{"g":"G"},"removed":["bob"]}"#).decide();
     assert!(!again.text.contains("removed"), "{}", again.text);
+}
+
+#[test]
+fn the_list_of_a_contact_that_groups_held_and_somebody_has_taken_from_them_is_doubted() {
+    let known = r#"{"labels":{"g":"G"}}"#;
+    let own = r#"{"labels":{"g":"G"},"notes":{"bob":{"subscription":"to"}}}"#;
+    let regains = |case: Case| !case.decide().decision.regained.is_empty();
+    let cancelled = brought_by(&[G]).known(known).with(item(To, &["G"]));
+    assert!(regains(cancelled.clone()));
+    assert!(regains(brought_by(&[G]).known(own).with(item(To, &["Mine"]))), "without a label");
+    assert!(regains(brought_by(&[G]).known(r#"{"labels":{"g":"G"},"removed":["bob"]}"#)));
+    assert!(!regains(brought_by(&[G]).known(known).with(item(To, &[]))), "groups bring it for the first time");
+    assert!(!regains(brought_by(&[G]).known(known).with(item(Both, &["Mine"]))));
+    assert!(!regains(brought_by(&[G]).known(known)));
+    assert!(
+        !regains(Case { remade: true, ended: true, ..cancelled }),
+        "the list of a new account is reconciled anyway"
+    );
+    let mut held = Provenance::parse(own.as_bytes(), "host").unwrap();
+    assert!(note_removal(&mut held, "bob", Some(&item(Both, &["Mine"]))));
+    assert!(regains(brought_by(&[G]).known(held.to_text().unwrap().leak())));
 }
 
 #[test]

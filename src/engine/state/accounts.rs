@@ -45,7 +45,7 @@ impl Accounts {
         self.deleted.contains(&user) || self.absent.get(&user).is_some_and(|&until| now < until)
     }
 
-    /// Whether the account was deleted, or was asked for in vain, however long ago. What the marker awaits may be there by
+    /// Whether the account was deleted, or was asked for in vain, however long ago. Whom the marker awaits may have one by
     /// now.
     pub(crate) fn is_missing(&self, user: UserKey) -> bool {
         self.deleted.contains(&user) || self.absent.contains_key(&user)
