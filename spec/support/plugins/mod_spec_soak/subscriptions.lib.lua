@@ -32,11 +32,14 @@ function model:edit(owner, contact, change, shown)
 			-- What was kept of a virtual contact may come back with it.
 			if pair.name or next(pair.labels) then pair.fuzzy = true; end
 		end
+		local was_own = pair.sub and not pair.maybe_gone;
 		make_own(self, pair);
 		if not pair.fuzzy then pair.name, pair.labels, pair.kept = nil, {}, {}; end
 		pair.ask, pair.vague, pair.kept_once = nil, nil, nil;
 		if self:is_shared(owner, contact) then
 			pair.off, pair.loose, pair.spared = "any", true, true;
+			-- Where storage waits, groups may have brought it before the edit came, and the client heard of it later.
+			if self.slow and not was_own then pair.maybe_gone, pair.fuzzy = true, true; end
 		end
 	end
 	-- It was being taken from the client that changed it, and may have been made anew by that.
@@ -73,9 +76,9 @@ local function loosen(self, contact, pair)
 	if pair.off == "gone" and not self:is_online(contact) then pair.off = "any"; end
 end
 
--- The owner has ended one direction of what groups bring. What is still being brought again may lack the other, too.
-local function cut_down(pair, sub)
-	pair.off, pair.off_sub = pair.coming and "any" or "part", sub;
+-- The owner has ended one direction of what groups bring. What is still being brought may lack the other, too.
+local function cut_down(self, pair, sub)
+	pair.off, pair.off_sub = (pair.coming or self.slow) and "any" or "part", sub;
 end
 
 -- The owner takes the contact off the list.
@@ -158,7 +161,7 @@ function model:unsubscribe(owner, contact)
 	lose(other, "from");
 	if self:is_shared(owner, contact) then
 		loosen(self, contact, other);
-		cut_down(pair, "from");
+		cut_down(self, pair, "from");
 		pair.ask = pair.ask and "may";
 	else
 		pair.ask, self.pending[contact][owner] = nil, nil;
@@ -177,7 +180,7 @@ function model:cancel(owner, contact)
 	if self:is_shared(owner, contact) then
 		other.ask = other.ask and "may";
 		loosen(self, contact, other);
-		cut_down(pair, "to");
+		cut_down(self, pair, "to");
 	else
 		self.pending[owner][contact] = nil;
 		if had_any then other.ask = had_any == "may" and other.ask and "may" or nil; end
