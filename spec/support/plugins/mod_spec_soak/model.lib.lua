@@ -98,7 +98,7 @@ function model:is_sure(id, owner, contact)
 	return self.groups[id].sure[key(owner, contact)] == true;
 end
 
--- Lists of those who are online have at once what groups bring, and with `everybody` all others have it as well.
+-- Lists of those who are online have at once what groups bring, unless storage waits, and with `everybody` all have it.
 function model:reach(everybody)
 	if everybody then
 		self.leaving = {};
@@ -114,7 +114,7 @@ function model:reach(everybody)
 		for pair in pairs(group.sure) do
 			if everybody then
 				group.reached[pair] = "stored";
-			elseif self:is_online(pair:match("^%a+")) then
+			elseif not self.slow and self:is_online(pair:match("^%a+")) then
 				group.reached[pair] = group.reached[pair] or "memory";
 			end
 		end
