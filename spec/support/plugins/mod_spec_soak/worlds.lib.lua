@@ -136,9 +136,9 @@ end
 -- once: within a second, for a user is no faster, and a busy server may be at other work first.
 local function is_behind(self, user, contact)
 	local client, jid = self.clients[user], self:jid(contact);
-	local is_coming = not self.model.slow and self.model:pair(user, contact).coming;
+	local is_known = client and (self.model.slow or not self.model:pair(user, contact).coming);
 	local difference;
-	for i = 1, client and not is_coming and 21 or 0 do
+	for i = 1, is_known and 21 or 0 do
 		if i > 1 then perform.pause(self, 50); end
 		difference = self:difference(user, contact, client.device.items[jid]);
 		if not difference then break; end
@@ -146,15 +146,18 @@ local function is_behind(self, user, contact)
 	return difference;
 end
 
--- Where storage waits, the two may be shown what is no more. Users act on what they are shown.
-local function may_act(self, user, contact)
-	return not self.model.slow or not is_behind(self, user, contact) and not is_behind(self, contact, user);
+-- Where storage waits, users may be shown what is no more. They act on what they are shown, and so do those to whom
+-- it happens.
+local acts = { name = true; unname = true; label = true; unlabel = true; take_off = true; request = true;
+	approve = true; befriend = true; unsubscribe = true; cancel = true };
+
+local function is_early(self, kind, user, contact)
+	return self.model.slow and acts[kind] and (is_behind(self, user, contact) or is_behind(self, contact, user));
 end
 
 local function edit(self, user, contact, change)
 	local client, jid = self.clients[user], self:jid(contact);
-	local difference = is_behind(self, user, contact);
-	if difference and self.model.slow then return "skipped"; end
+	local difference = not self.model.slow and is_behind(self, user, contact);
 	if difference then fail("before %s changes %s, its client has %s, for a second", user, contact, difference); end
 	local shown = client.device.items[jid];
 	local ok, err = clients.edit(client, jid, change);
@@ -162,25 +165,25 @@ local function edit(self, user, contact, change)
 	self.model:edit(user, contact, change, shown);
 end
 
-function perform.name(self, user, contact, name) return edit(self, user, contact, { name = name }); end
-function perform.label(self, user, contact, label) return edit(self, user, contact, { label = label }); end
+function perform.name(self, user, contact, name) edit(self, user, contact, { name = name }); end
+function perform.label(self, user, contact, label) edit(self, user, contact, { label = label }); end
 
 -- Only of what the client shows.
 function perform.unname(self, user, contact)
 	local shown = self.clients[user].device.items[self:jid(contact)];
 	if not shown or not shown.name then return "skipped"; end
-	return edit(self, user, contact, { unname = true });
+	edit(self, user, contact, { unname = true });
 end
 
 function perform.unlabel(self, user, contact, label)
 	local shown = self.clients[user].device.items[self:jid(contact)];
 	if not shown or not shown.groups[label] then return "skipped"; end
-	return edit(self, user, contact, { unlabel = label });
+	edit(self, user, contact, { unlabel = label });
 end
 
 function perform.take_off(self, user, contact)
 	local client, jid = self.clients[user], self:jid(contact);
-	if not may_act(self, user, contact) or not client.device.items[jid] then return "skipped"; end
+	if not client.device.items[jid] then return "skipped"; end
 	local ok, err = clients.take_off(client, jid);
 	if not ok then
 		-- A group has just let go of it, and the client is about to hear of that.
@@ -198,22 +201,19 @@ local function present(self, kind, user, contact)
 end
 
 function perform.request(self, user, contact)
-	if not may_act(self, user, contact) then return "skipped"; end
 	present(self, "subscribe", user, contact);
 	self.model:request(user, contact);
 end
 
 function perform.approve(self, user, contact)
-	if not may_act(self, user, contact) then return "skipped"; end
 	present(self, "subscribed", user, contact);
 	self.model:approve(user, contact);
 end
 
 function perform.befriend(self, user, contact)
-	if not may_act(self, user, contact) then return "skipped"; end
 	for _, pair in ipairs { { user, contact }, { contact, user } } do
 		local one, other = table.unpack(pair);
-		if perform.request(self, one, other) then return; end
+		perform.request(self, one, other);
 		if self.model.pending[other][one] == true and self.model:pair(one, other).ask == true then
 			perform.approve(self, other, one);
 		end
@@ -221,13 +221,11 @@ function perform.befriend(self, user, contact)
 end
 
 function perform.unsubscribe(self, user, contact)
-	if not may_act(self, user, contact) then return "skipped"; end
 	present(self, "unsubscribe", user, contact);
 	self.model:unsubscribe(user, contact);
 end
 
 function perform.cancel(self, user, contact)
-	if not may_act(self, user, contact) then return "skipped"; end
 	present(self, "unsubscribed", user, contact);
 	self.model:cancel(user, contact);
 end
@@ -307,7 +305,7 @@ function worlds:play(op)
 	end
 	local n = #self.history + 1;
 	self.history[n] = op;
-	if perform[op[1]](self, table.unpack(op, 2)) == "skipped" then
+	if is_early(self, table.unpack(op, 1, 3)) or perform[op[1]](self, table.unpack(op, 2)) == "skipped" then
 		table.remove(self.history, n);
 		self.skipped = self.skipped + 1;
 		return false;
