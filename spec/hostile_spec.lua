@@ -247,13 +247,22 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			attacker:ask("<presence/>");
 		end
 
+		-- The longest turn of a server in the quickest of three assaults: the machine may be at other work in one of them.
+		local function longest_turn(attacked, attacker)
+			local quickest = math.huge;
+			for _ = 1, 3 do
+				attacked:eval("prosody.spec_clock.longest_turn() return true");
+				assault(attacker);
+				quickest = math.min(quickest, attacked:eval("return prosody.spec_clock.longest_turn()"));
+			end
+			return quickest;
+		end
+
 		it("harms no list but the own one, and holds the server up no longer than Prosody alone", function ()
 			local id = world.group(server, "G", { "eve", "ann", "bob" });
 			world.login(server, "ann");
 			eve = client.login(server, "eve");
-			server:eval("prosody.spec_clock.longest_turn() return true");
-			assault(eve);
-			local longest = server:eval("return prosody.spec_clock.longest_turn()");
+			local longest = longest_turn(server, eve);
 			world.settle(server, 60);
 			assert.equal(one_of("G", "bob"), fetched("ann").bob);
 			assert.equal(one_of("G", "ann"), fetched("bob").ann);
@@ -281,10 +290,8 @@ for _, mode in ipairs { "permanent", "virtual" } do
 			end
 			world.login(alone, "ann");
 			local attacker = client.login(alone, "eve");
-			alone:eval("prosody.spec_clock.longest_turn() return true");
-			assault(attacker);
+			local without = longest_turn(alone, attacker);
 			attacker:close();
-			local without = alone:eval("return prosody.spec_clock.longest_turn()");
 			if is_search then print(("longest turn %.0f ms, alone %.0f ms"):format(longest * 1000, without * 1000)); end
 			assert(longest < without * 1.5 + 0.05, ("%.1f ms, and %.1f ms without the module"):format(longest * 1000,
 				without * 1000));
