@@ -121,6 +121,24 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		assert.same({ name = "After" }, server:stored("group_info", id));
 	end);
 
+	it("goes on with open work if it is reloaded while a contact list is being read", function ()
+		local members = { accounts(5) };
+		server:eval("prosody.spec_waiting.hold({ store = 'roster', method = 'get' }) return true");
+		local id = call("create", { name = "Read" });
+		assert.is_true(call("add_members", id, members) ~= nil);
+		server:wait_for("return prosody.spec_waiting.held() > 0");
+		assert.is_true(server:eval([[return require "core.modulemanager".reload(host, "groups_internal") ~= nil]]));
+		server:eval("prosody.spec_waiting.release() return true");
+		world.settle(server);
+		for _, member in ipairs(members) do
+			local others = {};
+			for _, other in ipairs(members) do
+				if other ~= member then others[other] = world.both("Read"); end
+			end
+			assert.same(others, world.contacts(server, member));
+		end
+	end);
+
 	it("lets only one of two create the same group", function ()
 		server:eval("prosody.spec_waiting.hold({ store = 'group_info' }) return true");
 		local first = server:begin("return groups.create({ name = 'First' }, true, 'race')");

@@ -145,8 +145,11 @@ local function run_hook(operation, context)
 end
 
 local work_timer, work_at;
+local latest = module:shared("latest");
 
+-- What ends after a reload leaves its work to the module that is loaded now.
 function plan_work()
+	if latest.plan_work ~= plan_work then return latest.plan_work(); end
 	local now = monotonic();
 	local delay = handle:next_work(now);
 	if not delay or module.loaded == false then return; end
@@ -160,6 +163,7 @@ function plan_work()
 		run_apart(handle:work(monotonic()));
 	end);
 end
+latest.plan_work = plan_work;
 
 -- Updates: Prosody keeps the library that it has loaded until its process ends.
 
@@ -276,8 +280,7 @@ hook(host_session, "iq/self/jabber:iq:roster:query", function (event)
 	for group in item:childtags("group") do
 		groups[#groups + 1] = group:get_text(); -- mod_roster passes over those without one
 	end
-	local is_removal = item.attr.subscription == "remove";
-	handle:note_edit(roster, jid, not is_removal and groups or nil);
+	handle:note_edit(roster, jid, item.attr.subscription ~= "remove" and groups or nil);
 end, 10);
 
 -- Where the option was another one before a reload, lists show virtual contacts until they have had their turn.

@@ -3,7 +3,6 @@
 
 local native = require "groups_internal_native";
 
-local concat = table.concat;
 local getmetatable, next, setmetatable, type = getmetatable, next, setmetatable, type;
 
 -- By usernames.
@@ -16,7 +15,7 @@ local virtual = {};
 local kinds = setmetatable(module:shared("virtual_kinds"), { __mode = "v" });
 
 function virtual.get_kind(labels)
-	local key = concat(labels, "\0");
+	local key = table.concat(labels, "\0");
 	local kind = kinds[key];
 	if not kind then
 		kind = { labels = labels };
