@@ -338,6 +338,54 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		assert.same({ [b] = world.both("Real") }, world.contacts(server, a));
 	end);
 
+	describe("and virtual contacts", function ()
+		local lists;
+
+		local function members(n)
+			local names = world.names(n);
+			lists:create_user(table.unpack(names));
+			return table.unpack(names);
+		end
+
+		setup(function ()
+			lists = world.new { storage = "waiting"; host_options = { groups_roster_mode = "virtual" } };
+		end);
+
+		teardown(function ()
+			lists:destroy();
+		end);
+
+		it("shows them to who logs in while somebody's account is being deleted", function ()
+			local a, b, c = members(3);
+			local id = lists:call("create", { name = "Family" });
+			lists:call("add_members", id, { a, b, c });
+			lists:eval("prosody.spec_waiting.hold({ store = 'groups_internal', method = 'set' }) return true");
+			local deleting = lists:begin([[return require "core.usermanager".delete_user(..., host) ~= nil]], c);
+			lists:wait_for("return prosody.spec_waiting.held() > 0");
+			world.login(lists, a);
+			local shown = world.in_memory(lists, a);
+			lists:eval("prosody.spec_waiting.release() return true");
+			assert.is_true(deleting:await());
+			assert.equal("both", shown[b]);
+			assert.same({ [b] = "both" }, world.in_memory(lists, a));
+		end);
+
+		it("brings who is added while it is read what a user has made of them", function ()
+			local a, b, c = members(3);
+			local id = lists:call("create", { name = "Family" });
+			lists:call("add_members", id, { a, b });
+			lists:eval([[
+				hosts[host].roster_cache = nil
+				prosody.spec_waiting.hold({ store = "groups_contacts", method = "get", username = ... }) return true]], a);
+			local loading = lists:begin([[return require "core.rostermanager".load_roster(..., host) ~= nil]], a);
+			lists:wait_for("return prosody.spec_waiting.held() == 1");
+			assert.is_true(lists:call("add_member", id, c));
+			lists:eval("prosody.spec_waiting.release() return true");
+			assert.is_true(loading:await());
+			assert.same({ [b] = "both"; [c] = "both" }, world.in_memory(lists, a));
+		end);
+	end);
+
 	it("left no error in the log", function ()
 		for line in server:log_text():gmatch("[^\n]+") do
 			assert.falsy(line:find("groups_internal\terror\t", 1, true) and line, line);

@@ -23,6 +23,8 @@ pub(crate) struct Reconciled {
 /// What became of an attempt to reconcile.
 enum Attempt {
     Done(Box<Decision>),
+    /// What the user has made of virtual contacts was read first. Storage may have waited, and the plan may be old.
+    Read,
     /// The roster is not in memory, or cannot be reconciled now.
     Impossible,
 }
@@ -44,16 +46,22 @@ impl Call {
         let mut asked = false;
         // Again where contacts are missing or have no name, once their accounts and nicknames have been asked for.
         for split in [false, true, true] {
-            let planned = self.state().plan(user, scope, split, self.now());
-            let Some(planned) = planned else {
-                let now = self.now();
-                self.state().work.enqueue([user], now);
-                return None;
+            let (planned, decision) = loop {
+                let planned = self.state().plan(user, scope, split, self.now());
+                let Some(planned) = planned else {
+                    let now = self.now();
+                    self.state().work.enqueue([user], now);
+                    return None;
+                };
+                if planned.plan.contacts.is_empty() && !must {
+                    return Some(reconciled);
+                }
+                match self.attempt(user, &planned).await {
+                    Attempt::Done(decision) => break (planned, decision),
+                    Attempt::Read => {}
+                    Attempt::Impossible => return None,
+                }
             };
-            if planned.plan.contacts.is_empty() && !must {
-                return Some(reconciled);
-            }
-            let Attempt::Done(decision) = self.attempt(user, &planned).await else { return None };
             let missing = planned.resolve(&decision.missing);
             let unnamed = planned.resolve(&decision.unnamed);
             reconciled.provenance = Some(decision.provenance);
@@ -79,12 +87,11 @@ impl Call {
         let mut reply = self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await;
         if reply == Reply::Unread {
             reply = match self.perform(Effect::ReadEdits(name.clone())).await {
-                read @ (Reply::Done | Reply::Damaged) => {
-                    if read == Reply::Damaged {
-                        let text = "what the user has made of virtual contacts is damaged in the store groups_contacts";
-                        self.warn_of_damage(user, &name, text, "what is wrong there is dropped").await;
-                    }
-                    self.perform(Effect::Compare(name.clone(), planned.plan.clone())).await
+                Reply::Done => return Attempt::Read,
+                Reply::Damaged => {
+                    let text = "what the user has made of virtual contacts is damaged in the store groups_contacts";
+                    self.warn_of_damage(user, &name, text, "what is wrong there is dropped").await;
+                    return Attempt::Read;
                 }
                 failed => failed,
             };

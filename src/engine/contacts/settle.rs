@@ -463,7 +463,9 @@ impl State {
 
     /// The next roster for the background work. None while no roster may be changed.
     fn next_background(&mut self, now: f64) -> Option<UserKey> {
-        self.versions.generation?;
+        if !self.versions.are_ready() {
+            return None;
+        }
         let State { directory, work, turns, .. } = self;
         work.next(now, |user| !turns.is_taken(&Place::Roster(directory.user_name(user))))
     }

@@ -79,10 +79,12 @@ impl Version {
 /// The versions that were handed out.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
-    /// The number of this start; no roster is changed before it is in storage.
-    pub(crate) generation: Option<u64>,
-    /// What `generation` is to be.
+    /// The generation in storage; no roster is changed before that of this start is.
+    generation: Option<u64>,
+    /// What is to be stored as the generation.
     pub(crate) next_generation: u64,
+    /// The rosters of deleted accounts that wait for a generation, and for which one.
+    renewed: FxHashMap<UserKey, u64>,
     /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for
     /// what was saved may have been read anew: a logout discards the roster in memory.
     highest: FxHashMap<UserKey, u64>,
@@ -120,17 +122,30 @@ impl Versions {
         [lost, 0..self.highest.get(&user).copied().unwrap_or_default()]
     }
 
-    /// Begins a new generation: a new account of a deleted account's name must not get the old one's versions. No
-    /// roster is changed until the generation is in storage.
-    pub(crate) fn begin_generation(&mut self) {
-        if let Some(generation) = self.generation.take() {
+    /// Begins a new generation for the roster of a deleted account: a new account of that name must not get the old
+    /// one's versions. The roster is not changed until the generation is in storage.
+    pub(crate) fn begin_generation(&mut self, user: UserKey) {
+        if let Some(generation) = self.generation {
             self.next_generation = generation + 1;
+            self.renewed.insert(user, self.next_generation);
         }
     }
 
-    /// The lowest version that a changed roster may take. None while no roster may be changed.
+    /// Notes that a generation is in storage.
+    pub(crate) fn note_stored(&mut self, generation: u64) {
+        self.generation = Some(generation);
+        self.renewed.retain(|_, &mut awaited| awaited > generation);
+    }
+
+    /// Whether the generation of this start is in storage, so that rosters may be changed.
+    pub(crate) fn are_ready(&self) -> bool {
+        self.generation.is_some()
+    }
+
+    /// The lowest version that a changed roster may take. None while it may not be changed.
     pub(crate) fn floor(&self, user: UserKey) -> Option<u64> {
-        let floor = self.generation? << GENERATION_BITS;
+        let generation = self.generation.filter(|_| !self.renewed.contains_key(&user))?;
+        let floor = generation << GENERATION_BITS;
         Some(self.highest.get(&user).map_or(floor, |&highest| floor.max(highest + 1)))
     }
 }
@@ -148,7 +163,7 @@ mod tests {
     fn versions() -> (Versions, [UserKey; 2]) {
         let mut directory = Directory::default();
         let users = ["ann", "bob"].map(|user| directory.intern(&Name::from(user)));
-        (Versions { generation: Some(2), ..Versions::default() }, users)
+        (Versions { generation: Some(2), next_generation: 2, ..Versions::default() }, users)
     }
 
     #[test]
@@ -161,8 +176,18 @@ mod tests {
         assert_eq!(versions.floor(bob), Some(FLOOR), "and than any of the starts before");
         versions.forget(ann);
         assert_eq!(versions.floor(ann), Some(FLOOR));
-        versions.begin_generation();
-        assert_eq!((versions.floor(bob), versions.generation, versions.next_generation), (None, None, 3));
+    }
+
+    #[test]
+    fn a_deleted_accounts_roster_waits_for_a_new_generation_and_no_other_does() {
+        let (mut versions, [ann, bob]) = versions();
+        versions.begin_generation(ann);
+        assert_eq!((versions.floor(ann), versions.next_generation), (None, 3));
+        assert_eq!(versions.floor(bob), Some(FLOOR));
+        versions.note_stored(2);
+        assert_eq!(versions.floor(ann), None, "what was on its way into storage is not new");
+        versions.note_stored(3);
+        assert_eq!([ann, bob].map(|user| versions.floor(user)), [Some(3 << GENERATION_BITS); 2]);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Call {
                 state.deletions.open.insert(user, filled(keys));
                 state.deletions.due = now + RETRY_PAUSE;
             }
-            state.versions.begin_generation();
+            state.versions.begin_generation(user);
             if state.stores_contacts() {
                 for &contact in &contacts {
                     state.withdrawals.add(contact, user);

@@ -55,7 +55,7 @@ impl Call {
         let wanted = self.state().wanted_marker();
         self.done(Effect::StoreMarker(wanted.clone())).await?;
         let mut state = self.state();
-        state.versions.generation = Some(wanted.generation);
+        state.versions.note_stored(wanted.generation);
         state.marker = wanted;
         Ok(())
     }
@@ -189,7 +189,7 @@ impl State {
         let listed = unsettled.groups.len() + unsettled.unread.len();
         let everything = unsettled.everything || (listed > MOST_LISTED && self.stores_contacts());
         Marker {
-            generation: versions.generation.unwrap_or(versions.next_generation),
+            generation: versions.next_generation,
             doubtful_before: versions.doubtful_before,
             everything,
             adopting: unsettled.adopting,
