@@ -384,6 +384,33 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 			assert.is_true(loading:await());
 			assert.same({ [b] = "both"; [c] = "both" }, world.in_memory(lists, a));
 		end);
+
+		it("brings back none that its user removes while what was made of another is being stored", function ()
+			local a, b = members(2);
+			lists:call("add_members", lists:call("create", { name = "Family" }), { a, b });
+			world.login(lists, a);
+			lists:eval([[
+				local username = ...;
+				local roster = require "core.rostermanager".load_roster(username, host);
+				roster["own@example.org"] = { subscription = "none"; groups = {} };
+				return require "core.rostermanager".save_roster(username, host, roster, "own@example.org")]], a);
+			lists:eval("prosody.spec_waiting.hold({ store = 'groups_contacts', method = 'set' }) return true");
+			local naming = lists:begin([[
+				local username, contact = ...;
+				local roster = require "core.rostermanager".load_roster(username, host);
+				roster[contact].name = "Pal";
+				return require "core.rostermanager".save_roster(username, host, roster)]], a, b.."@localhost");
+			lists:wait_for("return prosody.spec_waiting.held() == 1");
+			lists:eval([[
+				local username = ...;
+				local roster = require "core.rostermanager".load_roster(username, host);
+				roster["own@example.org"] = nil;
+				return require "core.rostermanager".save_roster(username, host, roster, "own@example.org")]], a);
+			lists:eval("prosody.spec_waiting.release() return true");
+			assert.is_true(naming:await());
+			assert.same({}, world.contacts(lists, a));
+			assert.same({ [b.."@localhost"] = { name = "Pal" } }, lists:stored("groups_contacts", a));
+		end);
 	end);
 
 	it("left no error in the log", function ()

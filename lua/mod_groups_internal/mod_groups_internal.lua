@@ -218,11 +218,7 @@ end
 -- Returns a table of id to info that is also an iterator: `for id, info in groups() do`.
 function groups()
 	await_groups();
-	return setmetatable(handle:groups(), {
-		__call = function (all, _, last)
-			return next(all, last);
-		end;
-	});
+	return setmetatable(handle:groups(), { __call = function (all, _, last) return next(all, last); end });
 end
 
 -- Hooks

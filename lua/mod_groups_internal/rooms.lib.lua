@@ -19,9 +19,7 @@ end
 -- Returns a room that is neither missing nor destroyed. `context` may have one that is being made.
 local function get_room(muc, jid, context)
 	local room = context and context.room or muc.get_room_from_jid(jid);
-	if room and not (room._data and room._data.destroyed) then
-		return room;
-	end
+	if room and not (room._data and room._data.destroyed) then return room; end
 end
 
 -- Returns the effect `act(room, ...)`, which answers `missing` where there is no such room.

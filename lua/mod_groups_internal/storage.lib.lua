@@ -96,9 +96,8 @@ end
 function effects.read_group(_, id)
 	local info, err = info_store:get(id);
 	if info == nil and err then return nil, err; end
-	local members;
-	members, err = members_store:get(id);
-	if members == nil and err then return nil, err; end
+	local members, members_err = members_store:get(id);
+	if members == nil and members_err then return nil, members_err; end
 	if type(members) ~= "table" then return true, info; end
 	return true, info, pack_members(members);
 end

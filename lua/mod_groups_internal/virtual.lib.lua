@@ -44,10 +44,9 @@ function virtual.store_edits(username, roster)
 	if not state or not state.edits_changed then return true; end
 	state.edits_changed = nil;
 	local ok, err = edits_store:set(username, next(state.edits) and state.edits or nil);
-	state.edits_changed = not ok or nil;
+	if not ok then state.edits_changed = true; end
 	return ok, err;
 end
-local store_edits = virtual.store_edits;
 
 function virtual.find_editors(jid, rosters)
 	local usernames = {};
@@ -62,14 +61,21 @@ function virtual.find_editors(jid, rosters)
 	return usernames;
 end
 
+-- Whether a list has been saved again since this was made of it.
+local function is_outdated(stored, items)
+	return getmetatable(items[false]).stored_version ~= stored[false].version;
+end
+
 -- Returns a store of contact lists that virtual items do not get into.
 local function wrap(store, store_type)
 	local wrapped = {};
 	function wrapped.set(_, username, roster, ...)
 		local stored = type(roster) == "table" and native.to_store(roster);
 		if not stored then return store:set(username, roster, ...); end
-		local ok, err = store_edits(username, roster);
+		local ok, err = virtual.store_edits(username, roster);
 		if not ok then return nil, err; end
+		-- While that waited, a client may have changed the list, which may be in storage by now.
+		if is_outdated(stored, roster) then stored = native.to_store(roster) or roster; end
 		return store:set(username, stored, ...);
 	end
 	if store_type == "map" then
@@ -81,11 +87,12 @@ local function wrap(store, store_type)
 		function wrapped.set_keys(_, username, items, ...)
 			local stored = native.to_store(items, store.remove);
 			if not stored then return store:set_keys(username, items, ...); end
-			local ok, err = store_edits(username, items);
+			local ok, err = virtual.store_edits(username, items);
+			if ok and is_outdated(stored, items) then stored = native.to_store(items, store.remove) or items; end
 			if ok then ok, err = store:set_keys(username, stored, ...); end
 			if not ok then return ok, err; end
 			native.note_removals(items, store.remove);
-			store_edits(username, items); -- or the next save does
+			virtual.store_edits(username, items); -- or the next save does
 			return ok, err;
 		end
 	end

@@ -209,8 +209,8 @@ function model:part(owner, contact, was)
 		end
 		self:pair(contact, owner).vague, self:pair(contact, owner).kept_once = true, true;
 	else
-		pair.born = pair.born or not pair.sub or nil;
-		pair.sub, pair.ask, pair.kept_once, pair.fresh = "both", nil, true, true;
+		pair.born = pair.born or not pair.sub or pair.maybe_gone and "may" or nil;
+		pair.sub, pair.ask, pair.maybe_gone, pair.kept_once, pair.fresh = "both", nil, nil, true, true;
 		pair.earlier = pair.earlier or {};
 		for id, group in pairs(was) do
 			for name in pairs(group.names) do pair.earlier[name] = true; end
