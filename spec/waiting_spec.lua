@@ -411,6 +411,29 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 			assert.same({}, world.contacts(lists, a));
 			assert.same({ [b.."@localhost"] = { name = "Pal" } }, lists:stored("groups_contacts", a));
 		end);
+
+		it("lose what somebody ends of a subscription, if the group goes before that is stored", function ()
+			local a, b = members(2);
+			world.store_roster(lists, a, { [b.."@localhost"] = { subscription = "both"; groups = {} } });
+			world.store_roster(lists, b, { [a.."@localhost"] = { subscription = "both"; groups = {} } });
+			local id = lists:call("create", { name = "Family" });
+			lists:call("add_members", id, { a, b });
+			world.login(lists, a);
+			lists:eval([[return require "core.rostermanager".load_roster(..., host) ~= nil]], b);
+			-- Prosody has changed the list, and asks for the account before it saves it.
+			lists:eval("prosody.spec_waiting.hold({ store = 'accounts', username = ... }) return true", b);
+			local cancelling = lists:begin([[
+				local username, contact = ...;
+				prosody.spec_clients.send(prosody.spec_clients.session(username),
+					require "util.stanza".presence({ type = "unsubscribed", to = contact }));
+				return true]], a, b.."@localhost");
+			lists:wait_for("return prosody.spec_waiting.held() == 1");
+			assert.is_true(lists:call("remove_member", id, b));
+			lists:eval("prosody.spec_waiting.release() return true");
+			assert.is_true(cancelling:await());
+			assert.equal("from", world.in_memory(lists, b)[a]);
+			assert.same({ [a] = "from,," }, world.contacts(lists, b));
+		end);
 	end);
 
 	it("left no error in the log", function ()

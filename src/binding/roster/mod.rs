@@ -192,6 +192,7 @@ impl Roster {
                         continue;
                     }
                 }
+                let item = self.take_in_unsaved(lua, &jid, item)?;
                 let fact = self.fact(number, &jid, item.as_table())?;
                 if fact != (Fact { number, ..Fact::default() }) {
                     found.facts.push(fact);
@@ -201,19 +202,19 @@ impl Roster {
             }
         }
         if plan.uncovers() && self.layers.is_some() {
-            found.uncovered = self.uncover(plan)?;
+            found.uncovered = self.uncover(lua, plan)?;
         }
         Ok(found)
     }
 
     /// Takes virtual items out. Returns the contacts that were shown and are not in the plan.
-    fn uncover(&mut self, plan: &Plan) -> LuaResult<Vec<(Name, Fact)>> {
+    fn uncover(&mut self, lua: &Lua, plan: &Plan) -> LuaResult<Vec<(Name, Fact)>> {
         let planned: HashSet<_> = plan.contacts.iter().collect();
         let mut uncovered = Vec::new();
         for jid in self.layers.iter().map(Layers::all).collect::<LuaResult<Vec<_>>>()?.concat() {
             let name = Name::raw(jid.as_bytes().split(|&byte| byte == b'@').next().unwrap_or_default());
             if !planned.contains(&name) {
-                let item: LuaValue = self.items.raw_get(&jid)?;
+                let item = self.take_in_unsaved(lua, &jid, self.items.raw_get(&jid)?)?;
                 uncovered.push((name, self.fact(0, &jid, item.as_table())?));
             }
         }
@@ -446,13 +447,42 @@ impl Roster {
     fn take_in(&self, lua: &Lua, layers: &Layers, jid: &LuaString) -> LuaResult<()> {
         let Some(kind) = layers.kind(jid)? else { return Ok(()) };
         let item: LuaValue = self.items.raw_get(jid)?;
-        let Fact { item, below, edit, .. } = self.fact(0, jid, item.as_table())?;
+        self.take_over(lua, jid, &kind, &self.taken_in(layers, jid, item.as_table(), &kind)?)
+    }
+
+    /// What comes of that.
+    fn taken_in(
+        &self,
+        layers: &Layers,
+        jid: &LuaString,
+        item: Option<&LuaTable>,
+        kind: &LuaTable,
+    ) -> LuaResult<TakenIn> {
+        let Fact { item, below, edit, .. } = self.fact(0, jid, item)?;
         let name = layers.names.raw_get::<Option<LuaString>>(jid)?.map(|name| name.to_string_lossy());
-        let replaced = Replaced { labels: kind_labels(&kind)?, name, item, below, edit };
-        let digest = self.digest()?;
-        let TakenIn { step, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
-        self.take_step(lua, jid, &step, (Some(&kind), None), name.as_deref())?;
-        self.state.raw_set("digest", digest)
+        let replaced = Replaced { labels: kind_labels(kind)?, name, item, below, edit };
+        Ok(crate::engine::take_in(&jid.to_string_lossy(), self.digest()?, &replaced))
+    }
+
+    fn take_over(&self, lua: &Lua, jid: &LuaString, kind: &LuaTable, taken: &TakenIn) -> LuaResult<()> {
+        self.take_step(lua, jid, &taken.step, (Some(kind), None), taken.name.as_deref())?;
+        self.state.raw_set("digest", taken.digest)
+    }
+
+    /// Takes in what somebody has made of a virtual item and is about to save: where storage waits, that may not be
+    /// there yet. Returns the item that is there now. One that was removed comes back if it cannot be saved.
+    fn take_in_unsaved(&self, lua: &Lua, jid: &LuaString, item: LuaValue) -> LuaResult<LuaValue> {
+        let (Some(layers), Some(table)) = (&self.layers, item.as_table()) else { return Ok(item) };
+        let Some(kind) = layers.kind(jid)? else { return Ok(item) };
+        if self.is_untouched(layers, jid, &kind)? {
+            return Ok(item);
+        }
+        let taken = self.taken_in(layers, jid, Some(table), &kind)?;
+        if !taken.step.alters_own() {
+            return Ok(item);
+        }
+        self.take_over(lua, jid, &kind, &taken)?;
+        self.items.raw_get(jid)
     }
 
     /// Whether a contact is still shown with the virtual item of this kind as it was made.

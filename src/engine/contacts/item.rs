@@ -241,6 +241,13 @@ pub struct Step {
     pub edit: Option<Option<OwnEdit>>,
 }
 
+impl Step {
+    /// Whether it changes the user's layer.
+    pub fn alters_own(&self) -> bool {
+        self.fate != Fate::Keep || self.edit.is_some()
+    }
+}
+
 /// A step, and the contacts that take it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
