@@ -259,6 +259,27 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		assert.same(world.mutual(c, { a, b }, "Login"), world.contacts(server, c));
 	end);
 
+	it("keeps what a client makes of its list that was read twice as it came", function ()
+		local a, b = accounts(2);
+		local id = call("create", { name = "Twice" });
+		server:eval([[
+			hosts[host].roster_cache = nil
+			prosody.spec_waiting.hold({ store = "roster", method = "get", username = ... }) return true]], a);
+		-- Reads the list of who is about to be online.
+		local login = server:begin("prosody.spec_clients.login(...) return true", a);
+		server:wait_for("return prosody.spec_waiting.held() == 1");
+		local reading = server:begin([[return require "core.rostermanager".load_roster(..., host) ~= nil]], a);
+		server:wait_for("return prosody.spec_waiting.held() == 2");
+		server:eval("prosody.spec_waiting.release() return true");
+		assert.is_true(login:await());
+		assert.is_true(reading:await());
+		world.edit(server, a, "own", "Own");
+		assert.is_true(call("add_members", id, { a, b }) ~= nil);
+		world.settle(server);
+		assert.same({ own = "none,,Own"; [b] = world.both("Twice") }, world.contacts(server, a));
+		assert.same({ own = "none"; [b] = "both" }, world.in_memory(server, a));
+	end);
+
 	it("lets an account be deleted while it is being added", function ()
 		local a, b = accounts(2);
 		local id = call("create", { name = "Leaving" });

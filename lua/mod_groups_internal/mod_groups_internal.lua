@@ -240,6 +240,12 @@ end
 
 -- Below modules that bring contacts of their own at each load.
 hook(host_session, "roster-load", function (event)
+	-- Where storage waits, a session may have begun while this was read: what its clients change is the user's roster.
+	local user = host_session.sessions[event.username];
+	for _, session in pairs(user and user.sessions or {}) do
+		local view = getmetatable(session.roster); -- see presence.lib.lua
+		user.roster = view and view.whole or session.roster or user.roster;
+	end
 	-- The engine is about to reconcile this roster itself.
 	if rosters_being_settled[event.username] then return; end
 	local metadata = event.roster[false];
@@ -283,9 +289,7 @@ end, 10);
 effects.guard_storage(roster_mode == "virtual" or effects.guards_storage());
 
 if contact_name == "nickname" then
-	effects.watch_nicknames(function (username)
-		run_apart(handle:nickname_changed(username));
-	end);
+	effects.watch_nicknames(function (username) run_apart(handle:nickname_changed(username)); end);
 end
 
 -- A contact that its user takes off the list comes back with the next session, not in this one.

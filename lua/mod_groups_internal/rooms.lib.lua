@@ -153,9 +153,7 @@ end
 
 effects.set_affiliations = on_room(nil, function (room, jids, from, to)
 	local refused = {};
-	local function refuse(jid)
-		refused[#refused + 1] = jid;
-	end
+	local function refuse(jid) refused[#refused + 1] = jid; end
 	without_saves(room, function ()
 		for_each(jids, "set the affiliation of", function (jid, i)
 			if get_affiliation(room, jid) == from[i] and not room:set_affiliation(true, jid, to[i]) then refuse(jid); end

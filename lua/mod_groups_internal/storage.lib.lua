@@ -86,9 +86,7 @@ local function pack_members(members)
 			others[name] = data;
 		end
 	end
-	if find(concat(names, "", 1, n), "\0", 1, true) then
-		return "", members;
-	end
+	if find(concat(names, "", 1, n), "\0", 1, true) then return "", members; end
 	names[n + 1] = "";
 	return concat(names, "\0", 1, n + 1), others;
 end
