@@ -115,7 +115,7 @@ local function compare(self)
 	while true do
 		local elapsed, status = socket.gettime() - began, self.server:call("status");
 		-- A group that waits for a sync is open for good, and lists of unknown accounts are tried again for good.
-		local settled = world.is_settled(self.server) or status.unsettled == 0 and status.delayed > 0
+		local settled = status.unsettled == 0 and (status.delayed > 0 or world.is_settled(self.server))
 			or elapsed > 2 and status.unsettled == status.failing;
 		calm = settled and calm + 1 or 0;
 		-- Comparing takes time that the work needs.
