@@ -433,6 +433,48 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 			assert.same({ [b.."@localhost"] = { name = "Pal" } }, lists:stored("groups_contacts", a));
 		end);
 
+		it("are stored nowhere if their user removes one whose new name is being stored", function ()
+			local a, b = members(2);
+			lists:call("add_members", lists:call("create", { name = "Family" }), { a, b });
+			world.login(lists, a);
+			lists:eval("prosody.spec_waiting.hold({ store = 'groups_contacts', method = 'set' }) return true");
+			local naming = lists:begin([[
+				local username, contact = ...;
+				local roster = require "core.rostermanager".load_roster(username, host);
+				roster[contact] = { subscription = "both"; groups = { Family = true }; name = "Pal" };
+				return require "core.rostermanager".save_roster(username, host, roster, contact)]], a, b.."@localhost");
+			lists:wait_for("return prosody.spec_waiting.held() == 1");
+			local removing = lists:begin([[
+				local st, username, contact = require "util.stanza", ...;
+				prosody.spec_clients.send(prosody.spec_clients.session(username),
+					st.iq({ type = "set", id = "remove" }):tag("query", { xmlns = "jabber:iq:roster" })
+						:tag("item", { xmlns = "jabber:iq:roster", jid = contact, subscription = "remove" }));
+				return true]], a, b.."@localhost");
+			lists:wait_for("return hosts[host].sessions[(...)].roster[(select(2, ...))] == nil", nil, 5, a, b.."@localhost");
+			lists:eval("prosody.spec_waiting.release() return true");
+			assert.is_true(naming:await());
+			assert.is_true(removing:await());
+			assert.same({}, world.contacts(lists, a));
+		end);
+
+		it("are in one list, though it was read twice as its user came", function ()
+			local a, b = members(2);
+			lists:call("add_members", lists:call("create", { name = "Family" }), { a, b });
+			lists:eval([[
+				hosts[host].roster_cache = nil
+				prosody.spec_waiting.hold({ store = "roster", method = "get", username = ... }) return true]], a);
+			local login = lists:begin("prosody.spec_clients.login(...) return true", a);
+			lists:wait_for("return prosody.spec_waiting.held() == 1");
+			local reading = lists:begin([[return require "core.rostermanager".load_roster(..., host) ~= nil]], a);
+			lists:wait_for("return prosody.spec_waiting.held() == 2");
+			lists:eval("prosody.spec_waiting.release() return true");
+			assert.is_true(login:await());
+			assert.is_true(reading:await());
+			world.edit(lists, a, "own", "Own");
+			assert.same({ own = "none"; [b] = "both" }, world.in_memory(lists, a));
+			assert.same({ own = "none,,Own" }, world.contacts(lists, a));
+		end);
+
 		it("lose what somebody ends of a subscription, if the group goes before that is stored", function ()
 			local a, b = members(2);
 			world.store_roster(lists, a, { [b.."@localhost"] = { subscription = "both"; groups = {} } });

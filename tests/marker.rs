@@ -161,6 +161,22 @@ fn without_a_generation_in_storage_contact_lists_are_left_alone_until_there_is_o
 }
 
 #[test]
+fn a_new_account_that_waits_for_a_generation_keeps_neither_the_marker_nor_other_lists_waiting() {
+    let mut world = World::with_group(&["ann", "bob", "carl"]);
+    world.rename("g", "Better").unwrap();
+    world.crash();
+    world.settle();
+    world.host.down.insert("marker");
+    world.delete_account("ann");
+    world.host.down.clear();
+    world.register("ann");
+    world.login("ann");
+    world.settle();
+    assert!(world.shown("bob", "ann").is_none() && world.stored("bob", "carl").is_some());
+    world.check_contacts();
+}
+
+#[test]
 fn stores_that_cannot_be_listed_or_a_record_that_cannot_be_read_fail_the_load_which_may_be_tried_again() {
     for area in ["read", "marker"] {
         let mut world = stopped();

@@ -253,7 +253,9 @@ hook(host_session, "roster-load", function (event)
 end, -1);
 
 hook(host_session, "resource-bind", function (event)
-	run_hook(handle:user_appeared(event.session.username));
+	local session = event.session;
+	session.roster = host_session.sessions[session.username].roster or session.roster; -- also where it was read twice
+	run_hook(handle:user_appeared(session.username));
 end);
 
 hook(host_session, "resource-unbind", function (event)
@@ -376,9 +378,7 @@ end
 
 watch_chat_host();
 
-local function check_chat_host()
-	run_apart(handle:check_chat_host());
-end
+local function check_chat_host() run_apart(handle:check_chat_host()); end
 
 hook(prosody, "host-activated", function (activated)
 	if activated == muc_host then

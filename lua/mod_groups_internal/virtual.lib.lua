@@ -61,9 +61,10 @@ function virtual.find_editors(jid, rosters)
 	return usernames;
 end
 
--- Whether a list has been saved again since this was made of it.
-local function is_outdated(stored, items)
-	return getmetatable(items[false]).stored_version ~= stored[false].version;
+-- What storage is to have of items now, and was to have before something was waited for.
+local function renew(stored, items, removed)
+	if getmetatable(items[false]).stored_version == stored[false].version then return stored; end
+	return native.to_store(items, removed) or stored;
 end
 
 -- Returns a store of contact lists that virtual items do not get into.
@@ -75,8 +76,7 @@ local function wrap(store, store_type)
 		local ok, err = virtual.store_edits(username, roster);
 		if not ok then return nil, err; end
 		-- While that waited, a client may have changed the list, which may be in storage by now.
-		if is_outdated(stored, roster) then stored = native.to_store(roster) or roster; end
-		return store:set(username, stored, ...);
+		return store:set(username, renew(stored, roster), ...);
 	end
 	if store_type == "map" then
 		function wrapped.set(_, username, jid, item)
@@ -88,8 +88,7 @@ local function wrap(store, store_type)
 			local stored = native.to_store(items, store.remove);
 			if not stored then return store:set_keys(username, items, ...); end
 			local ok, err = virtual.store_edits(username, items);
-			if ok and is_outdated(stored, items) then stored = native.to_store(items, store.remove) or items; end
-			if ok then ok, err = store:set_keys(username, stored, ...); end
+			if ok then ok, err = store:set_keys(username, renew(stored, items, store.remove), ...); end
 			if not ok then return ok, err; end
 			native.note_removals(items, store.remove);
 			virtual.store_edits(username, items); -- or the next save does

@@ -92,6 +92,7 @@ fn begin_push(lua: &Lua, (items, last): (LuaTable, bool)) -> LuaResult<(LuaValue
 
 /// `native.to_store(items, removed)`: what storage is to have of a roster's items, with the metadata under `false`; nil
 /// if they are to be stored as they are. `removed` stands for an item that goes; without it, the items are the roster.
+/// With it, they are some of the roster's as they were once: storage is to have them as they are now.
 fn to_store(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<Option<LuaTable>> {
     let Some(roster) = Roster::showing(&items)? else { return Ok(None) };
     let Some(layers) = roster.layers.as_ref().filter(|_| removed != LuaValue::Nil || roster.items == items) else {
@@ -99,20 +100,19 @@ fn to_store(lua: &Lua, (items, removed): (LuaTable, LuaValue)) -> LuaResult<Opti
     };
     let stored = lua.create_table()?;
     for pair in items.pairs::<LuaValue, LuaValue>() {
-        let (jid, mut item) = pair?;
-        let is_removed = removed != LuaValue::Nil && item == removed;
-        if let Some(jid) = jid.as_string()
-            && let Some(kind) = layers.kind(jid)?
-            && !is_removed
+        let (LuaValue::String(jid), _) = pair? else { continue };
+        let mut item: LuaValue = roster.items.raw_get(&jid)?;
+        if let Some(kind) = layers.kind(&jid)?
+            && !item.is_nil()
         {
-            if !roster.is_untouched(layers, jid, &kind)? {
-                roster.take_in(lua, layers, jid)?;
+            if !roster.is_untouched(layers, &jid, &kind)? {
+                roster.take_in(lua, layers, &jid)?;
             }
-            item = layers.below.raw_get(jid)?;
+            item = layers.below.raw_get(&jid)?;
         }
         let is_passing = match &item {
-            LuaValue::Table(table) if jid.is_string() => is_passing(table)?,
-            item => *item == LuaValue::Nil,
+            LuaValue::Table(item) => is_passing(item)?,
+            item => item.is_nil(),
         };
         stored.raw_set(jid, if is_passing { removed.clone() } else { item })?;
     }

@@ -433,7 +433,8 @@ impl Roster {
     /// something in it is damaged, and dropped.
     pub(super) fn take_edits(&self, lua: &Lua, record: &LuaValue) -> LuaResult<bool> {
         let (read, damaged) = crate::engine::read_edits(convert::from_lua(record).as_ref());
-        if self.edits.is_none() {
+        // Two operations may have found that they are to be read.
+        if self.state.raw_get::<LuaValue>("edits")? == LuaValue::Nil {
             let edits = lua.create_table_with_capacity(0, read.len())?;
             for (jid, edit) in &read {
                 edits.raw_set(jid.as_str(), own_edit(lua, edit)?)?;
@@ -445,44 +446,41 @@ impl Roster {
 
     /// Takes in what somebody has made of a virtual item: replaced it, changed it in place, or removed it.
     fn take_in(&self, lua: &Lua, layers: &Layers, jid: &LuaString) -> LuaResult<()> {
-        let Some(kind) = layers.kind(jid)? else { return Ok(()) };
-        let item: LuaValue = self.items.raw_get(jid)?;
-        self.take_over(lua, jid, &kind, &self.taken_in(layers, jid, item.as_table(), &kind)?)
+        self.take_in_if(lua, layers, jid, |_| true)
     }
 
-    /// What comes of that.
-    fn taken_in(
+    fn take_in_if(
         &self,
+        lua: &Lua,
         layers: &Layers,
         jid: &LuaString,
-        item: Option<&LuaTable>,
-        kind: &LuaTable,
-    ) -> LuaResult<TakenIn> {
-        let Fact { item, below, edit, .. } = self.fact(0, jid, item)?;
+        is_wanted: fn(&ItemStep) -> bool,
+    ) -> LuaResult<()> {
+        let Some(kind) = layers.kind(jid)? else { return Ok(()) };
+        let item: LuaValue = self.items.raw_get(jid)?;
+        let Fact { item, below, edit, .. } = self.fact(0, jid, item.as_table())?;
         let name = layers.names.raw_get::<Option<LuaString>>(jid)?.map(|name| name.to_string_lossy());
-        let replaced = Replaced { labels: kind_labels(kind)?, name, item, below, edit };
-        Ok(crate::engine::take_in(&jid.to_string_lossy(), self.digest()?, &replaced))
-    }
-
-    fn take_over(&self, lua: &Lua, jid: &LuaString, kind: &LuaTable, taken: &TakenIn) -> LuaResult<()> {
-        self.take_step(lua, jid, &taken.step, (Some(kind), None), taken.name.as_deref())?;
-        self.state.raw_set("digest", taken.digest)
+        let replaced = Replaced { labels: kind_labels(&kind)?, name, item, below, edit };
+        let digest = self.digest()?;
+        let TakenIn { step, name, digest } = crate::engine::take_in(&jid.to_string_lossy(), digest, &replaced);
+        if !is_wanted(&step) {
+            return Ok(());
+        }
+        self.take_step(lua, jid, &step, (Some(&kind), None), name.as_deref())?;
+        self.state.raw_set("digest", digest)
     }
 
     /// Takes in what somebody has made of a virtual item and is about to save: where storage waits, that may not be
-    /// there yet. Returns the item that is there now. One that was removed comes back if it cannot be saved.
+    /// there yet. Returns the item that is there then. A removal is taken in once it is stored.
     fn take_in_unsaved(&self, lua: &Lua, jid: &LuaString, item: LuaValue) -> LuaResult<LuaValue> {
-        let (Some(layers), Some(table)) = (&self.layers, item.as_table()) else { return Ok(item) };
-        let Some(kind) = layers.kind(jid)? else { return Ok(item) };
-        if self.is_untouched(layers, jid, &kind)? {
-            return Ok(item);
+        let (Some(layers), true) = (&self.layers, item.is_table()) else { return Ok(item) };
+        match layers.kind(jid)? {
+            Some(kind) if !self.is_untouched(layers, jid, &kind)? => {
+                self.take_in_if(lua, layers, jid, ItemStep::alters_own)?;
+                self.items.raw_get(jid)
+            }
+            _ => Ok(item),
         }
-        let taken = self.taken_in(layers, jid, Some(table), &kind)?;
-        if !taken.step.alters_own() {
-            return Ok(item);
-        }
-        self.take_over(lua, jid, &kind, &taken)?;
-        self.items.raw_get(jid)
     }
 
     /// Whether a contact is still shown with the virtual item of this kind as it was made.

@@ -244,7 +244,7 @@ pub struct Step {
 impl Step {
     /// Whether it changes the user's layer.
     pub fn alters_own(&self) -> bool {
-        self.fate != Fate::Keep || self.edit.is_some()
+        !matches!(self.fate, Fate::Keep) || self.edit.is_some()
     }
 }
 

@@ -83,7 +83,7 @@ impl State {
         withdrawals.in_memory(user).filter(unknown).collect()
     }
 
-    /// What the roster of `user` should hold. Nothing while no roster may be changed. `split`: contacts that are known
+    /// What the roster of `user` should hold. Nothing while it may not be changed. `split`: contacts that are known
     /// to have accounts are put into sections of their own; otherwise a section is the same for all members of a group.
     pub(crate) fn plan(&mut self, user: UserKey, scope: Scope, split: bool, now: f64) -> Option<Planned> {
         let digest = self.digest(user);

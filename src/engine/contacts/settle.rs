@@ -466,7 +466,8 @@ impl State {
         if !self.versions.are_ready() {
             return None;
         }
-        let State { directory, work, turns, .. } = self;
-        work.next(now, |user| !turns.is_taken(&Place::Roster(directory.user_name(user))))
+        let State { directory, work, turns, versions, .. } = self;
+        let may_change = |user| versions.floor(user).is_some();
+        work.next(now, may_change, |user| !turns.is_taken(&Place::Roster(directory.user_name(user))))
     }
 }

@@ -84,7 +84,7 @@ pub(crate) struct Versions {
     /// What is to be stored as the generation.
     pub(crate) next_generation: u64,
     /// The rosters of deleted accounts that wait for a generation, and for which one.
-    renewed: FxHashMap<UserKey, u64>,
+    awaiting: Vec<(UserKey, u64)>,
     /// The highest version handed out for each roster that was changed. It is kept when the roster has been saved, for
     /// what was saved may have been read anew: a logout discards the roster in memory.
     highest: FxHashMap<UserKey, u64>,
@@ -127,14 +127,14 @@ impl Versions {
     pub(crate) fn begin_generation(&mut self, user: UserKey) {
         if let Some(generation) = self.generation {
             self.next_generation = generation + 1;
-            self.renewed.insert(user, self.next_generation);
+            self.awaiting.push((user, self.next_generation));
         }
     }
 
     /// Notes that a generation is in storage.
     pub(crate) fn note_stored(&mut self, generation: u64) {
         self.generation = Some(generation);
-        self.renewed.retain(|_, &mut awaited| awaited > generation);
+        self.awaiting.retain(|&(_, awaited)| awaited > generation);
     }
 
     /// Whether the generation of this start is in storage, so that rosters may be changed.
@@ -144,7 +144,7 @@ impl Versions {
 
     /// The lowest version that a changed roster may take. None while it may not be changed.
     pub(crate) fn floor(&self, user: UserKey) -> Option<u64> {
-        let generation = self.generation.filter(|_| !self.renewed.contains_key(&user))?;
+        let generation = self.generation.filter(|_| !self.awaiting.iter().any(|&(waiting, _)| waiting == user))?;
         let floor = generation << GENERATION_BITS;
         Some(self.highest.get(&user).map_or(floor, |&highest| floor.max(highest + 1)))
     }

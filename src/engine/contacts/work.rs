@@ -191,14 +191,20 @@ impl Work {
         self.due = self.due.max((now + QUIET).min(began + PATIENCE));
     }
 
-    /// The next roster for the background work: one that failed a while ago, or one that is queued, or one whose
-    /// operation died, as `abandoned` tells.
-    pub(crate) fn next(&mut self, now: f64, mut abandoned: impl FnMut(UserKey) -> bool) -> Option<UserKey> {
+    /// The next roster for the background work: one that failed a while ago, or one that is queued and that
+    /// `may_change` tells of, or one whose operation died, as `abandoned` tells.
+    pub(crate) fn next(
+        &mut self,
+        now: f64,
+        mut may_change: impl FnMut(UserKey) -> bool,
+        mut abandoned: impl FnMut(UserKey) -> bool,
+    ) -> Option<UserKey> {
         self.burst_began = None;
         let due = |open: &Open| matches!(open.stage, Stage::Failing(retry_at) if retry_at <= now);
         let retried = || self.open.iter().find(|(_, open)| due(open)).map(|(&user, _)| user);
+        let queued = || self.queued.iter().copied().find(|&user| may_change(user));
         let left = || self.in_hand().find(|&user| abandoned(user));
-        self.fetched.or_else(retried).or(self.queued.first().copied()).or_else(left)
+        self.fetched.or_else(retried).or_else(queued).or_else(left)
     }
 
     fn in_hand(&self) -> impl Iterator<Item = UserKey> {
