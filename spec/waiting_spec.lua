@@ -280,6 +280,24 @@ describe("storage that waits, with Prosody "..harness.version, function ()
 		assert.same({ own = "none"; [b] = "both" }, world.in_memory(server, a));
 	end);
 
+	it("hands out no version of before a change to who comes while that is being saved", function ()
+		local a, b = accounts(2);
+		local id = call("create", { name = "Before" });
+		call("add_members", id, { a, b });
+		world.settle(server);
+		local function version()
+			return server:eval([[return require "core.rostermanager".load_roster(..., host)[false].version]], a);
+		end
+		local before = version();
+		server:eval("prosody.spec_waiting.hold({ store = 'accounts', username = ... }) return true", a);
+		assert.is_true(call("set_info", id, { name = "After" }));
+		server:wait_for("return prosody.spec_waiting.held() > 0");
+		assert(version() > before, version());
+		server:eval("prosody.spec_waiting.release() return true");
+		world.settle(server);
+		assert(version() > before, version());
+	end);
+
 	it("lets an account be deleted while it is being added", function ()
 		local a, b = accounts(2);
 		local id = call("create", { name = "Leaving" });

@@ -121,9 +121,7 @@ end
 
 local guard = module:shared("storage_guard");
 
-function virtual.guards_storage()
-	return guard.handler ~= nil;
-end
+function virtual.guards_storage() return guard.handler ~= nil; end
 
 -- Begins to keep virtual contacts out of storage, or ends it. This outlives a reload, as they do: should the module not
 -- load again, they still get into no storage.
