@@ -163,11 +163,11 @@ end
 function effects.save_roster(_, username, contact_jid, provenance)
 	local roster, err = rostermanager.load_roster(username, host);
 	if err then return "broken"; end
-	local version = roster[false].version;
+	local handed_out = roster[false].version;
 	local save, items = native.begin_save(roster, provenance);
 	if not save then return "broken"; end
 	-- Prosody asks for the account of who has no session first. Nobody who comes meanwhile may be told a lower version.
-	if not host_session.sessions[username] then roster[false].version = version; end
+	if not host_session.sessions[username] then roster[false].version = handed_out; end
 	put_off_collector();
 	local called, ok, save_err = pcall(rostermanager.save_roster, username, host, items, contact_jid);
 	if called and ok then

@@ -65,7 +65,8 @@ function model:login(user, device)
 	for _, contact in ipairs(self.order) do
 		local pair, other = self:pair(user, contact), self:pair(contact, user);
 		pair.unheard, other.unheard = nil, nil;
-		if (pair.off or pair.spared) and other.loose then other.loose, other.coming = nil, true; end
+		if (pair.off or pair.spared) and other.loose and not pair.forgotten then other.loose, other.coming = nil, true; end
+		pair.forgotten = nil;
 		pair.returned = pair.off or pair.spared or pair.loose;
 		pair.off, pair.off_sub, pair.spared, pair.loose, pair.ghosts = nil, nil, nil, nil, nil;
 		pair.loose_labels, pair.loose_name = nil, nil;
@@ -115,6 +116,8 @@ function model:die()
 			end
 			for label in pairs(pair.earlier or {}) do pair.kept[label] = pair.kept[label] or "may"; end
 			pair.earlier = nil;
+			-- It was taken off and made anew: nothing tells any more that the other's list lacks its user.
+			if pair.spared and pair.sub then pair.forgotten = true; end
 			-- It is back with the next session, whether or not it was stored in this one.
 			if pair.returned then pair.loose, pair.returned = true, nil; end
 		end
