@@ -13,6 +13,7 @@
 --   off          until the owner's next session: "gone", taken off the list; "part", the subscription is cut down
 --                to `off_sub`; "any", changed in ways that are left open
 --   spared       the contact was taken off the list or cancelled in this session: groups do not bring it back in it
+--   forgotten    it was spared and made anew before the server was killed: nothing tells of the other's list
 --   loose        the other has taken the owner off or cancelled in a group's despite: what groups bring may be there
 --                or not, until the next session of either
 --   coming       it is there again, as soon as the background gets to it
