@@ -449,6 +449,7 @@ impl Roster {
         self.take_in_if(lua, layers, jid, |_| true)
     }
 
+    /// The same, if what comes of it is wanted.
     fn take_in_if(
         &self,
         lua: &Lua,
